@@ -1,0 +1,145 @@
+"""The keys that hrnet_det adds to Detectron2's config, and how a config is loaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+from detectron2.config import get_cfg as get_detectron2_cfg
+
+from hrnet_det.errors import InputError, MissingInputError
+
+
+def add_hrnet_config(cfg: CfgNode) -> None:
+    """Add MODEL.HRNET, MODEL.HRFPN and DATASETS.CUSTOM to a Detectron2 config, in place."""
+    cfg.MODEL.HRNET = CfgNode()
+    # w18, w30, w32, w40, w44, w48, w64, w18_small_v1 or w18_small_v2.
+    cfg.MODEL.HRNET.VARIANT = "w18"
+    # Any Detectron2 norm: BN, SyncBN, FrozenBN, GN, LN, naiveSyncBN (SyncBN that runs on the CPU).
+    cfg.MODEL.HRNET.NORM = "BN"
+    # Norms use their running statistics in training too while their weights train, as the
+    # published detectors do, which start from ImageNet statistics. From scratch: False.
+    cfg.MODEL.HRNET.NORM_EVAL = False
+    # Branches that build_hrnet_backbone returns and build_hrnetv2_backbone concatenates.
+    cfg.MODEL.HRNET.OUT_FEATURES = ["hr2", "hr3", "hr4", "hr5"]
+    # "none"; "balanced" or "smallest": less memory, paid for by computing activations twice.
+    cfg.MODEL.HRNET.ACTIVATION_CHECKPOINTING = "none"
+
+    cfg.MODEL.HRFPN = CfgNode()
+    # Branches that the pyramid is made from.
+    cfg.MODEL.HRFPN.IN_FEATURES = ["hr2", "hr3", "hr4", "hr5"]
+    # Channels of every level.
+    cfg.MODEL.HRFPN.OUT_CHANNELS = 256
+    # Number of levels, from p{MIN_LEVEL} on.
+    cfg.MODEL.HRFPN.NUM_LEVELS = 5
+    # 2: p2..p6 for two-stage detectors. 3: p3..p7 for one-stage detectors.
+    cfg.MODEL.HRFPN.MIN_LEVEL = 2
+    # "avg" (published) or "max".
+    cfg.MODEL.HRFPN.POOLING = "avg"
+    # Norm after the pyramid's convolutions; "" (published) for none.
+    cfg.MODEL.HRFPN.NORM = ""
+    # One 3x3 convolution for all levels instead of one each.
+    cfg.MODEL.HRFPN.SHARE_CONV = False
+
+    # One's own data without Python: COCO json and picture folder, for training and for testing.
+    # When set, they take the place of DATASETS.TRAIN and DATASETS.TEST.
+    cfg.DATASETS.CUSTOM = CfgNode()
+    cfg.DATASETS.CUSTOM.TRAIN_JSON = ""
+    cfg.DATASETS.CUSTOM.TRAIN_IMAGES = ""
+    cfg.DATASETS.CUSTOM.TEST_JSON = ""
+    cfg.DATASETS.CUSTOM.TEST_IMAGES = ""
+
+
+def get_cfg() -> CfgNode:
+    """Detectron2's defaults with hrnet_det's keys."""
+    cfg = get_detectron2_cfg()
+    add_hrnet_config(cfg)
+    return cfg
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+    """The defaults, with a YAML file (and its `_BASE_`s) and KEY VALUE pairs merged over them.
+
+    YAML is loaded safely: a tag that would run code is refused.
+
+    Args:
+        path: the YAML file.
+        overrides: KEY, VALUE, KEY, VALUE, ... as on the command line.
+    Raises: MissingInputError if the file is not there; InputError if it is no plain YAML or has a
+        key or a type of value that does not exist (the message names the nearest key).
+    """
+    cfg = get_cfg()
+    content = _load_yaml(path)
+    _check_keys(cfg, _flat_keys(content), source=str(path))
+    if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
+        raise InputError(f"{path}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
+    try:
+        cfg.merge_from_other_cfg(CfgNode(content))
+    except (ValueError, AssertionError) as error:
+        raise InputError(f"{path}: {error}") from error
+    merge_overrides(cfg, overrides)
+    return cfg
+
+
+def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    """Merge KEY VALUE pairs into cfg. Raises: InputError as load_config does."""
+    if len(overrides) % 2:
+        raise InputError(
+            "overrides are pairs of KEY VALUE, such as SOLVER.BASE_LR 0.01; got an odd number: "
+            + " ".join(overrides)
+        )
+    _check_keys(cfg, overrides[::2], source="command line")
+    try:
+        cfg.merge_from_list(list(overrides))
+    except (ValueError, AssertionError) as error:
+        raise InputError(f"command line: {error}") from error
+
+
+def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:
+    """The keys that a YAML file (with its `_BASE_`s) or the overrides state themselves."""
+    return {*_flat_keys(_load_yaml(path)), *overrides[::2]}
+
+
+def _load_yaml(path: str | Path) -> dict:
+    if not Path(path).is_file():
+        raise MissingInputError(f"config {path} is not there")
+    try:
+        content = CfgNode.load_yaml_with_base(str(path), allow_unsafe=False)
+    except yaml.constructor.ConstructorError as error:
+        raise InputError(
+            f"{path}: YAML tags that run code are not loaded ({error.problem}); write plain values"
+        ) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {error}") from error
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: its _BASE_ {error.filename} is not there") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} has no KEY: VALUE lines")
+    return content
+
+
+def _flat_keys(content: dict, prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _check_keys(cfg: CfgNode, keys: Iterable[str], *, source: str) -> None:
+    known = list(_flat_keys(cfg))
+    sections = {key[:i] for key in known for i, letter in enumerate(key) if letter == "."}
+    for key in keys:
+        if key in known:
+            continue
+        if key in sections:
+            inside = ", ".join(k for k in known if k.startswith(key + "."))
+            raise InputError(f"{source}: {key} is a group of keys, which are {inside}")
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+        last = key.rsplit(".", 1)[-1]
+        near = near or [k for k in known if k.rsplit(".", 1)[-1] == last][:3]
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InputError(f"{source}: there is no config key {key}{hint}")

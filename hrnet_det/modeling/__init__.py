@@ -1,0 +1,9 @@
+"""HRNet, its heads and its pyramid as Detectron2 backbones, and their registered builders."""
+
+from hrnet_det.modeling import build as _registers_the_builders  # noqa: F401
+from hrnet_det.modeling.heads import HRNetV1, HRNetV2
+from hrnet_det.modeling.hrfpn import HRFPN
+from hrnet_det.modeling.hrnet import HRNet
+from hrnet_det.modeling.variants import VARIANTS, HRNetVariant
+
+__all__ = ["HRFPN", "VARIANTS", "HRNet", "HRNetV1", "HRNetV2", "HRNetVariant"]

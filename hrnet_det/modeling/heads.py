@@ -1,0 +1,67 @@
+"""HRNetV1 and HRNetV2: one map at the finest branch's stride."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling import Backbone
+from torch import Tensor
+
+
+class HRNetV2(Backbone):
+    """All branches brought to the finest one's size and concatenated.
+
+    Source: arXiv:1908.07919 section 3.3, Figure 4 (b): bilinear upsampling (align_corners=False),
+    then concatenation; the 1x1 convolution that follows there belongs to the task's head.
+
+    Args:
+        bottom_up: an HRNet; more than one of its features are concatenated, finest first.
+    Input:  images (N, 3, H, W). Output: {"hrv2": (N, 15C, H/4, W/4)}.
+    """
+
+    out_feature = "hrv2"
+
+    def __init__(self, *, bottom_up: Backbone) -> None:
+        super().__init__()
+        self.bottom_up = bottom_up
+        features = list(bottom_up.output_shape().values())
+        self._out_features = [self.out_feature]
+        self._out_feature_channels = {self.out_feature: sum(f.channels for f in features)}
+        self._out_feature_strides = {self.out_feature: features[0].stride}
+
+    @property
+    def size_divisibility(self) -> int:
+        return self.bottom_up.size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        return self.bottom_up.padding_constraints
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        finest, *coarser = self.bottom_up(images).values()
+        size = finest.shape[-2:]
+        maps = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
+        return {self.out_feature: torch.cat([finest, *maps], dim=1) if maps else finest}
+
+
+class HRNetV1(HRNetV2):
+    """The finest branch alone.
+
+    Source: arXiv:1908.07919 section 3.3, Figure 4 (a). It is HRNetV2 of one branch.
+
+    Args:
+        bottom_up: an HRNet built with out_features=("hr2",), so that its last module has no
+            parameters which only the other branches would need.
+    Input:  images (N, 3, H, W). Output: {"hr2": (N, C, H/4, W/4)}.
+    Raises: ValueError if bottom_up returns anything but hr2.
+    """
+
+    out_feature = "hr2"
+
+    def __init__(self, *, bottom_up: Backbone) -> None:
+        if list(bottom_up.output_shape()) != ["hr2"]:
+            raise ValueError(
+                "HRNetV1 is the finest branch alone: bottom_up must return ['hr2'], not "
+                f"{list(bottom_up.output_shape())}"
+            )
+        super().__init__(bottom_up=bottom_up)

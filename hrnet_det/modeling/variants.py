@@ -1,0 +1,67 @@
+"""The HRNet variants: one table, from which everything else is derived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HRNetVariant:
+    """The numbers that tell one HRNet from another.
+
+    Source: arXiv:1908.07919 section 3; the small ones are HRNet-Image-Classification's.
+
+    Args:
+        widths: channels of the branches hr2, hr3, ..., finest first. Branch b has stride 4 * 2^b.
+            As many stages as branches; any positive widths, not only C * 2^b.
+        stage1_blocks: bottlenecks in stage 1 (`layer1`).
+        stage1_width: inner channels of a stage 1 bottleneck; its output has four times as many.
+        blocks: basic blocks per branch in one module.
+        modules: modules (exchange units) in stages 2, 3, ...; one number less than widths.
+    Raises: ValueError if a number is not positive or the lengths do not fit.
+    """
+
+    widths: tuple[int, ...]
+    stage1_blocks: int = 4
+    stage1_width: int = 64
+    blocks: int = 4
+    modules: tuple[int, ...] = (1, 4, 3)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) < 2 or len(self.modules) != len(self.widths) - 1:
+            raise ValueError(
+                f"HRNetVariant: {len(self.widths)} widths {self.widths} need at least 2, and one "
+                f"number of modules for each stage after the first, got {self.modules}"
+            )
+        numbers = (*self.widths, *self.modules, self.stage1_blocks, self.stage1_width, self.blocks)
+        if any(not isinstance(number, int) or number < 1 for number in numbers):
+            raise ValueError(f"HRNetVariant: every number must be a positive integer, got {self}")
+
+
+def _doubling(width: int, **others: object) -> HRNetVariant:
+    return HRNetVariant(widths=tuple(width * 2**b for b in range(4)), **others)
+
+
+VARIANTS: dict[str, HRNetVariant] = {
+    "w18_small_v1": _doubling(16, stage1_blocks=1, stage1_width=32, blocks=2, modules=(1, 1, 1)),
+    "w18_small_v2": _doubling(18, stage1_blocks=2, blocks=2, modules=(1, 3, 2)),
+    "w18": _doubling(18),
+    "w30": _doubling(30),
+    "w32": _doubling(32),
+    "w40": _doubling(40),
+    "w44": _doubling(44),
+    "w48": _doubling(48),
+    "w64": _doubling(64),
+}
+
+
+def get_variant(variant: str | HRNetVariant) -> HRNetVariant:
+    """The variant of a name in VARIANTS; an HRNetVariant is returned as it is.
+
+    Raises: ValueError if the name is unknown (the message lists the valid ones).
+    """
+    if isinstance(variant, HRNetVariant):
+        return variant
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown HRNet variant {variant!r}; known: {', '.join(VARIANTS)}")
+    return VARIANTS[variant]
