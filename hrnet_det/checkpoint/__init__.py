@@ -1,0 +1,5 @@
+"""Weights: loaded as data, checked, and never left random in silence."""
+
+from hrnet_det.checkpoint.loader import Checkpointer
+
+__all__ = ["Checkpointer"]

@@ -1,0 +1,156 @@
+"""The Trainer: Detectron2's DefaultTrainer with what HRNet detectors need beside it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections import OrderedDict
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.engine import (
+    AMPTrainer,
+    DefaultTrainer,
+    HookBase,
+    SimpleTrainer,
+    TrainerBase,
+    create_ddp_model,
+    hooks,
+)
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from detectron2.utils.logger import setup_logger
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.engine.progress import ProgressBar, on_terminal
+from hrnet_det.errors import InputError
+
+logger = logging.getLogger("detectron2.hrnet_det")
+
+
+class Trainer(DefaultTrainer):
+    """Detectron2's DefaultTrainer for HRNet detectors, on GPUs and on the CPU.
+
+    Differs from source: distributed training and AMP (bfloat16 autocast) run on the CPU too;
+    checkpoints are loaded checked and without unpickling objects; COCO evaluation; the checkpoint
+    of the best box AP is kept as model_best.pth; a progress bar on a terminal.
+
+    Args:
+        cfg: a config whose data sets have been prepared (`hrnet_det.data.prepare_datasets`).
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        TrainerBase.__init__(self)
+        if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
+            setup_logger()
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        on_cpu = torch.device(cfg.MODEL.DEVICE).type == "cpu"
+
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        data_loader = self.build_train_loader(cfg)
+        device_ids = None if on_cpu else [comm.get_local_rank()]
+        model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        if cfg.SOLVER.AMP.ENABLED and on_cpu:
+            _autocast_training(model)
+        amp = cfg.SOLVER.AMP.ENABLED and not on_cpu
+        self._trainer = (AMPTrainer if amp else SimpleTrainer)(model, data_loader, optimizer)
+
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def build_hooks(self) -> list[HookBase]:
+        """Detectron2's hooks, with the best checkpoint kept and a progress bar on a terminal."""
+        built = super().build_hooks()
+        if not comm.is_main_process():
+            return built
+        *first, writers = built  # the writers come last, so that they see all metrics
+        if self.cfg.DATASETS.TEST:
+            metric = "bbox/AP"
+            if len(self.cfg.DATASETS.TEST) > 1:
+                metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
+            first.append(
+                hooks.BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric)
+            )
+        if on_terminal():
+            first.append(ProgressBar())
+        return [*first, writers]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Detectron2's; without its printed lines where a progress bar stands for them."""
+        printer, *files = super().build_writers()
+        return files if on_terminal() else [printer, *files]
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The detector. Raises: InputError where the config asks for what does not exist."""
+        try:
+            model = build_model(cfg)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"the model of this config cannot be built: {error}") from error
+        logger.debug("Model:\n%s", model)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """Detectron2's, which clips each parameter's gradient ("norm", "value"), and "full_model":
+        SOLVER.CLIP_GRADIENTS.CLIP_VALUE bounds the norm of all gradients together."""
+        clip = cfg.SOLVER.CLIP_GRADIENTS
+        if not clip.ENABLED or clip.CLIP_TYPE != "full_model":
+            return super().build_optimizer(cfg, model)
+        unclipped = cfg.clone()
+        unclipped.defrost()
+        unclipped.SOLVER.CLIP_GRADIENTS.ENABLED = False
+        optimizer = super().build_optimizer(unclipped, model)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+        def clip_all(*_: object) -> None:
+            clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
+
+        optimizer.register_step_pre_hook(clip_all)
+        return optimizer
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """COCO's evaluator of boxes, masks and keypoints, whichever the model predicts."""
+        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+        if kind != "coco":
+            raise InputError(
+                f"data set {dataset_name} wants the evaluator {kind!r}; only COCO's is here"
+            )
+        return COCOEvaluator(
+            dataset_name,
+            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"),
+            kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
+        )
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list | None = None) -> OrderedDict:
+        """Results of the model on DATASETS.TEST, with those of test-time augmentation if asked."""
+        results = super().test(cfg, model, evaluators)
+        if cfg.TEST.AUG.ENABLED:
+            logger.info("Evaluating with test-time augmentation")
+            augmented = super().test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
+            results.update({f"{name}_TTA": values for name, values in augmented.items()})
+        return results
+
+
+def _autocast_training(model: nn.Module) -> None:
+    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it."""
+    plain_forward = model.forward
+
+    def forward(*inputs: object) -> object:
+        with torch.autocast("cpu", torch.bfloat16, enabled=model.training):
+            return plain_forward(*inputs)
+
+    model.forward = forward

@@ -1,0 +1,218 @@
+"""The report of a run: results as tables, training curves, predictions beside ground truth."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data.detection_utils import annotations_to_instances, read_image
+from detectron2.evaluation.evaluator import inference_context
+from detectron2.structures import BoxMode, Instances
+from tabulate import tabulate
+from torch import nn
+from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
+
+SHEET_PICTURES = 8
+SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
+SCORE_SHOWN = 0.5
+PALETTE = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6")
+TASKS = {"bbox": "box", "segm": "mask", "keypoints": "keypoints"}
+
+
+def write_report(cfg: CfgNode, model: nn.Module, results: dict) -> None:
+    """Write what a run has shown to OUTPUT_DIR, print the tables, and say where everything is.
+
+    Files: results.json (all metrics), curves.png (from metrics.json, where training wrote it),
+    predictions.png (pictures of the first test set, ground truth beside prediction).
+
+    Args:
+        model: the trained detector; wrapped by DistributedDataParallel or not.
+        results: as `Trainer.test` returns them; {} where nothing was evaluated.
+    """
+    output = Path(cfg.OUTPUT_DIR)
+    written = {"model_final.pth": "weights", "model_best.pth": "weights of the best box AP"}
+    written = {name: what for name, what in written.items() if (output / name).is_file()}
+    if results:
+        (output / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        written["results.json"] = "all metrics of the evaluation"
+        print(results_tables(results))
+    if (output / "metrics.json").is_file() and draw_curves(output):
+        written["metrics.json"] = "metrics while training (TensorBoard reads events.*)"
+        written["curves.png"] = "losses and learning rate"
+    if cfg.DATASETS.TEST:
+        draw_predictions(cfg, getattr(model, "module", model), output / "predictions.png")
+        written["predictions.png"] = "ground truth beside prediction"
+    written["log.txt"] = "everything that was printed, environment and config"
+    print(f"\nIn {output}{os.sep}:")
+    for name, what in written.items():
+        print(f"  {name:<18} {what}")
+    print("\n" + next_steps(cfg))
+
+
+def results_tables(results: dict) -> str:
+    """Metrics and AP of each class as text tables, in percent, one pair for each test set."""
+    if all(task in TASKS or task.endswith("_TTA") for task in results):
+        results = {"": results}
+    parts = []
+    for name, tasks in results.items():
+        tasks = {task: values for task, values in tasks.items() if isinstance(values, dict)}
+        metrics = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
+        rows = [
+            [TASKS.get(task, task), *(values.get(metric) for metric in metrics)]
+            for task, values in tasks.items()
+        ]
+        parts.append(f"\nResults {name}".rstrip() + " (COCO metrics, percent)")
+        parts.append(tabulate(rows, headers=["", *metrics], floatfmt=".1f", missingval="-"))
+        classes = dict.fromkeys(
+            key[3:] for values in tasks.values() for key in values if key.startswith("AP-")
+        )
+        if classes:
+            rows = [[c, *(values.get(f"AP-{c}") for values in tasks.values())] for c in classes]
+            headers = ["class", *(f"{TASKS.get(task, task)} AP" for task in tasks)]
+            parts.append("")
+            parts.append(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
+    return "\n".join(parts)
+
+
+def draw_curves(output: Path) -> bool:
+    """Losses and learning rate from output/metrics.json to output/curves.png; False if too few."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    rows = [row for row in rows if "total_loss" in row]
+    if len(rows) < 2:
+        return False
+    names = sorted(key for key in rows[-1] if key.startswith("loss_"))
+    figure, (losses, rate) = pyplot.subplots(
+        2, 1, sharex=True, figsize=(8, 6), height_ratios=(3, 1), layout="constrained"
+    )
+    for name in ["total_loss", *names]:
+        points = [(row["iteration"], row[name]) for row in rows if name in row]
+        losses.plot(*zip(*points, strict=True), label=name, lw=2 if name == "total_loss" else 1)
+    losses.set(ylabel="loss", yscale="log")
+    losses.legend(fontsize="small", ncols=2)
+    points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
+    rate.plot(*zip(*points, strict=True), color="black")
+    rate.set(ylabel="learning rate", xlabel="iteration")
+    for axes in (losses, rate):
+        axes.grid(alpha=0.3)
+    figure.savefig(output / "curves.png", dpi=120)
+    pyplot.close(figure)
+    return True
+
+
+def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
+    """A sheet of pictures spread over the first test set: ground truth left, prediction right."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    name = cfg.DATASETS.TEST[0]
+    classes = MetadataCatalog.get(name).thing_classes
+    rows = DatasetCatalog.get(name)
+    count = min(SHEET_PICTURES, len(rows))
+    columns = min(2, count)
+    height = -(-count // columns)
+    figure, axes = pyplot.subplots(
+        height,
+        2 * columns,
+        figsize=(7 * columns, 3.4 * height),
+        layout="constrained",
+        squeeze=False,
+    )
+    for cell in axes.flat:
+        cell.axis("off")
+    chosen = [rows[i * len(rows) // count] for i in range(count)]
+    for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
+        picture = read_image(row["file_name"], format="RGB")
+        left.imshow(annotated(picture, _truth(row), classes))
+        left.set_title("ground truth", fontsize="small")
+        right.imshow(annotated(picture, _predicted(cfg, model, row), classes))
+        right.set_title(f"prediction, score over {SCORE_SHOWN}", fontsize="small")
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
+def _truth(row: dict) -> Instances:
+    objects = [o for o in row["annotations"] if not o.get("iscrowd", 0)]
+    for o in objects:  # the same form as a box that Detectron2's mapper has transformed
+        o["bbox"] = BoxMode.convert(o["bbox"], o["bbox_mode"], BoxMode.XYXY_ABS)
+        o["bbox_mode"] = BoxMode.XYXY_ABS
+        if "keypoints" in o:
+            o["keypoints"] = np.array(o["keypoints"], dtype=float).reshape(-1, 3)
+    return annotations_to_instances(objects, (row["height"], row["width"]), mask_format="bitmask")
+
+
+def _predicted(cfg: CfgNode, model: nn.Module, row: dict) -> Instances:
+    with inference_context(model), torch.no_grad():
+        instances = model([DatasetMapper(cfg, is_train=False)(row)])[0]["instances"].to("cpu")
+    return instances[instances.scores > SCORE_SHOWN]
+
+
+def annotated(picture: np.ndarray, instances: Instances, classes: Sequence[str]) -> np.ndarray:
+    """A picture, enlarged if it is small, with its objects' masks, boxes, names and keypoints.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB.
+        instances: boxes, classes, and where there are masks, keypoints and scores, as Detectron2's
+            models predict them (pred_...) or its mappers prepare them (gt_...), in its pixels.
+        classes: names.
+    Output: (H', W', 3) uint8, RGB.
+    """
+    fields = {
+        name.removeprefix("pred_").removeprefix("gt_"): value
+        for name, value in instances.get_fields().items()
+    }
+    scale = max(1, round(SHEET_SIDE / max(picture.shape[:2])))
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    image = image.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    if not len(instances):
+        return image.permute(1, 2, 0).numpy()
+    numbers = fields["classes"].tolist()
+    colors = [PALETTE[number % len(PALETTE)] for number in numbers]
+    if "masks" in fields:
+        masks = getattr(fields["masks"], "tensor", fields["masks"]).bool()
+        masks = masks.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+        image = draw_segmentation_masks(image, masks, alpha=0.45, colors=colors)
+    labels = [classes[number] for number in numbers]
+    if "scores" in fields:
+        labels = [
+            f"{label} {score:.2f}"
+            for label, score in zip(labels, fields["scores"].tolist(), strict=True)
+        ]
+    boxes = fields["boxes"].tensor * scale
+    image = draw_bounding_boxes(image, boxes, labels=labels, colors=colors, width=2)
+    if "keypoints" in fields:
+        points = getattr(fields["keypoints"], "tensor", fields["keypoints"]).float()
+        seen = points[..., 2] > (0.05 if "scores" in fields else 0)
+        image = draw_keypoints(
+            image, points[..., :2] * scale, visibility=seen, colors="white", radius=3
+        )
+    return image.permute(1, 2, 0).numpy()
+
+
+def next_steps(cfg: CfgNode) -> str:
+    """What a user may want to type next."""
+    model = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    config = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    return "\n".join(
+        [
+            "Next:",
+            f"  python train_net.py --config-file {config} --eval-only MODEL.WEIGHTS {model}",
+            f"  tensorboard --logdir {cfg.OUTPUT_DIR}",
+            "  one's own data: end the command with DATASETS.CUSTOM.TRAIN_JSON train.json",
+            "    DATASETS.CUSTOM.TRAIN_IMAGES pictures DATASETS.CUSTOM.TEST_JSON val.json",
+            "    DATASETS.CUSTOM.TEST_IMAGES pictures",
+            "  COCO on GPUs: python train_net.py --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8",
+        ]
+    )
