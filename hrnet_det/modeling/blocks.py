@@ -102,16 +102,22 @@ def check_checkpointing_level(level: str) -> str:
     return level
 
 
-def recompute(module: nn.Module, *inputs: Tensor) -> Tensor | list[Tensor]:
-    """module(*inputs), whose inner activations are computed again in the backward pass, not kept.
+def recompute(
+    function: Callable[..., Tensor | list[Tensor]], *inputs: Tensor, module: nn.Module | None = None
+) -> Tensor | list[Tensor]:
+    """function(*inputs), whose inner activations are computed again in the backward pass, not kept.
 
     Running statistics of norms are updated once, in the first pass: the gradients and the state
     after a step are those of a plain call.
+
+    Args:
+        function: a module, or a method of `module`.
     """
     if not torch.is_grad_enabled() or torch.jit.is_tracing():
-        return module(*inputs)
+        return function(*inputs)
+    module = function if module is None else module
     return checkpoint(
-        module,
+        function,
         *inputs,
         use_reentrant=False,
         preserve_rng_state=False,  # nothing in the network draws random numbers
@@ -123,11 +129,11 @@ def recompute(module: nn.Module, *inputs: Tensor) -> Tensor | list[Tensor]:
 def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
     """Norms in training mode normalise as always but leave their running statistics alone."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-    before = [(m.track_running_stats, m.momentum) for m in norms]
-    for m in norms:  # Detectron2's NaiveSyncBatchNorm looks at the momentum, torch's at the flag
-        m.track_running_stats, m.momentum = False, 0.0
+    before = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for m in norms:  # the same tensors are used and saved as in the first pass, and moved by 0
+        m.momentum, m.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for m, (track, momentum) in zip(norms, before, strict=True):
-            m.track_running_stats, m.momentum = track, momentum
+        for m, (momentum, batches) in zip(norms, before, strict=True):
+            m.momentum, m.num_batches_tracked = momentum, batches

@@ -108,7 +108,10 @@ class HRFPN(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.bottom_up(images)
         maps = [features[name] for name in self.in_features]
-        levels = recompute(self.pyramid, *maps) if self.recomputed else self.pyramid(*maps)
+        if self.recomputed:
+            levels = recompute(self.pyramid, *maps, module=self)
+        else:
+            levels = self.pyramid(*maps)
         return dict(zip(self._out_features, levels, strict=True))
 
     def pyramid(self, *maps: Tensor) -> list[Tensor]:

@@ -1,0 +1,56 @@
+# Everything lives in .venv; the stamp says that it is complete and newer than pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+DETECTRON2 ?=
+ARGS ?=
+
+.PHONY: help setup quickstart test compare lint format doctor clean
+
+help: ## list the targets
+	@echo 'make TARGET [PYTHON=python3.12] [ARGS="options for the command"], where TARGET is'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## create .venv with all that is needed; DETECTRON2=SPEC: with that Detectron2
+
+quickstart: $(STAMP) ## train Mask R-CNN on generated pictures, on a CPU or a GPU
+	$(VENV)/bin/python train_net.py --config-file quickstart/mask_rcnn.yaml $(ARGS)
+
+test: $(STAMP) ## run all tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+compare: $(STAMP) ## compare with the published implementations
+	$(VENV)/bin/python -m hrnet_det.engine.compare $(ARGS)
+
+lint: $(STAMP) ## check the formatting and the code
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+format: $(STAMP) ## format the code and mend what can be mended
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+doctor: $(STAMP) ## say what is installed, what is missing, and how to get it
+	$(VENV)/bin/hrnet-det doctor
+
+clean: ## remove caches and built packages; .venv, datasets/ and output/ stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Asked for another Detectron2, it is installed whether or not the stamp is there.
+ifneq ($(strip $(DETECTRON2)),)
+.PHONY: $(STAMP)
+FROM = --from='$(strip $(DETECTRON2))'
+endif
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "Python 3.10 or newer is needed; $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1 || true). Next step: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv module. Next step: install it (Debian and Ubuntu:" \
+	    "apt install python3-venv), or name another one: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -e '.[dev]'
+	$(VENV)/bin/hrnet-det install-detectron2 $(FROM)
+	@touch $@
