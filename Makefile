@@ -19,7 +19,7 @@ quickstart: $(STAMP) ## train Mask R-CNN on generated pictures, on a CPU or a GP
 test: $(STAMP) ## run all tests
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-compare: $(STAMP) ## compare with the published implementations
+compare: $(STAMP) ## train HRNetV2p and ResNet-FPN on the same pictures, three seeds each
 	$(VENV)/bin/python -m hrnet_det.engine.compare $(ARGS)
 
 lint: $(STAMP) ## check the formatting and the code

@@ -95,7 +95,10 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     try:
         cfg.merge_from_list(list(overrides))
     except (ValueError, AssertionError) as error:
-        raise InputError(f"command line: {error}") from error
+        hint = "; several values are written \"('a', 'b')\", one \"('a',)\""
+        raise InputError(
+            f"command line: {error}" + (hint if "tuple" in str(error) else "")
+        ) from error
 
 
 def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:

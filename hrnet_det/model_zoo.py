@@ -34,7 +34,7 @@ def find_config(name: str | Path) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    wanted = str(name).removeprefix("configs/").removeprefix("./").removesuffix(".yaml") + ".yaml"
+    wanted = str(name).removeprefix("./").removeprefix("configs/").removesuffix(".yaml") + ".yaml"
     shipped = names()
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from hrnet_det.modeling import HRNet
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
-CLASSIFIER_PARTS = ("incre_modules", "downsamp_modules", "final_layer", "classifier")
+# What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, struct.error)
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -36,7 +39,10 @@ class Checkpointer(DetectionCheckpointer):
         if path and "://" not in path and not Path(path).is_file():
             raise MissingInputError(f"weights {path} are not there")
         self._behind_backbone_is_random = False
-        return super().load(path, checkpointables)
+        try:
+            return super().load(path, checkpointables)
+        finally:
+            self._parsed_url_during_load = None  # Detectron2's, left behind by an error
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         content = _read(Path(filename))
@@ -44,6 +50,12 @@ class Checkpointer(DetectionCheckpointer):
             (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)),
             content,
         )
+        wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
+        if wrong:
+            raise InputError(
+                f"{filename} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
+                f"named tensors ({_some(map(str, wrong))})"
+            )
         if all(name.startswith("module.") for name in weights):
             weights = {name.removeprefix("module."): value for name, value in weights.items()}
         if "conv1.weight" in weights and any(name.startswith("stage2.") for name in weights):
@@ -63,59 +75,86 @@ class Checkpointer(DetectionCheckpointer):
         path, net = found[0]
         prefix = f"{path}." if path else ""
         wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
-        optional = {name for name in wanted if name.endswith("num_batches_tracked")}
-        missing = [name for name in wanted if name not in weights and name not in optional]
+        missing = [name for name in wanted if name not in weights and not _is_optional(name)]
         reshaped = [n for n in wanted if n in weights and weights[n].shape != wanted[n]]
-        if missing or reshaped:
+        others = [name for name in weights if name not in wanted]
+        parts = {name.split(".")[0] for name in wanted}
+        extra = [  # of a larger variant; a fusion into a branch that is not asked for is none
+            n
+            for n in others
+            if n.split(".")[0] in parts and ".fuse_layers." not in n and not _is_optional(n)
+        ]
+        if missing or reshaped or extra:
+            shapes = {name: tensor.shape for name, tensor in weights.items()}
             raise InputError(
-                f"{filename} does not fit MODEL.HRNET.VARIANT {_widths(wanted)}: it is "
-                f"{_widths({name: tensor.shape for name, tensor in weights.items()})}; "
-                f"{len(missing)} tensors missing ({_some(missing)}), {len(reshaped)} of another "
-                f"shape ({_some(reshaped)}), of {len(wanted)}"
+                f"{filename} does not fit MODEL.HRNET.VARIANT, which has {_kind(wanted)}; the file "
+                f"has {_kind(shapes)}. {len(missing)} of {len(wanted)} tensors are missing "
+                f"({_some(missing)}), {len(reshaped)} have another shape ({_some(reshaped)}), "
+                f"{len(extra)} are too many ({_some(extra)})"
             )
-        dropped = [name for name in weights if name.split(".")[0] in CLASSIFIER_PARTS]
         self._behind_backbone_is_random = True
         logger.info(
-            "%s: an ImageNet HRNet; all %d backbone tensors loaded, %d of the classification head "
-            "left out on purpose; everything behind the backbone starts from random weights",
+            "%s: an ImageNet HRNet; all %d backbone tensors loaded, %d others (classification "
+            "head) left out on purpose; everything behind the backbone starts from random weights",
             filename,
             len([name for name in wanted if name in weights]),
-            len(dropped),
+            len(others),
         )
         return {prefix + name: weights[name] for name in wanted if name in weights}
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         """Detectron2's warnings, but not of all that an ImageNet file cannot have."""
-        if not self._behind_backbone_is_random:
-            super()._log_incompatible_keys(incompatible)
+        if self._behind_backbone_is_random:
+            return
+        hrnets = tuple(f"{path}." for path, m in self.model.named_modules() if isinstance(m, HRNet))
+        reshaped = [n for n, *_ in incompatible.incorrect_shapes if n.startswith(hrnets)]
+        if reshaped:
+            raise InputError(
+                "these weights are a detector's with another MODEL.HRNET.VARIANT: "
+                f"{len(reshaped)} tensors of its HRNet have another shape ({_some(reshaped)})"
+            )
+        super()._log_incompatible_keys(incompatible)
 
 
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ImportError as error:
+            raise InputError(f"{path} needs a package: pip install safetensors") from error
         try:
             return load_file(path)
         except SafetensorError as error:
             raise InputError(f"{path} is no whole safetensors file: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _UNREADABLE as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = (
+            f"it holds {code[1]}, which is no tensor" if code else "damaged, or a pickle of its own"
+        )
         raise InputError(
-            f"{path} cannot be read as plain tensors ({str(error).splitlines()[0]}). Files that "
-            "run code when they are unpickled are not loaded: save the state_dict alone, as .pth "
-            "or .safetensors"
+            f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
+            "unpickled are not loaded. Fetch a damaged file again; of another one save the "
+            "state_dict alone, with torch.save as .pth, or as .safetensors"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
     return content
 
 
-def _widths(shapes: dict[str, torch.Size]) -> str:
-    """Branch widths as a file's or network's tensors show them, finest first."""
+def _is_optional(name: str) -> bool:
+    """A frozen batch norm has no such counter, nor has a file that is old enough."""
+    return name.endswith("num_batches_tracked")
+
+
+def _kind(shapes: dict[str, torch.Size]) -> str:
+    """Branch widths, finest first, and modules of stages 2 to 4, as the tensors show them."""
     names = [f"stage4.0.branches.{b}.0.conv1.weight" for b in range(4)]
-    return "with widths " + "/".join(str(shapes[n][0]) if n in shapes else "?" for n in names)
+    widths = "/".join(str(shapes[name][0]) if name in shapes else "?" for name in names)
+    modules = [{n.split(".")[1] for n in shapes if n.startswith(f"stage{s}.")} for s in (2, 3, 4)]
+    return f"widths {widths} and {'/'.join(str(len(m)) for m in modules)} modules"
 
 
 def _some(names: Any, most: int = 3) -> str:

@@ -31,11 +31,11 @@ def datasets_root() -> Path:
 def register_quickstart() -> None:
     """Register quickstart_train, quickstart_val and their keypoint forms; made when first read."""
     root = datasets_root() / "quickstart"
-    for name, (split, annotations) in QUICKSTART.items():
+    for name, (split, json_name) in QUICKSTART.items():
         keypoints = "keypoints" in name
         _register(
             name,
-            json_file=root / "annotations" / annotations,
+            json_file=root / "annotations" / json_name,
             image_root=root / split,
             classes=["arrow"] if keypoints else list(quickstart.CLASSES),
             keypoint_names=list(quickstart.KEYPOINTS) if keypoints else [],
@@ -101,7 +101,10 @@ def prepare_datasets(cfg: CfgNode, *, stated: Collection[str]) -> None:
                 f"there is no data set {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
             )
     if any(name in QUICKSTART for name in names):
-        quickstart.make_quickstart(datasets_root() / "quickstart")
+        try:
+            quickstart.make_quickstart(datasets_root() / "quickstart")
+        except ValueError as error:  # the folder holds something else
+            raise InputError(str(error)) from error
     _check_files(names)
     _follow_data(cfg, names, stated)
 
@@ -124,7 +127,11 @@ def register_custom(cfg: CfgNode) -> None:
         if not json_file:
             continue
         file = CocoFile(
-            Path(json_file), Path(images), masks=cfg.MODEL.MASK_ON, evaluated=split == "TEST"
+            Path(json_file),
+            Path(images),
+            masks=cfg.MODEL.MASK_ON,
+            keypoints=cfg.MODEL.KEYPOINT_ON,
+            evaluated=split == "TEST",
         )
         name = f"custom_{split.lower()}"
         _register(

@@ -17,6 +17,7 @@ class CocoFile:
         path: the json.
         images: the folder that its file names start from.
         masks: whether a mask head is to be trained, so that every object needs a segmentation.
+        keypoints: whether a keypoint head is, so that every object needs its keypoints.
         evaluated: whether pycocotools is to score detections on it, which wants more keys.
     Attributes:
         classes: category names in the order of their ids.
@@ -26,7 +27,9 @@ class CocoFile:
         json is not COCO's format or contradicts itself (the message counts and shows examples).
     """
 
-    def __init__(self, path: Path, images: Path, *, masks: bool, evaluated: bool) -> None:
+    def __init__(
+        self, path: Path, images: Path, *, masks: bool, keypoints: bool, evaluated: bool
+    ) -> None:
         self.path = path.expanduser()
         self.images = images.expanduser()
         if not self.path.is_file():
@@ -34,11 +37,10 @@ class CocoFile:
         if not self.images.is_dir():
             raise MissingInputError(f"picture folder {self.images} (of {self.path}) is not there")
         content = self._read()
-        self._check(content, masks=masks, evaluated=evaluated)
+        self._check(content, masks=masks, keypoints=keypoints, evaluated=evaluated)
         categories = sorted(content["categories"], key=lambda category: category["id"])
         self.classes: list[str] = [category["name"] for category in categories]
-        keypoints = (c["keypoints"] for c in categories if c.get("keypoints"))
-        self.keypoint_names: list[str] = next(keypoints, [])
+        self.keypoint_names = _keypoint_names(categories)
         self.has_rle = any(
             isinstance(a.get("segmentation"), dict) and not a.get("iscrowd", 0)
             for a in content["annotations"]
@@ -62,7 +64,7 @@ class CocoFile:
             )
         return content
 
-    def _check(self, content: dict, *, masks: bool, evaluated: bool) -> None:
+    def _check(self, content: dict, *, masks: bool, keypoints: bool, evaluated: bool) -> None:
         keys = ("id", "image_id", "category_id", "bbox")
         if evaluated:
             keys = (*keys, "area", "iscrowd")
@@ -81,6 +83,7 @@ class CocoFile:
             *_repeated("image id", [image["id"] for image in content["images"]]),
             *_repeated("annotation id", [a["id"] for a in content["annotations"]]),
             *_wrong_annotations(content, masks),
+            *(_wrong_keypoints(content) if keypoints else ()),
         ]
         if problems:
             self._refuse(problems)
@@ -113,19 +116,38 @@ def _wrong_annotations(content: dict, masks: bool) -> Iterator[str]:
     categories = {category["id"] for category in content["categories"]}
     images = {image["id"] for image in content["images"]}
     annotations = content["annotations"]
-    for wrong, what in (
-        ([a for a in annotations if a["category_id"] not in categories], "an unknown category_id"),
-        ([a for a in annotations if a["image_id"] not in images], "an unknown image_id"),
-        ([a for a in annotations if not _is_box(a["bbox"])], "a bbox that is no [x, y, w, h]"),
+    for key, is_right, what in (
+        ("category_id", categories.__contains__, "an unknown category_id"),
+        ("image_id", images.__contains__, "an unknown image_id"),
+        ("bbox", _is_box, "a bbox that is no [x, y, w, h]"),
     ):
+        wrong = [f"{a[key]} of id {a['id']}" for a in annotations if not is_right(a[key])]
         if wrong:
             yield f"{len(wrong)} annotations have {what}: {_examples(wrong)}"
-    bare = [a for a in annotations if not a.get("segmentation")] if masks else []
+    bare = [f"id {a['id']}" for a in annotations if masks and not a.get("segmentation")]
     if bare:
         yield (
             f"{len(bare)} of {len(annotations)} annotations have no segmentation, which "
             "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone): "
             f"{_examples(bare)}"
+        )
+
+
+def _keypoint_names(categories: list[dict]) -> list[str]:
+    return next((c["keypoints"] for c in categories if c.get("keypoints")), [])
+
+
+def _wrong_keypoints(content: dict) -> Iterator[str]:
+    number = len(_keypoint_names(content["categories"]))
+    wrong = [
+        f"id {a['id']}"
+        for a in content["annotations"]
+        if len(a.get("keypoints", ())) != 3 * number and not a.get("iscrowd", 0)
+    ]
+    if wrong and number:
+        yield (
+            f"{len(wrong)} annotations have no {number} x 3 keypoint values (x, y, visibility), "
+            f"which MODEL.KEYPOINT_ON needs: {_examples(wrong)}"
         )
 
 

@@ -30,6 +30,7 @@ class ProgressBar(HookBase):
         self._bar = tqdm(
             total=self.trainer.max_iter,
             initial=self.trainer.start_iter,
+            file=sys.stdout,  # what `on_terminal` has looked at, and where the log lines go
             unit="it",
             desc="training",
             dynamic_ncols=True,

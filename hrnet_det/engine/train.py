@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from typing import NoReturn
 
 import torch
 from detectron2.config import CfgNode
@@ -64,7 +67,15 @@ def load_setup(args: argparse.Namespace) -> CfgNode:
 
 def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
     if args.num_gpus < 1:
-        raise InputError(f"--num-gpus {args.num_gpus}: at least 1 (processes, where there is none)")
+        raise InputError(
+            f"--num-gpus {args.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
+        )
+    try:
+        torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise InputError(
+            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device of torch: cuda, cpu, ..."
+        ) from error
     if not cfg.MODEL.DEVICE.startswith("cuda"):
         return
     if not torch.cuda.is_available():
@@ -80,6 +91,8 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
     if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
         raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
+    for name in cfg.DATASETS.TEST:
+        Trainer.check_evaluator(name)
     if args.eval_only:
         if not cfg.DATASETS.TEST:
             raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")
@@ -87,24 +100,26 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     if not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
     world_size = args.num_gpus * args.num_machines
-    if cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and cfg.SOLVER.IMS_PER_BATCH % world_size:
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    if batch < 1 or (cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and batch % world_size):
         raise InputError(
-            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} pictures cannot be shared equally "
-            f"among {world_size} processes: take a multiple of {world_size}"
+            f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
+            f"among {world_size} processes: take a positive multiple of {world_size}"
         )
     norms = (cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM)
     if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and "SyncBN" in norms:
         raise InputError("torch's SyncBN needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN")
-    if cfg.MODEL.WEIGHTS or (args.resume and _has_checkpoint(cfg)):
+    if cfg.MODEL.WEIGHTS:
         return
-    if cfg.MODEL.HRNET.NORM_EVAL:
+    resumed = args.resume and _has_checkpoint(cfg)
+    if cfg.MODEL.HRNET.NORM_EVAL and not (resumed and _had_norm_eval(cfg)):
         cfg.MODEL.HRNET.NORM_EVAL = False
         print(
             "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained "
             "too (NORM_EVAL False).\n  The published AP needs ImageNet weights: MODEL.WEIGHTS "
             "hrnet_w32.safetensors or .pth (see README, Weights)."
         )
-    if cfg.MODEL.BACKBONE.FREEZE_AT:
+    if cfg.MODEL.BACKBONE.FREEZE_AT and not resumed:
         raise InputError(
             f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
             "freeze random weights: give weights, or set it to 0"
@@ -113,6 +128,12 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 def _has_checkpoint(cfg: CfgNode) -> bool:
     return os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
+
+
+def _had_norm_eval(cfg: CfgNode) -> bool:
+    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
+    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    return os.path.isfile(path) and load_config(path).MODEL.HRNET.NORM_EVAL
 
 
 @contextmanager
@@ -127,9 +148,11 @@ def _console_level(level: int) -> Iterator[None]:
     before = [handler.level for handler in handlers]
     for handler in handlers:
         handler.setLevel(level)
-    yield
-    for handler, was in zip(handlers, before, strict=True):
-        handler.setLevel(was)
+    try:
+        yield
+    finally:
+        for handler, was in zip(handlers, before, strict=True):
+            handler.setLevel(was)
 
 
 def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
@@ -180,19 +203,23 @@ def _silence_known_warnings() -> None:
     """Of Detectron2 under newer versions of torch: true, harmless, and nothing a user can mend."""
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+    warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
     logging.getLogger("torch.fx").setLevel(logging.ERROR)
 
 
-def _worker(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _worker(cfg: CfgNode, args: argparse.Namespace, errors: SimpleQueue) -> None:
     try:
         run(cfg, args)
     except InputError as error:
-        _refuse(error)
+        if comm.get_world_size() == 1:
+            _refuse(error)
+        errors.put(str(error))  # the first process that ends has the others terminated
+        sys.exit(2)
 
 
-def _refuse(error: InputError) -> None:
-    if comm.get_rank() == 0:
-        print(f"error: {error}", file=sys.stderr)
+def _refuse(error: InputError | str) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -203,6 +230,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg = load_setup(args)
     except InputError as error:
         _refuse(error)
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
     try:
         launch(
             _worker,
@@ -210,7 +238,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             num_machines=args.num_machines,
             machine_rank=args.machine_rank,
             dist_url=args.dist_url,
-            args=(cfg, args),
+            args=(cfg, args, errors),
         )
-    except ProcessExitedException as error:  # the process has printed its reason
-        sys.exit(error.exit_code)
+    except ProcessExitedException as error:
+        if not errors.empty():
+            _refuse(errors.get())
+        print(f"error: {error}", file=sys.stderr)  # such as: terminated with signal SIGKILL
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

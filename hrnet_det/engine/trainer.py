@@ -6,6 +6,7 @@ import logging
 import os
 import weakref
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -79,9 +80,7 @@ class Trainer(DefaultTrainer):
             metric = "bbox/AP"
             if len(self.cfg.DATASETS.TEST) > 1:
                 metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
-            first.append(
-                hooks.BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric)
-            )
+            first.append(_BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric))
         if on_terminal():
             first.append(ProgressBar())
         return [*first, writers]
@@ -96,8 +95,16 @@ class Trainer(DefaultTrainer):
         """The detector. Raises: InputError where the config asks for what does not exist."""
         try:
             model = build_model(cfg)
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise InputError(f"the model of this config cannot be built: {error}") from error
+        except KeyError as error:  # of a registry, or of a head that looks for its features
+            reason = str(error.args[0])
+            if "registry" not in reason:
+                reason = (
+                    f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
+                    "MODEL.ROI_HEADS and MODEL.RETINANET name levels that the backbone makes"
+                )
+            raise InputError(f"the model of this config cannot be built: {reason}") from error
         logger.debug("Model:\n%s", model)
         return model
 
@@ -106,6 +113,10 @@ class Trainer(DefaultTrainer):
         """Detectron2's, which clips each parameter's gradient ("norm", "value"), and "full_model":
         SOLVER.CLIP_GRADIENTS.CLIP_VALUE bounds the norm of all gradients together."""
         clip = cfg.SOLVER.CLIP_GRADIENTS
+        if clip.ENABLED and clip.CLIP_TYPE not in ("value", "norm", "full_model"):
+            raise InputError(
+                f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r}: value, norm or full_model"
+            )
         if not clip.ENABLED or clip.CLIP_TYPE != "full_model":
             return super().build_optimizer(cfg, model)
         unclipped = cfg.clone()
@@ -123,16 +134,21 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """COCO's evaluator of boxes, masks and keypoints, whichever the model predicts."""
-        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
-        if kind != "coco":
-            raise InputError(
-                f"data set {dataset_name} wants the evaluator {kind!r}; only COCO's is here"
-            )
+        cls.check_evaluator(dataset_name)
         return COCOEvaluator(
             dataset_name,
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"),
             kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
         )
+
+    @classmethod
+    def check_evaluator(cls, dataset_name: str) -> None:
+        """Raises: InputError if build_evaluator has no evaluator for the data set."""
+        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+        if kind != "coco":
+            raise InputError(
+                f"data set {dataset_name} wants the evaluator {kind!r}; only COCO's is here"
+            )
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list | None = None) -> OrderedDict:
@@ -143,6 +159,33 @@ class Trainer(DefaultTrainer):
             augmented = super().test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
             results.update({f"{name}_TTA": values for name, values in augmented.items()})
         return results
+
+
+class _BestCheckpointer(hooks.BestCheckpointer):
+    """Detectron2's, with the metric in the file, so that a resumed run does not fall behind it."""
+
+    best = float("-inf")
+
+    def before_train(self) -> None:
+        path = Path(self._checkpointer.save_dir) / f"{self._file_prefix}.pth"
+        if self.trainer.start_iter and path.is_file():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            self.best = content.get(self._val_metric, self.best)
+
+    def after_train(self) -> None:
+        last = self._checkpointer.get_checkpoint_file()
+        super().after_train()
+        if last:  # still the one to resume from: in ours the trainer is an iteration ahead
+            self._checkpointer.tag_last_checkpoint(Path(last).name)
+
+    def _best_checking(self) -> None:
+        metric, trainer = self._val_metric, self.trainer
+        value, _ = trainer.storage.latest().get(metric, (float("nan"), 0))
+        iteration = min(trainer.iter, trainer.max_iter - 1)  # as in the other checkpoints
+        if value > self.best:  # nan is not
+            self.best = value
+            self._checkpointer.save(self._file_prefix, iteration=iteration, **{metric: value})
+            logger.info("%s.pth has %s %.2f, the best so far", self._file_prefix, metric, value)
 
 
 def _autocast_training(model: nn.Module) -> None:

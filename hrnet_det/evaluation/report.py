@@ -14,6 +14,7 @@ from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances, read_image
 from detectron2.evaluation.evaluator import inference_context
 from detectron2.structures import BoxMode, Instances
+from PIL import Image, ImageDraw
 from tabulate import tabulate
 from torch import nn
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
@@ -64,7 +65,7 @@ def results_tables(results: dict) -> str:
         tasks = {task: values for task, values in tasks.items() if isinstance(values, dict)}
         metrics = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
         rows = [
-            [TASKS.get(task, task), *(values.get(metric) for metric in metrics)]
+            [_title(task), *(values.get(metric) for metric in metrics)]
             for task, values in tasks.items()
         ]
         parts.append(f"\nResults {name}".rstrip() + " (COCO metrics, percent)")
@@ -74,10 +75,15 @@ def results_tables(results: dict) -> str:
         )
         if classes:
             rows = [[c, *(values.get(f"AP-{c}") for values in tasks.values())] for c in classes]
-            headers = ["class", *(f"{TASKS.get(task, task)} AP" for task in tasks)]
+            headers = ["class", *(f"{_title(task)} AP" for task in tasks)]
             parts.append("")
             parts.append(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
     return "\n".join(parts)
+
+
+def _title(task: str) -> str:
+    plain = task.removesuffix("_TTA")
+    return TASKS.get(plain, plain) + (" TTA" if plain != task else "")
 
 
 def draw_curves(output: Path) -> bool:
@@ -133,11 +139,12 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
     for cell in axes.flat:
         cell.axis("off")
     chosen = [rows[i * len(rows) // count] for i in range(count)]
+    mapper = DatasetMapper(cfg, is_train=False)
     for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
         picture = read_image(row["file_name"], format="RGB")
         left.imshow(annotated(picture, _truth(row), classes))
         left.set_title("ground truth", fontsize="small")
-        right.imshow(annotated(picture, _predicted(cfg, model, row), classes))
+        right.imshow(annotated(picture, _predicted(model, mapper(row)), classes))
         right.set_title(f"prediction, score over {SCORE_SHOWN}", fontsize="small")
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
@@ -153,9 +160,9 @@ def _truth(row: dict) -> Instances:
     return annotations_to_instances(objects, (row["height"], row["width"]), mask_format="bitmask")
 
 
-def _predicted(cfg: CfgNode, model: nn.Module, row: dict) -> Instances:
+def _predicted(model: nn.Module, picture: dict) -> Instances:
     with inference_context(model), torch.no_grad():
-        instances = model([DatasetMapper(cfg, is_train=False)(row)])[0]["instances"].to("cpu")
+        instances = model([picture])[0]["instances"].to("cpu")
     return instances[instances.scores > SCORE_SHOWN]
 
 
@@ -191,14 +198,18 @@ def annotated(picture: np.ndarray, instances: Instances, classes: Sequence[str])
             for label, score in zip(labels, fields["scores"].tolist(), strict=True)
         ]
     boxes = fields["boxes"].tensor * scale
-    image = draw_bounding_boxes(image, boxes, labels=labels, colors=colors, width=2)
+    image = draw_bounding_boxes(image, boxes, colors=colors, width=2)
     if "keypoints" in fields:
         points = getattr(fields["keypoints"], "tensor", fields["keypoints"]).float()
         seen = points[..., 2] > (0.05 if "scores" in fields else 0)
         image = draw_keypoints(
             image, points[..., :2] * scale, visibility=seen, colors="white", radius=3
         )
-    return image.permute(1, 2, 0).numpy()
+    page = Image.fromarray(image.permute(1, 2, 0).numpy())
+    for (x, y, _, _), label in zip(boxes.tolist(), labels, strict=True):
+        at = (x + 3, max(y - 13, 0))
+        ImageDraw.Draw(page).text(at, label, fill="white", stroke_width=2, stroke_fill="black")
+    return np.asarray(page)
 
 
 def next_steps(cfg: CfgNode) -> str:
@@ -213,6 +224,7 @@ def next_steps(cfg: CfgNode) -> str:
             "  one's own data: end the command with DATASETS.CUSTOM.TRAIN_JSON train.json",
             "    DATASETS.CUSTOM.TRAIN_IMAGES pictures DATASETS.CUSTOM.TEST_JSON val.json",
             "    DATASETS.CUSTOM.TEST_IMAGES pictures",
-            "  COCO on GPUs: python train_net.py --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8",
+            "  COCO, 8 GPUs: python train_net.py --config-file hrnetv2p_faster_rcnn.yaml "
+            "--num-gpus 8",
         ]
     )

@@ -1,0 +1,23 @@
+"""Data sets that the tests share: made once, and not written to afterwards."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
+
+import pytest
+import torch
+from tiny import make_coco
+
+torch.set_num_threads(1)  # tiny networks gain nothing from more
+
+
+@pytest.fixture(scope="session")
+def coco(tmp_path_factory):
+    """The folder of `tiny.make_coco`."""
+    return make_coco(tmp_path_factory.mktemp("data") / "coco")
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory):
+    """The folder of a data set of two pictures of the same size."""
+    return make_coco(tmp_path_factory.mktemp("data") / "twins", sides=((64, 64), (64, 64)))
