@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from hrnet_det import __version__, environment
+from hrnet_det import __version__, doctor, environment
 
 EPILOG = """\
 examples:
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor() -> int:
-    report, status = environment.doctor()
+    report, status = doctor.doctor()
     print(report)
     return status
 

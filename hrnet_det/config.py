@@ -74,6 +74,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     cfg = get_cfg()
     content = _load_yaml(path)
     _check_keys(cfg, _flat_keys(content), source=str(path))
+    defaults = dict(_flat_items(cfg))
+    empty = [k for k, value in _flat_items(content) if value is None and defaults[k] is not None]
+    if empty:
+        raise InputError(f"{path}: {', '.join(empty)} has no value; write one, or leave it out")
     if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
         raise InputError(f"{path}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
     try:
@@ -124,12 +128,16 @@ def _load_yaml(path: str | Path) -> dict:
     return content
 
 
-def _flat_keys(content: dict, prefix: str = "") -> Iterator[str]:
+def _flat_items(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in content.items():
         if isinstance(value, dict):
-            yield from _flat_keys(value, f"{prefix}{key}.")
+            yield from _flat_items(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key}", value
+
+
+def _flat_keys(content: dict) -> Iterator[str]:
+    return (key for key, _ in _flat_items(content))
 
 
 def _check_keys(cfg: CfgNode, keys: Iterable[str], *, source: str) -> None:

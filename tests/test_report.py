@@ -8,7 +8,8 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from hrnet_det import model_zoo
-from hrnet_det.evaluation.report import annotated, draw_curves, next_steps, results_tables
+from hrnet_det.evaluation.drawing import annotated, draw_curves
+from hrnet_det.evaluation.report import next_steps, results_tables
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOX = dict(zip(METRICS, (36.24, 58.0, 39.96, 20.0, 38.0, 47.0), strict=True))

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hrnet_det import cli, environment
+from hrnet_det import cli, doctor, environment
 
 REPO = Path(__file__).resolve().parents[1]
 SHA256 = "491af0c7f79bdb2d178e46f6cb16a97c4ac968d45c41ea3f6b6435d59bbee561"
@@ -198,7 +198,7 @@ def test_doctor_with_everything_installed():
     import torch
     import torchvision
 
-    report, status = environment.doctor()
+    report, status = doctor.doctor()
     rows = dict(line.split(maxsplit=1) for line in report.splitlines() if line and line[0] != " ")
     assert status == 0, report
     assert "missing: nothing that is needed" in report
@@ -241,7 +241,7 @@ def test_doctor_names_requirements_that_are_absent(monkeypatch):
     monkeypatch.setattr(
         metadata, "distribution", lambda name: own if name == "hrnet_det" else real(name)
     )
-    report, status = environment.doctor()
+    report, status = doctor.doctor()
     assert status == 1
     assert report.split("\nmissing:\n")[1].splitlines() == [
         "  no-such-project: python -m pip install 'no-such-project<3'"
@@ -269,10 +269,10 @@ def fake_torch(*, cuda, gpus=(), reason=""):
 
 
 def test_doctor_describes_the_devices(monkeypatch):
-    monkeypatch.setattr(environment, "_cores", lambda: 6)
-    monkeypatch.setattr(environment, "_cpu_bf16", lambda: "no native bf16")
+    monkeypatch.setattr(doctor, "_cores", lambda: 6)
+    monkeypatch.setattr(doctor, "_cpu_bf16", lambda: "no native bf16")
     gpu = SimpleNamespace(name="NVIDIA X", total_memory=80 * 2**30)
-    describe = environment._describe_torch
+    describe = doctor._describe_torch
     assert describe(fake_torch(cuda="13.0", gpus=[gpu])) == (
         "2.9; built for CUDA 13.0; GPU 0: NVIDIA X, 80 GiB"
     )
@@ -293,7 +293,7 @@ def test_doctor_notices_a_torchvision_that_does_not_fit_torch(monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(torchvision.ops, "nms", nms)
-    report, status = environment.doctor()
+    report, status = doctor.doctor()
     assert status == 1
     assert re.search(r"^torchvision +does not work: RuntimeError: operator", report, re.MULTILINE)
     assert report.split("\nmissing:\n")[1].splitlines() == [
@@ -308,7 +308,7 @@ def test_doctor_finds_the_parts_of_coco(tmp_path, monkeypatch):
         (coco / folder).mkdir(parents=True)
     (coco / "val2017" / "1.jpg").touch()
     (coco / "annotations" / "instances_val2017.json").touch()
-    assert dict(environment._dataset_rows()) == {
+    assert dict(doctor._dataset_rows()) == {
         "DETECTRON2_DATASETS": f"{tmp_path} ({tmp_path})",
         "COCO 2017": "found: val2017, annotations/instances_val2017.json; "
         f"not in {coco}: train2017, annotations/instances_train2017.json "

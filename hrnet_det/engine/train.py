@@ -20,10 +20,9 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch.multiprocessing import ProcessExitedException
 
-from hrnet_det import model_zoo
 from hrnet_det.checkpoint import Checkpointer
-from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
+from hrnet_det.engine.setup import load_setup
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation import write_report
@@ -44,96 +43,6 @@ Examples:
 
 A config is a file or the name of a shipped one; `hrnet-det configs` lists them.
 """
-
-
-def load_setup(args: argparse.Namespace) -> CfgNode:
-    """The config that the arguments name, made to fit the device and the data, with both there.
-
-    Raises: InputError for whatever the user has to mend.
-    """
-    if not args.config_file:
-        raise InputError(
-            "no --config-file was given; shipped are\n  " + "\n  ".join(model_zoo.names())
-        )
-    path = model_zoo.find_config(args.config_file)
-    cfg = load_config(path, args.opts)
-    args.config_file = str(path)
-    _fit_device(cfg, args)
-    prepare_datasets(cfg, stated=stated_keys(path, args.opts))
-    _check_start(cfg, args)
-    cfg.freeze()
-    return cfg
-
-
-def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
-    if args.num_gpus < 1:
-        raise InputError(
-            f"--num-gpus {args.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
-        )
-    try:
-        torch.device(cfg.MODEL.DEVICE)
-    except RuntimeError as error:
-        raise InputError(
-            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device of torch: cuda, cpu, ..."
-        ) from error
-    if not cfg.MODEL.DEVICE.startswith("cuda"):
-        return
-    if not torch.cuda.is_available():
-        print(f"No GPU here: running on the CPU instead of MODEL.DEVICE {cfg.MODEL.DEVICE}.")
-        cfg.MODEL.DEVICE = "cpu"
-    elif args.num_gpus > torch.cuda.device_count():
-        raise InputError(
-            f"--num-gpus {args.num_gpus}, but this machine has {torch.cuda.device_count()}"
-        )
-
-
-def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
-    if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
-        raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
-    for name in cfg.DATASETS.TEST:
-        Trainer.check_evaluator(name)
-    if args.eval_only:
-        if not cfg.DATASETS.TEST:
-            raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")
-        return
-    if not cfg.DATASETS.TRAIN:
-        raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
-    world_size = args.num_gpus * args.num_machines
-    batch = cfg.SOLVER.IMS_PER_BATCH
-    if batch < 1 or (cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and batch % world_size):
-        raise InputError(
-            f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
-            f"among {world_size} processes: take a positive multiple of {world_size}"
-        )
-    norms = (cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM)
-    if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and "SyncBN" in norms:
-        raise InputError("torch's SyncBN needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN")
-    if cfg.MODEL.WEIGHTS:
-        return
-    resumed = args.resume and _has_checkpoint(cfg)
-    if cfg.MODEL.HRNET.NORM_EVAL and not (resumed and _had_norm_eval(cfg)):
-        cfg.MODEL.HRNET.NORM_EVAL = False
-        print(
-            "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained "
-            "too (NORM_EVAL False).\n  The published AP needs ImageNet weights: MODEL.WEIGHTS "
-            "hrnet_w32.safetensors or .pth (see README, Weights)."
-        )
-    if cfg.MODEL.BACKBONE.FREEZE_AT and not resumed:
-        raise InputError(
-            f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
-            "freeze random weights: give weights, or set it to 0"
-        )
-
-
-def _has_checkpoint(cfg: CfgNode) -> bool:
-    return os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
-
-
-def _had_norm_eval(cfg: CfgNode) -> bool:
-    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
-    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
-    return os.path.isfile(path) and load_config(path).MODEL.HRNET.NORM_EVAL
 
 
 @contextmanager
@@ -172,6 +81,8 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     with _console_level(logging.INFO):
         if args.eval_only:
             return _evaluate(cfg, args)
+        if comm.is_main_process() and not args.resume:
+            _set_aside(os.path.join(cfg.OUTPUT_DIR, "metrics.json"))
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         logger.info(
@@ -182,6 +93,12 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
         if comm.is_main_process():
             write_report(cfg, trainer.model, results)
         return results
+
+
+def _set_aside(path: str) -> None:
+    """Rename an earlier run's file, so that a new run's rows are not appended to it."""
+    if os.path.isfile(path):
+        os.replace(path, f"{path}.previous")
 
 
 def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:

@@ -1,0 +1,110 @@
+"""From command line arguments to a config that can be trained, or one error that says why not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import torch
+from detectron2.config import CfgNode
+
+from hrnet_det import model_zoo
+from hrnet_det.config import load_config, stated_keys
+from hrnet_det.data import prepare_datasets
+from hrnet_det.engine.trainer import Trainer
+from hrnet_det.errors import InputError
+
+
+def load_setup(args: argparse.Namespace) -> CfgNode:
+    """The config that the arguments name, made to fit the device and the data, with both there.
+
+    Raises: InputError for whatever the user has to mend.
+    """
+    if not args.config_file:
+        raise InputError(
+            "no --config-file was given; shipped are\n  " + "\n  ".join(model_zoo.names())
+        )
+    path = model_zoo.find_config(args.config_file)
+    cfg = load_config(path, args.opts)
+    args.config_file = str(path)
+    _fit_device(cfg, args)
+    prepare_datasets(cfg, stated=stated_keys(path, args.opts))
+    _check_start(cfg, args)
+    cfg.freeze()
+    return cfg
+
+
+def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
+    if args.num_gpus < 1:
+        raise InputError(
+            f"--num-gpus {args.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
+        )
+    try:
+        torch.device(cfg.MODEL.DEVICE)
+    except RuntimeError as error:
+        raise InputError(
+            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device of torch: cuda, cpu, ..."
+        ) from error
+    if not cfg.MODEL.DEVICE.startswith("cuda"):
+        if args.num_gpus > 1 and torch.cuda.is_available():
+            raise InputError(
+                f"--num-gpus {args.num_gpus} with MODEL.DEVICE {cfg.MODEL.DEVICE}: the processes "
+                "would be started for GPUs; for processes on the CPU set CUDA_VISIBLE_DEVICES="
+            )
+        return
+    if not torch.cuda.is_available():
+        print(f"No GPU here: running on the CPU instead of MODEL.DEVICE {cfg.MODEL.DEVICE}.")
+        cfg.MODEL.DEVICE = "cpu"
+    elif args.num_gpus > torch.cuda.device_count():
+        raise InputError(
+            f"--num-gpus {args.num_gpus}, but this machine has {torch.cuda.device_count()}"
+        )
+
+
+def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
+    if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
+        raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
+    for name in cfg.DATASETS.TEST:
+        Trainer.check_evaluator(name)
+    if args.eval_only:
+        if not cfg.DATASETS.TEST:
+            raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")
+        return
+    if not cfg.DATASETS.TRAIN:
+        raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
+    world_size = args.num_gpus * args.num_machines
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    if batch < 1 or (cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and batch % world_size):
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
+            f"among {world_size} processes: take a positive multiple of {world_size}"
+        )
+    norms = (cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM)
+    if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and "SyncBN" in norms:
+        raise InputError("torch's SyncBN needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN")
+    if cfg.MODEL.WEIGHTS:
+        return
+    resumed = args.resume and _has_checkpoint(cfg)
+    if cfg.MODEL.HRNET.NORM_EVAL and not (resumed and _had_norm_eval(cfg)):
+        cfg.MODEL.HRNET.NORM_EVAL = False
+        print(
+            "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained "
+            "too (NORM_EVAL False).\n  The published AP needs ImageNet weights: MODEL.WEIGHTS "
+            "hrnet_w32.safetensors or .pth (see README, Weights)."
+        )
+    if cfg.MODEL.BACKBONE.FREEZE_AT and not resumed:
+        raise InputError(
+            f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
+            "freeze random weights: give weights, or set it to 0"
+        )
+
+
+def _has_checkpoint(cfg: CfgNode) -> bool:
+    return os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
+
+
+def _had_norm_eval(cfg: CfgNode) -> bool:
+    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
+    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    return os.path.isfile(path) and load_config(path).MODEL.HRNET.NORM_EVAL

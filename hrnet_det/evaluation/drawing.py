@@ -1,0 +1,149 @@
+"""Pictures of a run: training curves, and predictions beside ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data.detection_utils import annotations_to_instances, read_image
+from detectron2.evaluation.evaluator import inference_context
+from detectron2.structures import BoxMode, Instances
+from PIL import Image, ImageDraw
+from torch import nn
+from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
+
+SHEET_PICTURES = 8
+SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
+SCORE_SHOWN = 0.5
+PALETTE = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6")
+
+
+def draw_curves(output: Path) -> bool:
+    """Losses and learning rate from output/metrics.json to output/curves.png; False if too few."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    rows = [row for row in rows if "total_loss" in row]
+    if len(rows) < 2:
+        return False
+    names = sorted(key for key in rows[-1] if key.startswith("loss_"))
+    figure, (losses, rate) = pyplot.subplots(
+        2, 1, sharex=True, figsize=(8, 6), height_ratios=(3, 1), layout="constrained"
+    )
+    for name in ["total_loss", *names]:
+        points = [(row["iteration"], row[name]) for row in rows if name in row]
+        losses.plot(*zip(*points, strict=True), label=name, lw=2 if name == "total_loss" else 1)
+    losses.set(ylabel="loss", yscale="log")
+    losses.legend(fontsize="small", ncols=2)
+    points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
+    rate.plot(*zip(*points, strict=True), color="black")
+    rate.set(ylabel="learning rate", xlabel="iteration")
+    for axes in (losses, rate):
+        axes.grid(alpha=0.3)
+    figure.savefig(output / "curves.png", dpi=120)
+    pyplot.close(figure)
+    return True
+
+
+def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
+    """A sheet of pictures spread over the first test set: ground truth left, prediction right."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    name = cfg.DATASETS.TEST[0]
+    classes = MetadataCatalog.get(name).thing_classes
+    rows = DatasetCatalog.get(name)
+    count = min(SHEET_PICTURES, len(rows))
+    columns = min(2, count)
+    height = -(-count // columns)
+    figure, axes = pyplot.subplots(
+        height,
+        2 * columns,
+        figsize=(7 * columns, 3.4 * height),
+        layout="constrained",
+        squeeze=False,
+    )
+    for cell in axes.flat:
+        cell.axis("off")
+    chosen = [rows[i * len(rows) // count] for i in range(count)]
+    mapper = DatasetMapper(cfg, is_train=False)
+    for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
+        picture = read_image(row["file_name"], format="RGB")
+        left.imshow(annotated(picture, _truth(row), classes))
+        left.set_title("ground truth", fontsize="small")
+        right.imshow(annotated(picture, _predicted(model, mapper(row)), classes))
+        right.set_title(f"prediction, score over {SCORE_SHOWN}", fontsize="small")
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)
+
+
+def _truth(row: dict) -> Instances:
+    objects = [o for o in row["annotations"] if not o.get("iscrowd", 0)]
+    for o in objects:  # the same form as a box that Detectron2's mapper has transformed
+        o["bbox"] = BoxMode.convert(o["bbox"], o["bbox_mode"], BoxMode.XYXY_ABS)
+        o["bbox_mode"] = BoxMode.XYXY_ABS
+        if "keypoints" in o:
+            o["keypoints"] = np.array(o["keypoints"], dtype=float).reshape(-1, 3)
+    return annotations_to_instances(objects, (row["height"], row["width"]), mask_format="bitmask")
+
+
+def _predicted(model: nn.Module, picture: dict) -> Instances:
+    with inference_context(model), torch.no_grad():
+        instances = model([picture])[0]["instances"].to("cpu")
+    return instances[instances.scores > SCORE_SHOWN]
+
+
+def annotated(picture: np.ndarray, instances: Instances, classes: Sequence[str]) -> np.ndarray:
+    """A picture, enlarged if it is small, with its objects' masks, boxes, names and keypoints.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB.
+        instances: boxes, classes, and where there are masks, keypoints and scores, as Detectron2's
+            models predict them (pred_...) or its mappers prepare them (gt_...), in its pixels.
+        classes: names.
+    Output: (H', W', 3) uint8, RGB.
+    """
+    fields = {
+        name.removeprefix("pred_").removeprefix("gt_"): value
+        for name, value in instances.get_fields().items()
+    }
+    scale = max(1, round(SHEET_SIDE / max(picture.shape[:2])))
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    image = image.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+    if not len(instances):
+        return image.permute(1, 2, 0).numpy()
+    numbers = fields["classes"].tolist()
+    colors = [PALETTE[number % len(PALETTE)] for number in numbers]
+    if "masks" in fields:
+        masks = getattr(fields["masks"], "tensor", fields["masks"]).bool()
+        masks = masks.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
+        image = draw_segmentation_masks(image, masks, alpha=0.45, colors=colors)
+    labels = [classes[number] for number in numbers]
+    if "scores" in fields:
+        labels = [
+            f"{label} {score:.2f}"
+            for label, score in zip(labels, fields["scores"].tolist(), strict=True)
+        ]
+    boxes = fields["boxes"].tensor * scale
+    image = draw_bounding_boxes(image, boxes, colors=colors, width=2)
+    if "keypoints" in fields:
+        points = getattr(fields["keypoints"], "tensor", fields["keypoints"]).float()
+        seen = points[..., 2] > (0.05 if "scores" in fields else 0)
+        image = draw_keypoints(
+            image, points[..., :2] * scale, visibility=seen, colors="white", radius=3
+        )
+    page = Image.fromarray(image.permute(1, 2, 0).numpy())
+    for (x, y, _, _), label in zip(boxes.tolist(), labels, strict=True):
+        at = (x + 3, max(y - 13, 0))
+        ImageDraw.Draw(page).text(at, label, fill="white", stroke_width=2, stroke_fill="black")
+    return np.asarray(page)
