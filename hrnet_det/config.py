@@ -14,7 +14,7 @@ from hrnet_det.errors import InputError, MissingInputError
 
 
 def add_hrnet_config(cfg: CfgNode) -> None:
-    """Add MODEL.HRNET, MODEL.HRFPN and DATASETS.CUSTOM to a Detectron2 config, in place."""
+    """Add MODEL.HRNET, MODEL.HRFPN, SOLVER.OPTIMIZER and DATASETS.CUSTOM to a config, in place."""
     cfg.MODEL.HRNET = CfgNode()
     # w18, w30, w32, w40, w44, w48, w64, w18_small_v1 or w18_small_v2.
     cfg.MODEL.HRNET.VARIANT = "w18"
@@ -43,6 +43,9 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     cfg.MODEL.HRFPN.NORM = ""
     # One 3x3 convolution for all levels instead of one each.
     cfg.MODEL.HRFPN.SHARE_CONV = False
+
+    # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
+    cfg.SOLVER.OPTIMIZER = "SGD"
 
     # One's own data without Python: COCO json and picture folder, for training and for testing.
     # When set, they take the place of DATASETS.TRAIN and DATASETS.TEST.

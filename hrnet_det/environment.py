@@ -74,9 +74,17 @@ def require_detectron2() -> None:
 def describe_error(error: Exception) -> str:
     """Why Detectron2 cannot be imported and what to do next; `error` is `detectron2_error()`'s."""
     if _is_absent(error):
+        checkout = Path(__file__).resolve().parent.parent
+        hint = (
+            f"`make setup` has installed it in {checkout / '.venv'}: activate that first, with\n"
+            f"  source {checkout / '.venv' / 'bin' / 'activate'}\nor install"
+            if (checkout / ".venv" / ".installed").is_file()
+            and Path(sys.prefix).resolve() != (checkout / ".venv").resolve()
+            else "Install"
+        )
         return (
             f"hrnet_det needs Detectron2, which is not installed for {sys.executable}. "
-            f"Install it with one of:\n{INSTALL_HELP}"
+            f"{hint} it with one of:\n{INSTALL_HELP}"
         )
     return (
         f"hrnet_det needs Detectron2, which is installed in {_folder()} but cannot be imported: "

@@ -193,6 +193,23 @@ def test_a_detector_of_another_variant_is_refused(tmp_path):
     assert "tensors of its HRNet have another shape (backbone.bottom_up." in message
 
 
+def test_a_detector_with_fewer_modules_of_the_same_widths_is_refused(tmp_path):
+    for file, net, said in (
+        ("w18_small_v2", "w18", "are missing"),
+        ("w18", "w18_small_v2", "are too many"),
+    ):
+        path = tmp_path / f"{file}.pth"
+        torch.save({"model": detector("MODEL.HRNET.VARIANT", file).state_dict()}, path)
+        message = refusal(path, "MODEL.HRNET.VARIANT", net)
+        assert said in message and "have another shape" not in message
+        assert "backbone.bottom_up." in message
+
+
+def test_another_norm_is_not_called_another_variant(imagenet, save):
+    message = refusal(save(imagenet), "MODEL.HRNET.NORM", "LN")
+    assert "does not fit MODEL.HRNET.NORM" in message and "VARIANT" not in message
+
+
 def test_a_checkpointer_can_be_used_again_after_a_refusal(tmp_path, save):
     checkpointer = Checkpointer(detector(), str(tmp_path))
     checkpointer.save("good")

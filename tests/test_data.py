@@ -200,6 +200,8 @@ def test_annotations_without_their_keypoints(own):
 def test_flip_pairs_are_named_alike():
     names = ["nose", "left_eye", "right_eye", "left_fin", "eye_left", "eye_right"]
     assert flip_pairs(names) == [("left_eye", "right_eye"), ("eye_left", "eye_right")]
+    assert flip_pairs(["Left_Ear", "Right_Ear", "nose"]) == [("Left_Ear", "Right_Ear")]
+    assert flip_pairs(["nose", "left_only"]) == []
 
 
 # --- json files that cannot be used ---
@@ -299,6 +301,12 @@ def test_testing_needs_areas_but_training_does_not(coco, tmp_path):
     prepared(*words)
     words[words.index("DATASETS.CUSTOM.TEST_JSON") + 1] = str(tmp_path / "no_area.json")
     assert "10 annotation entries have no 'area': entry 0, 1, 2, ..." in refusal(*words)
+
+
+def test_an_annotation_id_of_0_would_be_a_miss_to_pycocotools(own):
+    words = own({"id": 0})
+    assert "annotation id 0 is used: pycocotools counts its object as missed" in refusal(*words)
+    prepared(*only(words, "TRAIN"))  # training does not mind
 
 
 def test_masks_need_segmentations(coco):

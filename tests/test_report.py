@@ -1,15 +1,19 @@
 """Tables, curves and pictures of the report."""
 
 import json
+import os
+import shutil
+import sys
 
 import numpy as np
+import pytest
 import torch
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from hrnet_det import model_zoo
-from hrnet_det.evaluation.drawing import annotated, draw_curves
-from hrnet_det.evaluation.report import next_steps, results_tables
+from hrnet_det.evaluation.drawing import _truth, annotated, draw_curves
+from hrnet_det.evaluation.report import next_steps, results_tables, write_report
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOX = dict(zip(METRICS, (36.24, 58.0, 39.96, 20.0, 38.0, 47.0), strict=True))
@@ -33,6 +37,26 @@ def test_one_test_set():
         ["disc", "30.0", "1.0"],
         ["bar", "42.5", "-"],
     ]
+
+
+def test_ground_truth_of_which_only_some_has_masks_is_drawn_as_boxes():
+    box = {"bbox": [4, 4, 8, 8], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+    polygon = {"segmentation": [[4.0, 4.0, 12.0, 4.0, 12.0, 12.0]]}
+    row = {"height": 32, "width": 32, "annotations": [box | polygon, dict(box)]}
+    truth = _truth(row)
+    assert truth.gt_boxes.tensor.tolist() == [[4.0, 4.0, 12.0, 12.0]] * 2
+    assert not truth.has("gt_masks")
+    assert _truth(row | {"annotations": [box | polygon]}).gt_masks.tensor.sum() > 20
+    assert row["annotations"][0]["bbox"] == [4, 4, 8, 8]  # as it was
+
+
+def test_a_class_without_objects_is_null_in_the_json(tmp_path, capsys):
+    cfg = model_zoo.get_config("quickstart/mask_rcnn")
+    cfg.OUTPUT_DIR, cfg.DATASETS.TEST = str(tmp_path), ()
+    write_report(cfg, torch.nn.Identity(), {"bbox": BOX | {"AP-disc": NAN}})
+    written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert written == {"bbox": BOX | {"AP-disc": None}}
+    assert "results.json" in capsys.readouterr().out
 
 
 def test_several_test_sets():
@@ -164,12 +188,17 @@ def test_ground_truth_and_keypoints():
     assert 0 < (drawn != plain).any(axis=2).sum() <= 7 * 7  # one disc of radius 3
 
 
-def test_next_steps_name_the_run():
+def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
     cfg = model_zoo.get_config("quickstart/faster_rcnn")
     cfg.OUTPUT_DIR = "runs/first"
-    lines = next_steps(cfg).splitlines()
-    assert lines[1] == (
-        "  python train_net.py --config-file runs/first/config.yaml --eval-only MODEL.WEIGHTS "
+    command = (
+        "python train_net.py --config-file runs/first/config.yaml --eval-only MODEL.WEIGHTS "
         "runs/first/model_final.pth"
     )
-    assert "  tensorboard --logdir runs/first" in lines
+    folder = os.path.join(os.getcwd(), ".venv", "bin")
+    monkeypatch.setattr(sys, "executable", os.path.join(folder, "python"))
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/python")
+    assert f"    .venv/bin/{command}" in next_steps(cfg).splitlines()
+    assert "    .venv/bin/tensorboard --logdir runs/first" in next_steps(cfg).splitlines()
+    monkeypatch.setattr(shutil, "which", lambda _: os.path.join(folder, "python"))
+    assert f"    {command}" in next_steps(cfg).splitlines()

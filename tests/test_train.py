@@ -9,6 +9,7 @@ import sys
 from collections import OrderedDict
 
 import pytest
+import timm
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
@@ -330,6 +331,8 @@ def test_the_loss_falls_on_one_batch(twins, tmp_path):
         (["--num-gpus=2", "MODEL.HRNET.NORM", "SyncBN"], "torch's SyncBN needs GPUs; on the CPU "
          "take MODEL.HRNET.NORM naiveSyncBN"),
         (["--num-gpus=2", "MODEL.HRFPN.NORM", "SyncBN"], "torch's SyncBN needs GPUs"),
+        (["MODEL.HRNET.NORM", "SyncBN", "MODEL.WEIGHTS", "w.pth"], "MODEL.HRNET.NORM SyncBN with "
+         "NORM_EVAL True has fixed statistics"),
         (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE 'gpu' is no device of torch: cuda, cpu, ..."),
         (["MODEL.BACKBONE.FREEZE_AT", 2], "MODEL.BACKBONE.FREEZE_AT 2 without MODEL.WEIGHTS would "
          "freeze random weights: give weights, or set it to 0"),
@@ -429,10 +432,14 @@ def test_amp_on_the_cpu_trains_in_bfloat16_and_evaluates_in_float32(coco, tmp_pa
     seen = {True: set(), False: set()}
     layer = built.model.backbone.bottom_up.stage4[0].branches[0][0].conv1
     layer.register_forward_hook(lambda m, _, y: seen[m.training].add(y.dtype))
+    pooled = set()  # what RoIAlign would cast its boxes to: bfloat16 pixels are up to 4 wide
+    pooler = built.model.roi_heads.box_pooler
+    pooler.register_forward_hook(lambda _, inputs, __: pooled.update(x.dtype for x in inputs[0]))
     values = losses(built)
     assert len(values) == 3
     assert all(torch.isfinite(torch.tensor(values)))
     assert seen == {True: {torch.bfloat16}, False: set()}
+    assert pooled == {torch.float32}
     assert {p.dtype for p in built.model.parameters()} == {torch.float32}
     built.model.eval()
     with torch.no_grad():
@@ -487,7 +494,79 @@ def test_clipping_can_be_off():
     assert step(cfg) == ([-1.5, -2.0], [3.0, 4.0])
 
 
+def test_adamw_is_adamw_on_detectron2s_groups():
+    cfg = clipping("full_model", 100.0)
+    cfg.SOLVER.OPTIMIZER = "ADAMW"
+    # the first step of Adam is the learning rate against the sign, whatever the gradient
+    after, gradients = step(cfg)
+    assert after == pytest.approx([-0.5, -0.5], abs=1e-5)
+    assert gradients == [3.0, 4.0]
+    cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 0.1, 0.025
+    optimizer = Trainer.build_optimizer(cfg, nn.Sequential(nn.Linear(1, 1), nn.BatchNorm2d(1)))
+    decays = [g["weight_decay"] for g in optimizer.param_groups for _ in g["params"]]
+    assert sorted(decays) == [0.025, 0.025, 0.1, 0.1]
+
+
+def test_an_unknown_optimizer_lists_the_known_ones():
+    cfg = clipping("norm", 1.0)
+    cfg.SOLVER.OPTIMIZER = "LION"
+    with pytest.raises(InputError, match=r"SOLVER.OPTIMIZER 'LION': SGD or ADAMW"):
+        step(cfg)
+
+
+# --- what an earlier run has left ---
+
+
+def test_an_earlier_run_is_set_aside_and_evaluation_keeps_the_config(coco, tmp_path):
+    output = tmp_path / "output"
+    assert train_net(*words(coco, output, "SOLVER.MAX_ITER", 1)).code == 0
+    before = {
+        name: (output / name).read_bytes()
+        for name in ("metrics.json", "results.json", "last_checkpoint", "model_final.pth")
+    }
+    outcome = train_net(*words(coco, output, "SOLVER.MAX_ITER", 2, splits=["TRAIN"]))
+    assert outcome.code == 0
+    assert "DATASETS.TEST is empty: the detector is trained, but never evaluated" in outcome.out
+    for name, content in before.items():
+        assert (output / f"{name}.previous").read_bytes() == content
+    assert not (output / "results.json").exists() and not (output / "model_best.pth").exists()
+    assert [row["iteration"] for row in metrics_rows(output)] == [1]
+    config = (output / "config.yaml").read_text()
+    weights = ["MODEL.WEIGHTS", output / "model_final.pth"]
+    outcome = train_net(
+        *words(coco, output, "--eval-only", *weights, "TEST.DETECTIONS_PER_IMAGE", 5)
+    )
+    assert outcome.code == 0
+    assert (output / "config.yaml").read_text() == config
+
+
+def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
+    weights = tmp_path / "imagenet.pth"
+    torch.save(timm.create_model("hrnet_w18_small").state_dict(), weights)
+    outcome = train_net(*words(coco, tmp_path / "o", "--eval-only", "MODEL.WEIGHTS", weights))
+    assert outcome.code == 2
+    assert "is an ImageNet backbone, not a trained detector" in outcome.err
+
+
 # --- processes ---
+
+
+@pytest.mark.slow
+def test_the_quickstart_config_trains_in_two_processes(coco, tmp_path):
+    arguments = words(
+        coco,
+        tmp_path / "output",
+        *("--num-gpus=2", "--dist-url=auto", "SOLVER.IMS_PER_BATCH", 4),
+        annotations="rle.json",
+        config="quickstart/mask_rcnn.yaml",
+    )
+    outcome = train_net_process(*arguments, cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "Traceback" not in outcome.err
+    results = json.loads((tmp_path / "output" / "results.json").read_text())
+    assert set(results) == {"bbox", "segm"}
+    (row,) = metrics_rows(tmp_path / "output")
+    assert row["iteration"] == 2 and row["loss_mask"] > 0
 
 
 def test_coco_is_found_and_trained_on_as_typed(tmp_path):

@@ -30,6 +30,8 @@ class Checkpointer(DetectionCheckpointer):
     official project and timm name it, whose classification head is left out on purpose. Files that
     would have to be unpickled into arbitrary objects are refused.
 
+    Attributes:
+        loaded_backbone_only: the last file was an ImageNet HRNet; what is behind it is random.
     Raises: InputError if a file cannot be read as weights, has another variant's shapes, or fits
         nothing of the model.
     """
@@ -38,7 +40,7 @@ class Checkpointer(DetectionCheckpointer):
         """As Detectron2's; a file that is not there is named in a MissingInputError."""
         if path and "://" not in path and not Path(path).is_file():
             raise MissingInputError(f"weights {path} are not there")
-        self._behind_backbone_is_random = False
+        self.loaded_backbone_only = False
         try:
             return super().load(path, checkpointables)
         finally:
@@ -86,13 +88,14 @@ class Checkpointer(DetectionCheckpointer):
         ]
         if missing or reshaped or extra:
             shapes = {name: tensor.shape for name, tensor in weights.items()}
+            key = "NORM" if _kind(wanted) == _kind(shapes) and not reshaped else "VARIANT"
             raise InputError(
-                f"{filename} does not fit MODEL.HRNET.VARIANT, which has {_kind(wanted)}; the file "
+                f"{filename} does not fit MODEL.HRNET.{key}, which has {_kind(wanted)}; the file "
                 f"has {_kind(shapes)}. {len(missing)} of {len(wanted)} tensors are missing "
                 f"({_some(missing)}), {len(reshaped)} have another shape ({_some(reshaped)}), "
                 f"{len(extra)} are too many ({_some(extra)})"
             )
-        self._behind_backbone_is_random = True
+        self.loaded_backbone_only = True
         logger.info(
             "%s: an ImageNet HRNet; all %d backbone tensors loaded, %d others (classification "
             "head) left out on purpose; everything behind the backbone starts from random weights",
@@ -104,14 +107,28 @@ class Checkpointer(DetectionCheckpointer):
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         """Detectron2's warnings, but not of all that an ImageNet file cannot have."""
-        if self._behind_backbone_is_random:
+        if self.loaded_backbone_only:
             return
         hrnets = tuple(f"{path}." for path, m in self.model.named_modules() if isinstance(m, HRNet))
-        reshaped = [n for n, *_ in incompatible.incorrect_shapes if n.startswith(hrnets)]
-        if reshaped:
+        reshaped = [n for n, *_ in incompatible.incorrect_shapes]
+        wrong = {
+            "have another shape": [n for n in reshaped if n.startswith(hrnets)],
+            "are missing": [
+                n
+                for n in incompatible.missing_keys
+                if n.startswith(hrnets) and n not in reshaped and not _is_optional(n)
+            ],
+            "are too many": [
+                n
+                for n in incompatible.unexpected_keys
+                if n.startswith(hrnets) and ".fuse_layers." not in n and not _is_optional(n)
+            ],
+        }
+        if any(wrong.values()):
             raise InputError(
-                "these weights are a detector's with another MODEL.HRNET.VARIANT: "
-                f"{len(reshaped)} tensors of its HRNet have another shape ({_some(reshaped)})"
+                "these weights are a detector's with another MODEL.HRNET.VARIANT or NORM; of its "
+                "HRNet's tensors "
+                + ", ".join(f"{len(n)} {what} ({_some(n)})" for what, n in wrong.items() if n)
             )
         super()._log_incompatible_keys(incompatible)
 

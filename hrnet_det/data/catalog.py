@@ -74,10 +74,12 @@ def _register(
 
 def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
     """Keypoints that a mirrored picture swaps: those named alike but for "left" and "right"."""
+    by_lower = {name.lower(): name for name in names}
+    mirrored = {name: name.lower().replace("left", "right") for name in names}
     return [
-        (name, name.replace("left", "right"))
-        for name in names
-        if "left" in name and name.replace("left", "right") in names
+        (name, by_lower[other])
+        for name, other in mirrored.items()
+        if other != name.lower() and other in by_lower
     ]
 
 
@@ -216,6 +218,11 @@ def _follow_keypoints(cfg: CfgNode, name: str, metadata: Metadata, stated: Colle
         what=key,
         data=f"{name} has {len(keypoints)} keypoints ({_some(list(keypoints))})",
     )
+    if not metadata.get("keypoint_flip_map") and cfg.INPUT.RANDOM_FLIP == "horizontal":
+        print(
+            f"The keypoints of {name} ({_some(list(keypoints))}) have no left_... and right_... "
+            "pairs: mirrored pictures keep their names. Is that wrong, set INPUT.RANDOM_FLIP none."
+        )
     sigmas = cfg.TEST.KEYPOINT_OKS_SIGMAS
     if len(sigmas or range(17)) != len(keypoints):  # COCO's own 17 are built into pycocotools
         raise InputError(

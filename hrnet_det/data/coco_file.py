@@ -83,6 +83,7 @@ class CocoFile:
             *_repeated("image id", [image["id"] for image in content["images"]]),
             *_repeated("annotation id", [a["id"] for a in content["annotations"]]),
             *_wrong_annotations(content, masks),
+            *(_zero_ids(content) if evaluated else ()),
             *(_wrong_keypoints(content) if keypoints else ()),
         ]
         if problems:
@@ -131,6 +132,11 @@ def _wrong_annotations(content: dict, masks: bool) -> Iterator[str]:
             "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone): "
             f"{_examples(bare)}"
         )
+
+
+def _zero_ids(content: dict) -> Iterator[str]:
+    if any(a["id"] == 0 for a in content["annotations"]):
+        yield "annotation id 0 is used: pycocotools counts its object as missed; number from 1"
 
 
 def _keypoint_names(categories: list[dict]) -> list[str]:

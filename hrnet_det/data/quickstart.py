@@ -26,7 +26,7 @@ __all__ = ["CLASSES", "KEYPOINTS", "make_quickstart"]
 
 SKELETON = ((1, 2), (1, 3), (1, 4))  # pairs of keypoints, counted from 1 as COCO does
 
-VERSION = 3  # to be raised with every change of a picture or an annotation
+VERSION = 1  # to be raised with every change of a picture or an annotation
 MARKER = "VERSION"
 COUNTS = {"train": 320, "val": 100}  # pictures
 

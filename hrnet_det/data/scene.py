@@ -23,7 +23,7 @@ SEED = 1904_04514
 FIRST_IMAGE_ID = {"train": 1, "val": 100_001}
 
 SIDES = (128, 176)  # pixels, shortest and longest side of a picture
-SIZES = (11.0, 120.0)  # pixels, an object's longer side, log-uniform
+SIZES = (12.0, 120.0)  # pixels, an object's longer side, log-uniform
 CROWD_SIZES = (6.5, 9.0)  # pixels, smaller than everything that is annotated on its own
 MIN_VISIBLE = 0.35  # share of an object's area
 MIN_VISIBLE_PIXELS = 20

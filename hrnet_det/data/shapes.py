@@ -14,8 +14,8 @@ KEYPOINTS = ("tip", "left_wing", "right_wing", "tail")
 
 SUBSAMPLES = 4  # sample points per pixel and axis
 CIRCLE_VERTICES = 40
-MIN_CONTRAST = 62.0  # root mean square over R, G, B, grey levels
-TYPICAL_HUE = 0.8  # share of the objects whose hue is near their class's own; the others have any
+MIN_CONTRAST = 70.0  # root mean square over R, G, B, grey levels
+TYPICAL_HUE = 0.9  # share of the objects whose hue is near their class's own; the others have any
 HUE_SPREAD = 0.04  # standard deviation of a typical hue, in turns of the colour wheel
 
 
@@ -143,7 +143,7 @@ def background(*, rng: np.random.Generator, height: int, width: int) -> np.ndarr
         canvas += 0.35 * strength * smooth_noise(cells=cells, channels=3, **size)
     for _ in range(rng.integers(1, 5)):
         _add_blob(canvas, rng)
-    for _ in range(rng.integers(3, 15)):
+    for _ in range(rng.integers(3, 11)):
         _add_stroke(canvas, rng)
     return canvas
 

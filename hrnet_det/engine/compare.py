@@ -1,6 +1,6 @@
 """`make compare`: HRNetV2p beside Detectron2's ResNet-FPN, same data, same iterations, some seeds.
 
-Each run is a process of its own; a finished one is not run again.
+Each run is a process of its own; a finished one is not run again unless the options differ.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from hrnet_det import model_zoo
+from hrnet_det.data import prepare_datasets
 
 DETECTORS = {
     "HRNetV2p (w18_small_v1)": "quickstart/faster_rcnn.yaml",
@@ -26,13 +28,25 @@ METRICS = ("AP", "AP50", "APs", "APm", "APl")
 
 def train(config: str, *, seed: int, output: Path, overrides: Sequence[str] = ()) -> dict:
     """Box metrics, in percent, of a shipped config trained with a seed, from results.json."""
-    results = output / "results.json"
-    if not results.is_file():
+    results, given = output / "results.json", output / "overrides.json"
+    same = given.is_file() and json.loads(given.read_text()) == list(overrides)
+    if results.is_file() and same:
+        print(f"{output} is finished: its results are used again", flush=True)
+    else:
         command = [sys.executable, "-m", "hrnet_det.engine.train", "--config-file", config]
         command += [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(output)]
         print(f"training {config} with seed {seed}: progress in {output / 'log.txt'}", flush=True)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        given.write_text(json.dumps(list(overrides)))
     return json.loads(results.read_text())["bbox"]
+
+
+def count_parameters(config: str) -> int:
+    """Parameters of a shipped config's detector, with the classes of its data."""
+    cfg = model_zoo.get_config(config)
+    cfg.MODEL.DEVICE = "cpu"
+    prepare_datasets(cfg, stated=())
+    return sum(p.numel() for p in build_model(cfg).parameters())
 
 
 def comparison_table(runs: dict[str, list[dict]], parameters: dict[str, int]) -> str:
@@ -65,10 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, config in DETECTORS.items():
             output = args.output / f"{Path(config).stem}_seed{seed}"
             runs[name].append(train(config, seed=seed, output=output, overrides=args.opts))
-    parameters = {
-        name: sum(p.numel() for p in model_zoo.get(config).parameters())
-        for name, config in DETECTORS.items()
-    }
+    parameters = {name: count_parameters(config) for name, config in DETECTORS.items()}
     table = comparison_table(runs, parameters)
     (args.output / "comparison.md").write_text(table + "\n")
     print(f"{table}\n\nwritten to {args.output / 'comparison.md'}")

@@ -80,8 +80,15 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
             f"among {world_size} processes: take a positive multiple of {world_size}"
         )
-    norms = (cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM)
-    if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and "SyncBN" in norms:
+    if not cfg.DATASETS.TEST:
+        print("DATASETS.TEST is empty: the detector is trained, but never evaluated.")
+    if "SyncBN" in str(cfg.MODEL.HRNET.NORM) and cfg.MODEL.HRNET.NORM_EVAL and cfg.MODEL.WEIGHTS:
+        raise InputError(
+            f"MODEL.HRNET.NORM {cfg.MODEL.HRNET.NORM} with NORM_EVAL True has fixed statistics, so "
+            "nothing to share among GPUs: set MODEL.HRNET.NORM_EVAL False, or NORM BN"
+        )
+    norms = {cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM}
+    if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and norms & {"SyncBN", "nnSyncBN"}:
         raise InputError("torch's SyncBN needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN")
     if cfg.MODEL.WEIGHTS:
         return

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -32,7 +33,8 @@ logger = logging.getLogger("detectron2.hrnet_det")
 EPILOG = """
 Examples:
 
-  COCO, 8 GPUs:            train_net.py --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8
+  COCO, 8 GPUs:            train_net.py --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8 \\
+      MODEL.WEIGHTS hrnet_w32.pth
   no data needed:          train_net.py --config-file quickstart/mask_rcnn.yaml
   evaluate:                train_net.py --config-file ... --eval-only MODEL.WEIGHTS model.pth
   change config options:   train_net.py --config-file ... SOLVER.BASE_LR 0.01
@@ -64,25 +66,35 @@ def _console_level(level: int) -> Iterator[None]:
             handler.setLevel(was)
 
 
+@contextmanager
+def _config_of_training_kept(cfg: CfgNode, args: argparse.Namespace) -> Iterator[None]:
+    """Evaluation leaves the config.yaml of the training in OUTPUT_DIR as it is."""
+    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    content = path.read_bytes() if args.eval_only and path.is_file() else None
+    yield
+    if content is not None and comm.is_main_process():
+        path.write_bytes(content)
+
+
 def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     """Train and evaluate, or only evaluate, in one process of the job; returns the results."""
     if comm.get_world_size() > 1:  # a new process: it has the config, but no registered data sets
         cfg.defrost()
         prepare_datasets(cfg, stated=())
         cfg.freeze()
-        if cfg.MODEL.DEVICE == "cpu":
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.num_gpus))
+        if cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // args.num_gpus))
     _silence_known_warnings()
     rank = comm.get_rank()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="fvcore")
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
-    with _console_level(logging.WARNING):  # environment and full config: to log.txt
-        default_setup(cfg, args)
+    with _console_level(logging.WARNING), _config_of_training_kept(cfg, args):
+        default_setup(cfg, args)  # environment and full config go to log.txt
     with _console_level(logging.INFO):
         if args.eval_only:
             return _evaluate(cfg, args)
         if comm.is_main_process() and not args.resume:
-            _set_aside(os.path.join(cfg.OUTPUT_DIR, "metrics.json"))
+            _set_aside(cfg.OUTPUT_DIR)
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         logger.info(
@@ -95,10 +107,14 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
         return results
 
 
-def _set_aside(path: str) -> None:
-    """Rename an earlier run's file, so that a new run's rows are not appended to it."""
-    if os.path.isfile(path):
-        os.replace(path, f"{path}.previous")
+def _set_aside(folder: str) -> None:
+    """Rename an earlier run's files in OUTPUT_DIR, lest they are taken for those of this one."""
+    names = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            os.replace(path, f"{path}.previous")
+            logger.info("%s of an earlier run is now %s.previous", path, path)
 
 
 def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
@@ -110,6 +126,10 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
             "path/to/model_final.pth, or --resume for the last checkpoint of OUTPUT_DIR"
         )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+    if checkpointer.loaded_backbone_only:
+        raise InputError(
+            f"--eval-only, but {cfg.MODEL.WEIGHTS} is an ImageNet backbone, not a trained detector"
+        )
     results = Trainer.test(cfg, model)
     if comm.is_main_process():
         write_report(cfg, model, results)

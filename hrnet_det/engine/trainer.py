@@ -26,9 +26,9 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.engine.optimizer import build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
 
@@ -110,26 +110,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """Detectron2's, which clips each parameter's gradient ("norm", "value"), and "full_model":
-        SOLVER.CLIP_GRADIENTS.CLIP_VALUE bounds the norm of all gradients together."""
-        clip = cfg.SOLVER.CLIP_GRADIENTS
-        if clip.ENABLED and clip.CLIP_TYPE not in ("value", "norm", "full_model"):
-            raise InputError(
-                f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r}: value, norm or full_model"
-            )
-        if not clip.ENABLED or clip.CLIP_TYPE != "full_model":
-            return super().build_optimizer(cfg, model)
-        unclipped = cfg.clone()
-        unclipped.defrost()
-        unclipped.SOLVER.CLIP_GRADIENTS.ENABLED = False
-        optimizer = super().build_optimizer(unclipped, model)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-
-        def clip_all(*_: object) -> None:
-            clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
-
-        optimizer.register_step_pre_hook(clip_all)
-        return optimizer
+        """See `hrnet_det.engine.optimizer.build_optimizer`."""
+        return build_optimizer(cfg, model)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -189,8 +171,16 @@ class _BestCheckpointer(hooks.BestCheckpointer):
 
 
 def _autocast_training(model: nn.Module) -> None:
-    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it."""
+    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it.
+
+    The backbone's features are returned as float32: RoIAlign would cast its boxes to the features'
+    type, and a bfloat16 coordinate near 600 pixels is rounded to a multiple of 4.
+    """
     plain_forward = model.forward
+    backbone = getattr(model, "module", model).backbone
+    backbone.register_forward_hook(
+        lambda _, __, features: {name: x.float() for name, x in features.items()}
+    )
 
     def forward(*inputs: object) -> object:
         with torch.autocast("cpu", torch.bfloat16, enabled=model.training):

@@ -88,7 +88,11 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
 
 
 def _truth(row: dict) -> Instances:
-    objects = [o for o in row["annotations"] if not o.get("iscrowd", 0)]
+    objects = [dict(o) for o in row["annotations"] if not o.get("iscrowd", 0)]
+    for key in ("segmentation", "keypoints"):  # drawn where all objects have it
+        if not all(o.get(key) for o in objects):
+            for o in objects:
+                o.pop(key, None)
     for o in objects:  # the same form as a box that Detectron2's mapper has transformed
         o["bbox"] = BoxMode.convert(o["bbox"], o["bbox_mode"], BoxMode.XYXY_ABS)
         o["bbox_mode"] = BoxMode.XYXY_ABS

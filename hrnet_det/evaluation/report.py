@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import sys
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -87,15 +89,23 @@ def next_steps(cfg: CfgNode) -> str:
     """What a user may want to type next."""
     model = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     config = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    bin_folder = os.path.dirname(sys.executable)
+    on_path = shutil.which("python") == os.path.join(bin_folder, "python")
+    prefix = "" if on_path else os.path.relpath(bin_folder) + os.sep
+    python = f"{prefix}python train_net.py"
     return "\n".join(
         [
             "Next:",
-            f"  python train_net.py --config-file {config} --eval-only MODEL.WEIGHTS {model}",
-            f"  tensorboard --logdir {cfg.OUTPUT_DIR}",
-            "  one's own data: end the command with DATASETS.CUSTOM.TRAIN_JSON train.json",
-            "    DATASETS.CUSTOM.TRAIN_IMAGES pictures DATASETS.CUSTOM.TEST_JSON val.json",
-            "    DATASETS.CUSTOM.TEST_IMAGES pictures",
-            "  COCO, 8 GPUs: python train_net.py --config-file hrnetv2p_faster_rcnn.yaml "
-            "--num-gpus 8",
+            "  evaluate again:",
+            f"    {python} --config-file {config} --eval-only MODEL.WEIGHTS {model}",
+            "  curves in the browser:",
+            f"    {prefix}tensorboard --logdir {cfg.OUTPUT_DIR}",
+            "  one's own data in COCO's format:",
+            f"    {python} --config-file quickstart/mask_rcnn.yaml OUTPUT_DIR output/mine \\",
+            "      DATASETS.CUSTOM.TRAIN_JSON train.json DATASETS.CUSTOM.TRAIN_IMAGES pictures \\",
+            "      DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES pictures",
+            "  COCO on 8 GPUs, from ImageNet weights:",
+            f"    {python} --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8 "
+            "MODEL.WEIGHTS hrnet_w32.pth",
         ]
     )

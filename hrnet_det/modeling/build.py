@@ -1,4 +1,4 @@
-"""The registered builders: the only readers of MODEL.HRNET and MODEL.HRFPN."""
+"""The registered builders: the only ones that build from MODEL.HRNET and MODEL.HRFPN."""
 
 from __future__ import annotations
 

@@ -1,0 +1,60 @@
+"""The optimizers of SOLVER.OPTIMIZER, and clipping of the whole model's gradient."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import build_optimizer as build_sgd
+from detectron2.solver import get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from hrnet_det.errors import InputError
+
+CLIP_TYPES = ("value", "norm", "full_model")
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD as Detectron2 builds it, or AdamW on the same groups of parameters.
+
+    SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be Detectron2's "value" and "norm", which clip each
+    parameter's gradient by itself, or "full_model": CLIP_VALUE bounds the norm of all gradients
+    together. AMP's loss scale has been taken out by then.
+
+    Raises: InputError for another optimizer or type of clipping (the message lists them).
+    """
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
+        raise InputError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r}: value, norm or full_model"
+        )
+    whole = clip.ENABLED and clip.CLIP_TYPE == "full_model"
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = clip.ENABLED and not whole
+    if cfg.SOLVER.OPTIMIZER == "SGD":
+        optimizer = build_sgd(cfg, model)
+    elif cfg.SOLVER.OPTIMIZER == "ADAMW":
+        optimizer = maybe_add_gradient_clipping(cfg, _adamw(cfg, model))
+    else:
+        raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: SGD or ADAMW")
+    if whole:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+        def clip_all(*_: object) -> None:
+            clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
+
+        optimizer.register_step_pre_hook(clip_all)
+    return optimizer
+
+
+def _adamw(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+    )
+    return torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
