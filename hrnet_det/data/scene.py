@@ -106,11 +106,11 @@ def _try_to_place(
 ) -> Figure | None:
     """A new topmost object that leaves every object visible enough; None if no place was found.
 
-    Four objects in five lie wholly inside the picture, and three in five touch no other one.
+    Most objects lie wholly inside the picture, and most of them touch no other one.
     """
     name = str(rng.choice(CLASSES))
     size = float(np.exp(rng.uniform(*np.log(SIZES))))
-    inside, apart = rng.random() < 0.8, rng.random() < 0.6
+    inside, apart = rng.random() < 0.85, rng.random() < 0.75
     unit, unit_keypoints = outline(name=name, rng=rng)
     extent = np.array([width, height])
     for _ in range(ATTEMPTS):

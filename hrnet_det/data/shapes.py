@@ -15,7 +15,7 @@ KEYPOINTS = ("tip", "left_wing", "right_wing", "tail")
 SUBSAMPLES = 4  # sample points per pixel and axis
 CIRCLE_VERTICES = 40
 MIN_CONTRAST = 70.0  # root mean square over R, G, B, grey levels
-TYPICAL_HUE = 0.9  # share of the objects whose hue is near their class's own; the others have any
+TYPICAL_HUE = 0.95  # share of the objects whose hue is near their class's own; the others have any
 HUE_SPREAD = 0.04  # standard deviation of a typical hue, in turns of the colour wheel
 
 

@@ -57,4 +57,9 @@ def _adamw(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
     )
-    return torch.optim.AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+    # The fused form is faster on a CPU. On a GPU with AMP it takes the loss scale out only after
+    # the gradients have been clipped.
+    fused = all(p.device.type == "cpu" for group in groups for p in group["params"])
+    return torch.optim.AdamW(
+        groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=fused
+    )
