@@ -189,8 +189,8 @@ def test_a_detector_with_other_classes_keeps_the_rest_and_says_so(tmp_path, capl
 def test_a_detector_of_another_variant_is_refused(tmp_path):
     Checkpointer(detector("MODEL.HRNET.VARIANT", "w18_small_v2"), str(tmp_path)).save("v2")
     message = refusal(tmp_path / "v2.pth")
-    assert message.startswith("these weights are a detector's with another MODEL.HRNET.VARIANT: ")
-    assert "tensors of its HRNet have another shape (backbone.bottom_up." in message
+    assert message.startswith("these weights are a detector's with another MODEL.HRNET.VARIANT or")
+    assert "have another shape (backbone.bottom_up." in message
 
 
 def test_a_detector_with_fewer_modules_of_the_same_widths_is_refused(tmp_path):
