@@ -29,7 +29,7 @@ from torch import nn
 from hrnet_det import get_cfg, model_zoo
 from hrnet_det.config import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine import Trainer
+from hrnet_det.engine import Trainer, setup
 from hrnet_det.engine import train as program
 from hrnet_det.errors import InputError
 
@@ -265,13 +265,13 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
 def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch):
     results = {"custom_test": {"bbox": {"AP": 12.0}}, "custom_train": {"bbox": {"AP": 40.0}}}
     monkeypatch.setattr(Trainer, "test", classmethod(lambda *_: OrderedDict(results)))
-    prepare = program.prepare_datasets
+    prepare = setup.prepare_datasets
 
     def two_sets(cfg, *, stated):
         prepare(cfg, stated=stated)
         cfg.DATASETS.TEST = ("custom_test", "custom_train")
 
-    monkeypatch.setattr(program, "prepare_datasets", two_sets)
+    monkeypatch.setattr(setup, "prepare_datasets", two_sets)
     outcome = train_net(*words(coco, tmp_path, "SOLVER.MAX_ITER", 1))
     assert outcome.code == 0
     assert "model_best.pth has custom_test/bbox/AP 12.00, the best so far" in outcome.out
