@@ -1,4 +1,4 @@
-"""HRNetV1 and HRNetV2: one map at the finest branch's stride."""
+"""HRNetV1 and HRNetV2: one map at the finest branch's stride; what all heads share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from detectron2.modeling import Backbone
 from torch import Tensor
 
 
-class HRNetV2(Backbone):
+class OnBottomUp(Backbone):
+    """A backbone on top of another one, whose demands on the size of an image are its own."""
+
+    def __init__(self, *, bottom_up: Backbone) -> None:
+        super().__init__()
+        self.bottom_up = bottom_up
+
+    @property
+    def size_divisibility(self) -> int:
+        return self.bottom_up.size_divisibility
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        return self.bottom_up.padding_constraints
+
+
+class HRNetV2(OnBottomUp):
     """All branches brought to the finest one's size and concatenated.
 
     Source: arXiv:1908.07919 section 3.3, Figure 4 (b): bilinear upsampling (align_corners=False),
@@ -22,20 +38,11 @@ class HRNetV2(Backbone):
     out_feature = "hrv2"
 
     def __init__(self, *, bottom_up: Backbone) -> None:
-        super().__init__()
-        self.bottom_up = bottom_up
+        super().__init__(bottom_up=bottom_up)
         features = list(bottom_up.output_shape().values())
         self._out_features = [self.out_feature]
         self._out_feature_channels = {self.out_feature: sum(f.channels for f in features)}
         self._out_feature_strides = {self.out_feature: features[0].stride}
-
-    @property
-    def size_divisibility(self) -> int:
-        return self.bottom_up.size_divisibility
-
-    @property
-    def padding_constraints(self) -> dict[str, int]:
-        return self.bottom_up.padding_constraints
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         finest, *coarser = self.bottom_up(images).values()

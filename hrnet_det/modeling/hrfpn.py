@@ -12,11 +12,12 @@ from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
 from hrnet_det.modeling.blocks import Norm, check_checkpointing_level, norm_layer, recompute
+from hrnet_det.modeling.heads import OnBottomUp
 
 POOLINGS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
 
 
-class HRFPN(Backbone):
+class HRFPN(OnBottomUp):
     """Feature pyramid of HRNetV2p: all branches at the finest size, reduced, pooled per level.
 
     Source: arXiv:1904.04514 section 3 and the HRFPN neck of HRNet-Object-Detection: bilinear
@@ -61,7 +62,7 @@ class HRFPN(Backbone):
         share_conv: bool = False,
         activation_checkpointing: str = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(bottom_up=bottom_up)
         shapes = bottom_up.output_shape()
         unknown = [name for name in in_features if name not in shapes]
         if unknown or not in_features:
@@ -81,7 +82,6 @@ class HRFPN(Backbone):
         if num_levels < 1:
             raise ValueError(f"HRFPN num_levels {num_levels}: at least 1")
 
-        self.bottom_up = bottom_up
         self.in_features = tuple(in_features)
         self.channels = [shapes[name].channels for name in in_features]
         self.pool = POOLINGS[pooling]
@@ -96,14 +96,6 @@ class HRFPN(Backbone):
         self._out_feature_strides = {
             name: 2 ** (min_level + k) for k, name in enumerate(self._out_features)
         }
-
-    @property
-    def size_divisibility(self) -> int:
-        return self.bottom_up.size_divisibility
-
-    @property
-    def padding_constraints(self) -> dict[str, int]:
-        return self.bottom_up.padding_constraints
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.bottom_up(images)
