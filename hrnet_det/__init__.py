@@ -16,6 +16,7 @@ if detectron2_error() is None:
     from hrnet_det import model_zoo
     from hrnet_det.config import add_hrnet_config, get_cfg
     from hrnet_det.data import register_quickstart
+    from hrnet_det.detector import Detector
     from hrnet_det.modeling import HRFPN, VARIANTS, HRNet, HRNetV1, HRNetV2, HRNetVariant
 
     register_quickstart()
@@ -23,6 +24,7 @@ if detectron2_error() is None:
     __all__ = [
         "HRFPN",
         "VARIANTS",
+        "Detector",
         "HRNet",
         "HRNetV1",
         "HRNetV2",

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from hrnet_det import __version__, doctor, environment
 
@@ -11,6 +12,9 @@ examples:
   hrnet-det install-detectron2
   hrnet-det configs
   hrnet-det train --config-file hrnetv2p_faster_rcnn.yaml SOLVER.IMS_PER_BATCH 4
+  hrnet-det checkpoints
+  hrnet-det predict faster_rcnn_hrnetv2p_w18_1x_coco_20200130-56651a6d.pth street.jpg
+  hrnet-det convert mask_rcnn.pth mask_rcnn.safetensors
 """
 
 
@@ -23,13 +27,19 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["train"]:  # not parsed here: all that follows is the trainer's, --help as well
-        return _train(argv[1:])
+        return _with_detectron2(_train, argv[1:])
     arguments = _parser().parse_args(argv)
     if arguments.command == "doctor":
         return _doctor()
     if arguments.command == "install-detectron2":
         return _install_detectron2(arguments.spec)
-    return _configs()
+    commands = {
+        "configs": _configs,
+        "checkpoints": _checkpoints,
+        "predict": _predict,
+        "convert": _convert,
+    }
+    return _with_detectron2(commands[arguments.command], arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +68,38 @@ def _parser() -> argparse.ArgumentParser:
         "train", help="train or evaluate; options as for train_net.py", add_help=False
     )
     commands.add_parser("configs", help="print the names of the shipped configs, one per line")
+    commands.add_parser("checkpoints", help="list the published checkpoints that can be loaded")
+    predict = commands.add_parser(
+        "predict",
+        help="detect the objects of pictures with any weights",
+        description="Draw the objects of pictures, and write them as COCO results.",
+    )
+    predict.add_argument("weights", help="a file or address: timm and ImageNet files have no heads")
+    predict.add_argument("pictures", nargs="+", help="files, or folders of pictures")
+    predict.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
+    predict.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
+    predict.add_argument("--config-file", help="where the weights do not say what they belong to")
+    predict.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    convert = commands.add_parser(
+        "convert",
+        help="write weights under another project's names",
+        description="Write the tensors of a weights file under other names.",
+    )
+    convert.add_argument("source", help="any weights that MODEL.WEIGHTS takes")
+    convert.add_argument("destination", help="a new .safetensors or .pth file")
+    convert.add_argument(
+        "--to",
+        default="hrnet_det",
+        choices=("hrnet_det", "mmdet", "imagenet"),
+        help="whose names: ours, mmdetection's, the classification project's and timm's "
+        "(backbone alone) (%(default)s)",
+    )
+    for command in (predict, convert):
+        command.add_argument(
+            "--unpickle",
+            action="store_true",
+            help="permit a file that runs code when it is loaded, if you trust who wrote it",
+        )
     return parser
 
 
@@ -75,26 +117,67 @@ def _install_detectron2(spec: str | None) -> int:
     return 0
 
 
-def _train(argv: list[str]) -> int:
+def _with_detectron2(run: Callable, arguments: object) -> int:
+    """Run a command that needs Detectron2; what the user has to mend is one line."""
     try:
         environment.require_detectron2()
     except ImportError as error:
         return _fail(error)
+    from hrnet_det.errors import InputError
+
+    try:
+        run(arguments)
+    except InputError as error:
+        return _fail(error)
+    return 0
+
+
+def _train(argv: list[str]) -> None:
     from hrnet_det.engine import train
 
     train.main(argv)
-    return 0
 
 
-def _configs() -> int:
-    try:
-        environment.require_detectron2()
-    except ImportError as error:
-        return _fail(error)
+def _configs(_: argparse.Namespace) -> None:
     from hrnet_det import model_zoo
 
     print("\n".join(model_zoo.names()))
-    return 0
+
+
+def _checkpoints(_: argparse.Namespace) -> None:
+    from hrnet_det import model_zoo
+
+    print(model_zoo.checkpoint_table())
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from hrnet_det.detector import Detector
+    from hrnet_det.evaluation.prediction import predict
+
+    environment.silence_known_warnings()
+    detector = Detector.from_pretrained(
+        arguments.weights,
+        config=arguments.config_file,
+        device=arguments.device,
+        unpickle=arguments.unpickle,
+    )
+    print(detector.report)
+    for line in predict(detector, arguments.pictures, arguments.output, score=arguments.score):
+        print(line)
+    print(f"drawn and written in {arguments.output}")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from hrnet_det.checkpoint.convert import convert
+
+    print(
+        convert(
+            arguments.source,
+            arguments.destination,
+            to=arguments.to,
+            unpickle=arguments.unpickle,
+        )
+    )
 
 
 def _fail(error: Exception) -> int:

@@ -44,6 +44,38 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     # One 3x3 convolution for all levels instead of one each.
     cfg.MODEL.HRFPN.SHARE_CONV = False
 
+    # Whose boxes, scores and masks a detector computes from its heads' outputs: "detectron2",
+    # "mmdet", "mmdet_fcos", "hrnet_object_detection" or "maskrcnn_benchmark". As an override it
+    # merges the whole of configs/semantics/NAME.yaml; in a file, name that file in _BASE_.
+    cfg.MODEL.SEMANTICS = "detectron2"
+
+    # FCOS, where MODEL.META_ARCHITECTURE names it.
+    cfg.MODEL.FCOS = CfgNode()
+    cfg.MODEL.FCOS.NUM_CLASSES = 80
+    # Pyramid levels, finest first.
+    cfg.MODEL.FCOS.IN_FEATURES = ["p3", "p4", "p5", "p6", "p7"]
+    # 3x3 convolutions of each tower, and the norm after each ("GN", or "" for none).
+    cfg.MODEL.FCOS.NUM_CONVS = 4
+    cfg.MODEL.FCOS.NORM = "GN"
+    # Class probability that the first predictions start from.
+    cfg.MODEL.FCOS.PRIOR_PROB = 0.01
+    # Points this near to a box's centre, in strides, learn it.
+    cfg.MODEL.FCOS.CENTER_SAMPLING_RADIUS = 1.5
+    # Least class probability, candidates per level, and IoU of the suppression.
+    cfg.MODEL.FCOS.SCORE_THRESH_TEST = 0.05
+    cfg.MODEL.FCOS.TOPK_CANDIDATES_TEST = 1000
+    cfg.MODEL.FCOS.NMS_THRESH_TEST = 0.5
+
+    # How pictures are resized: "pillow" (Detectron2's, antialiased), "opencv" (mmdetection's),
+    # "opencv_float" (HRNet-Object-Detection's) or "pillow_floor" (maskrcnn-benchmark's).
+    cfg.INPUT.RESIZE = "pillow"
+
+    # Weights files that hold Python objects beside tensors may run any code when they are loaded.
+    # True permits it: only for files whose origin you trust.
+    cfg.MODEL.WEIGHTS_UNPICKLE = False
+    # Take what fits of a file in which tensors of a part are missing or have other shapes.
+    cfg.MODEL.WEIGHTS_PARTIAL = False
+
     # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
     cfg.SOLVER.OPTIMIZER = "SGD"
 
@@ -88,6 +120,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     except (ValueError, AssertionError) as error:
         raise InputError(f"{path}: {error}") from error
     merge_overrides(cfg, overrides)
+    known = ("SourceRCNN", "FCOS")
+    if cfg.MODEL.SEMANTICS != "detectron2" and cfg.MODEL.META_ARCHITECTURE not in known:
+        raise InputError(
+            f"{path}: MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} with MODEL.META_ARCHITECTURE "
+            f"{cfg.MODEL.META_ARCHITECTURE}, which does not follow it: name "
+            f"semantics/{cfg.MODEL.SEMANTICS}.yaml in _BASE_, after the detector's own config"
+        )
     return cfg
 
 
@@ -99,6 +138,9 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
             + " ".join(overrides)
         )
     _check_keys(cfg, overrides[::2], source="command line")
+    stated = dict(zip(overrides[::2], overrides[1::2], strict=True))
+    if "MODEL.SEMANTICS" in stated:
+        _merge_semantics(cfg, str(stated["MODEL.SEMANTICS"]))
     try:
         cfg.merge_from_list(list(overrides))
     except (ValueError, AssertionError) as error:
@@ -106,6 +148,34 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         raise InputError(
             f"command line: {error}" + (hint if "tuple" in str(error) else "")
         ) from error
+
+
+def config_folder() -> Path:
+    """configs/ inside the installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _merge_semantics(cfg: CfgNode, name: str) -> None:
+    """Merge configs/semantics/NAME.yaml."""
+    if name == "detectron2":
+        return
+    folder = config_folder() / "semantics"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise InputError(
+            f"command line: there are no MODEL.SEMANTICS {name!r}; there are "
+            f"detectron2, {', '.join(known)}"
+        )
+    one_stage = cfg.MODEL.META_ARCHITECTURE == "FCOS"
+    if one_stage != (name == "mmdet_fcos"):
+        allowed = "mmdet_fcos" if one_stage else ", ".join(n for n in known if n != "mmdet_fcos")
+        raise InputError(
+            f"command line: MODEL.SEMANTICS {name} is not for MODEL.META_ARCHITECTURE "
+            f"{cfg.MODEL.META_ARCHITECTURE}, which may have {allowed}"
+        )
+    cfg.merge_from_other_cfg(CfgNode(_load_yaml(folder / f"{name}.yaml")))
 
 
 def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:

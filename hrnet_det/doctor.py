@@ -42,6 +42,7 @@ def doctor() -> tuple[str, int]:
         if to_do is not None:
             missing.append(to_do)
     rows.insert(1, ("hrnet_det", _own_version()))
+    rows += [("optional", text) for text in map(_describe_optional, _OPTIONAL.items())]
     rows += _dataset_rows()
     # One remedy for each project: a missing torch is also why torchvision fails.
     missing = list({project(to_do): to_do for to_do in _absent_requirements() + missing}.values())
@@ -130,6 +131,23 @@ _CHECKS = {
     "fvcore": _describe_version,
     "pycocotools.mask": _describe_version,
 }
+
+
+# What makes something more possible, and how to get it.
+_OPTIONAL = {
+    "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
+    "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
+}
+
+
+def _describe_optional(row: tuple[str, tuple[str, str]]) -> str:
+    """An optional package: what it is for, and what to do if it is not here."""
+    name, (purpose, package) = row
+    try:
+        version = _describe_version(importlib.import_module(name))
+    except Exception as error:  # as in _check
+        return f"{name} for {purpose}: {one_line(error)} (pip install {package})"
+    return f"{name} {version} for {purpose}"
 
 
 def _own_version() -> str:

@@ -5,6 +5,7 @@ Only the standard library is imported at the top: this file works where everythi
 
 import importlib
 import importlib.util
+import logging
 import re
 import subprocess
 import sys
@@ -40,8 +41,8 @@ REQUIREMENTS = {
     "omegaconf": "omegaconf>=2.1,<2.4",
     "pkg_resources": "setuptools<81",
     "pycocotools": "pycocotools>=2.0.2",
-    "torch": "torch>=2.4",
-    "torchvision": "torchvision>=0.19",
+    "torch": "torch>=2.6",
+    "torchvision": "torchvision>=0.21",
     "yacs": "yacs>=0.1.8",
     "yaml": "PyYAML",
 }
@@ -247,3 +248,12 @@ def pip_remedy(requirement: str) -> str:
 def project(text: str) -> str:
     """The project that a requirement, or a remedy, begins with."""
     return re.match(r"[\w.-]+", text)[0].lower()
+
+
+def silence_known_warnings() -> None:
+    """Of Detectron2 under newer versions of torch: true, harmless, and nothing a user can mend."""
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+    warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
+    logging.getLogger("torch.fx").setLevel(logging.ERROR)

@@ -7,24 +7,24 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from tabulate import tabulate
 from torch import nn
 
-from hrnet_det.config import load_config
+from hrnet_det.checkpoint import Checkpointer, LoadReport
+from hrnet_det.checkpoint.published import Published, published
+from hrnet_det.config import config_folder, load_config
 from hrnet_det.errors import InputError, MissingInputError
-
-
-def _config_folder() -> Path:
-    """configs/ inside the installed package, or beside the package in a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def names() -> list[str]:
     """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml"."""
-    folder = _config_folder()
+    folder = config_folder()
     paths = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
-    return sorted(path.as_posix() for path in paths if not path.name.startswith("Base-"))
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if not path.name.startswith("Base-") and path.parts[0] != "semantics"
+    )
 
 
 def find_config(name: str | Path) -> Path:
@@ -38,7 +38,7 @@ def find_config(name: str | Path) -> Path:
     shipped = names()
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:
-        return _config_folder() / found[0]
+        return config_folder() / found[0]
     by_file = {n.rsplit("/", 1)[-1]: n for n in shipped}
     near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
     near += [
@@ -58,19 +58,67 @@ def get_config(name: str) -> CfgNode:
     return load_config(find_config(name))
 
 
-def get(name: str, *, trained: bool = False, device: str = "cpu") -> nn.Module:
-    """The detector of a shipped config, built, in evaluation mode.
+def get(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    trained: bool = False,
+    device: str = "cpu",
+) -> nn.Module:
+    """The detector of a shipped config or published checkpoint, built, in evaluation mode.
 
     Args:
-        name: as for get_config.
-        trained: False: random weights. True is an error as long as no trained weights are shipped.
+        name: as for get_config, or the name of a row of `checkpoints()`.
+        weights: a file or address with its weights; None: random ones.
+        trained: fetch a published checkpoint's weights where their address is known.
         device: "cpu", "cuda", ...
+    Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
-    if trained:
-        raise InputError(
-            f"no trained weights are published for {name} by hrnet_det: build it with "
-            "trained=False and load a checkpoint of your own"
-        )
-    cfg = get_config(name)
+    known = {row.name: row for row in checkpoints()}.get(name)
+    cfg = known.config() if known else get_config(name)
     cfg.MODEL.DEVICE = device
-    return build_model(cfg).eval()
+    if trained and weights is None:
+        if known is None or not known.downloadable:
+            has = [row.name for row in checkpoints() if row.downloadable]
+            raise InputError(
+                f"no trained weights can be fetched for {name}: give weights=FILE. They can be "
+                f"for {', '.join(has[:3])}, ... (hrnet-det checkpoints)"
+            )
+        weights = known.address
+    if weights is None:
+        return build_model(cfg).eval()
+    return build_with_weights(cfg, str(weights))[0]
+
+
+def checkpoints() -> list[Published]:
+    """The published checkpoints that can be loaded: name, source, AP, file, address."""
+    return list(published())
+
+
+def checkpoint_table() -> str:
+    """The published checkpoints, for reading."""
+    rows = [
+        (row.name, row.box_ap, row.mask_ap, row.file or "(unnamed)", row.address)
+        for row in checkpoints()
+    ]
+    heads = ("name", "box AP", "mask AP", "file", "address")
+    return f"{tabulate(rows, heads)}\nAP on COCO val2017, as their authors published it."
+
+
+def build_with_weights(
+    cfg: CfgNode, weights: str, *, unpickle: bool = False
+) -> tuple[nn.Module, LoadReport]:
+    """The detector of a config with all of its weights from a file, in evaluation mode.
+
+    Raises: InputError if any tensor of the detector does not come from the file.
+    """
+    model = build_model(cfg).eval()
+    checkpointer = Checkpointer(model, unpickle=unpickle)
+    checkpointer.load(weights)
+    report = checkpointer.report
+    if not report.complete:
+        raise InputError(
+            f"a part of the detector is not in {weights}: take the weights of a whole detector "
+            f"with the same classes\n{report}"
+        )
+    return model, report

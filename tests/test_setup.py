@@ -225,8 +225,8 @@ def test_doctor_with_nothing_installed(tmp_path, console_script):
     done = run("-S", console_script, "doctor", path=[REPO], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stdout.split("\nmissing:\n")[1].splitlines() == [
-        "  torch: python -m pip install 'torch>=2.4'",
-        "  torchvision: python -m pip install 'torchvision>=0.19'",
+        "  torch: python -m pip install 'torch>=2.6'",
+        "  torchvision: python -m pip install 'torchvision>=0.21'",
         "  detectron2: hrnet-det install-detectron2",
         "  fvcore: python -m pip install 'fvcore>=0.1.5,<0.1.6'",
         "  pycocotools: python -m pip install 'pycocotools>=2.0.2'",
@@ -235,7 +235,7 @@ def test_doctor_with_nothing_installed(tmp_path, console_script):
 
 def test_doctor_names_requirements_that_are_absent(monkeypatch):
     own = SimpleNamespace(
-        requires=["torch>=2.4", "no-such-project<3", "nor-this; extra == 'dev'"], version="0"
+        requires=["torch>=2.6", "no-such-project<3", "nor-this; extra == 'dev'"], version="0"
     )
     real = metadata.distribution
     monkeypatch.setattr(

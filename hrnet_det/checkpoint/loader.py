@@ -1,179 +1,118 @@
-"""The Checkpointer: Detectron2's own checkpoints and ImageNet HRNets, loaded without unpickling."""
+"""The Checkpointer: any known HRNet weights into a model, proven tensor by tensor."""
 
 from __future__ import annotations
 
 import logging
-import pickle
-import re
-import struct
-from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
-from torch import Tensor
+from torch import nn
 
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights
+from hrnet_det.checkpoint.formats import BODY, OWN, rename
+from hrnet_det.checkpoint.report import LoadReport, compare
+from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
-# What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, struct.error)
-
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, stricter.
+    """Detectron2's checkpointer, for the weights of any project, and stricter.
 
-    Loads .pth and .safetensors files: a checkpoint of this trainer, or an ImageNet HRNet as the
-    official project and timm name it, whose classification head is left out on purpose. Files that
-    would have to be unpickled into arbitrary objects are refused.
-
+    Args:
+        model: an HRNet, a backbone or a detector.
+        save_dir: where `save` writes to.
+        unpickle: permit files that run code when they are loaded.
+        partial: take what fits of a part in which tensors are missing or have other shapes.
+        metadata: written into every checkpoint under "hrnet_det": classes, config, ...
+        checkpointables: as Detectron2's.
     Attributes:
-        loaded_backbone_only: the last file was an ImageNet HRNet; what is behind it is random.
-    Raises: InputError if a file cannot be read as weights, has another variant's shapes, or fits
-        nothing of the model.
+        report: the LoadReport of the last file; None before the first.
+        file_classes: class names that the last file has been trained for; empty if it does not say.
+    Raises: InputError if a file cannot be read as weights, is of another variant, or lacks a part
+        of what it claims to have. The model is then as it was.
     """
 
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        unpickle: bool = False,
+        partial: bool = False,
+        metadata: dict[str, Any] | None = None,
+        **checkpointables: Any,
+    ) -> None:
+        super().__init__(model, save_dir, **checkpointables)
+        self.unpickle = unpickle
+        self.partial = partial
+        self.metadata = metadata
+        self.report: LoadReport | None = None
+        self.file_classes: list[str] = []
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """As Detectron2's, with the metadata."""
+        if self.metadata is not None:
+            kwargs = {**kwargs, METADATA_KEY: self.metadata}
+        super().save(name, **kwargs)
+
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """As Detectron2's; a file that is not there is named in a MissingInputError."""
-        if path and "://" not in path and not Path(path).is_file():
-            raise MissingInputError(f"weights {path} are not there")
-        self.loaded_backbone_only = False
+        """As Detectron2's, from any address of `find_weights`, with a report.
+
+        Raises: MissingInputError if the file is not there; InputError as the class says.
+        """
+        self.report, self.file_classes = None, []
         try:
-            return super().load(path, checkpointables)
+            return super().load(find_weights(path) if path else path, checkpointables)
         finally:
             self._parsed_url_during_load = None  # Detectron2's, left behind by an error
 
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        content = _read(Path(filename))
-        weights = next(
-            (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)),
-            content,
-        )
-        wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
-        if wrong:
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """As Detectron2's. Raises: InputError also if a run to be resumed is not all there."""
+        rest = super().resume_or_load(path, resume=resume)
+        if resume and self.has_checkpoint() and not self.report.complete:
             raise InputError(
-                f"{filename} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
-                f"named tensors ({_some(map(str, wrong))})"
+                f"--resume: {self.get_checkpoint_file()} is a checkpoint of another model\n"
+                f"{self.report}"
             )
-        if all(name.startswith("module.") for name in weights):
-            weights = {name.removeprefix("module."): value for name, value in weights.items()}
-        if "conv1.weight" in weights and any(name.startswith("stage2.") for name in weights):
-            return {"model": self._imagenet(weights, filename), "matching_heuristics": False}
-        if not set(weights) & set(self.model.state_dict()):
-            raise InputError(
-                f"{filename}: none of its {len(weights)} tensors belongs to this model (the file "
-                f"has {_some(weights)}; the model {_some(self.model.state_dict())})"
-            )
-        return {**content, "model": weights, "matching_heuristics": False}
+        return rest
 
-    def _imagenet(self, weights: dict[str, Tensor], filename: str) -> dict[str, Tensor]:
-        """An ImageNet HRNet's tensors under the names of the model's own HRNet; all must fit."""
-        found = [(name, m) for name, m in self.model.named_modules() if isinstance(m, HRNet)]
-        if not found:
-            raise InputError(f"{filename} is an ImageNet HRNet, but this model has no HRNet")
-        path, net = found[0]
-        prefix = f"{path}." if path else ""
-        wanted = {name: tensor.shape for name, tensor in net.state_dict().items()}
-        missing = [name for name in wanted if name not in weights and not _is_optional(name)]
-        reshaped = [n for n in wanted if n in weights and weights[n].shape != wanted[n]]
-        others = [name for name in weights if name not in wanted]
-        parts = {name.split(".")[0] for name in wanted}
-        extra = [  # of a larger variant; a fusion into a branch that is not asked for is none
-            n
-            for n in others
-            if n.split(".")[0] in parts and ".fuse_layers." not in n and not _is_optional(n)
-        ]
-        if missing or reshaped or extra:
-            shapes = {name: tensor.shape for name, tensor in weights.items()}
-            key = "NORM" if _kind(wanted) == _kind(shapes) and not reshaped else "VARIANT"
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        file = read_weights(filename, unpickle=self.unpickle)
+        source = rename(file.weights, filename)
+        inside, outside = self._prefixes()
+        model = {
+            _moved(name, inside, outside): tensor.shape
+            for name, tensor in self.model.state_dict().items()
+        }
+        if source.format is OWN and not any(name.startswith(BODY) for name in source.weights):
+            source.weights = {_moved(n, inside, outside): t for n, t in source.weights.items()}
+        report, weights = compare(source, model, filename, file.left_out)
+        if report.faults and not self.partial:
+            faults = "\n  ".join(report.faults)
             raise InputError(
-                f"{filename} does not fit MODEL.HRNET.{key}, which has {_kind(wanted)}; the file "
-                f"has {_kind(shapes)}. {len(missing)} of {len(wanted)} tensors are missing "
-                f"({_some(missing)}), {len(reshaped)} have another shape ({_some(reshaped)}), "
-                f"{len(extra)} are too many ({_some(extra)})"
+                f"{report.path} ({report.title}) is not complete:\n  {faults}\nTake another file, "
+                "or a config that fits; to load what fits all the same: MODEL.WEIGHTS_PARTIAL True"
             )
-        self.loaded_backbone_only = True
-        logger.info(
-            "%s: an ImageNet HRNet; all %d backbone tensors loaded, %d others (classification "
-            "head) left out on purpose; everything behind the backbone starts from random weights",
-            filename,
-            len([name for name in wanted if name in weights]),
-            len(others),
-        )
-        return {prefix + name: weights[name] for name in wanted if name in weights}
+        report.semantics = file.metadata.get("semantics", report.semantics)
+        self.report, self.file_classes = report, file.classes
+        weights = {_moved(name, outside, inside): t for name, t in weights.items()}
+        return {**file.rest, "model": weights, "matching_heuristics": False}
+
+    def _prefixes(self) -> tuple[str, str]:
+        """What the model's names start with, and what they would in a detector."""
+        for path, module in self.model.named_modules():
+            if isinstance(module, HRNet):
+                alone = {"": BODY, "bottom_up": "backbone."}
+                return ("", alone[path]) if path in alone else (f"{path}.", BODY)
+        return BODY, BODY
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
-        """Detectron2's warnings, but not of all that an ImageNet file cannot have."""
-        if self.loaded_backbone_only:
-            return
-        hrnets = tuple(f"{path}." for path, m in self.model.named_modules() if isinstance(m, HRNet))
-        reshaped = [n for n, *_ in incompatible.incorrect_shapes]
-        wrong = {
-            "have another shape": [n for n in reshaped if n.startswith(hrnets)],
-            "are missing": [
-                n
-                for n in incompatible.missing_keys
-                if n.startswith(hrnets) and n not in reshaped and not _is_optional(n)
-            ],
-            "are too many": [
-                n
-                for n in incompatible.unexpected_keys
-                if n.startswith(hrnets) and ".fuse_layers." not in n and not _is_optional(n)
-            ],
-        }
-        if any(wrong.values()):
-            raise InputError(
-                "these weights are a detector's with another MODEL.HRNET.VARIANT or NORM; of its "
-                "HRNet's tensors "
-                + ", ".join(f"{len(n)} {what} ({_some(n)})" for what, n in wrong.items() if n)
-            )
-        super()._log_incompatible_keys(incompatible)
+        """The report in place of Detectron2's warnings: it has all of them."""
+        logger.info("Weights of %s", self.report)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if path.suffix == ".safetensors":
-        try:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-        except ImportError as error:
-            raise InputError(f"{path} needs a package: pip install safetensors") from error
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path} is no whole safetensors file: {error}") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = (
-            f"it holds {code[1]}, which is no tensor" if code else "damaged, or a pickle of its own"
-        )
-        raise InputError(
-            f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
-            "unpickled are not loaded. Fetch a damaged file again; of another one save the "
-            "state_dict alone, with torch.save as .pth, or as .safetensors"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    return content
-
-
-def _is_optional(name: str) -> bool:
-    """A frozen batch norm has no such counter, nor has a file that is old enough."""
-    return name.endswith("num_batches_tracked")
-
-
-def _kind(shapes: dict[str, torch.Size]) -> str:
-    """Branch widths, finest first, and modules of stages 2 to 4, as the tensors show them."""
-    names = [f"stage4.0.branches.{b}.0.conv1.weight" for b in range(4)]
-    widths = "/".join(str(shapes[name][0]) if name in shapes else "?" for name in names)
-    modules = [{n.split(".")[1] for n in shapes if n.startswith(f"stage{s}.")} for s in (2, 3, 4)]
-    return f"widths {widths} and {'/'.join(str(len(m)) for m in modules)} modules"
-
-
-def _some(names: Any, most: int = 3) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
+def _moved(name: str, start: str, to: str) -> str:
+    return to + name.removeprefix(start) if name.startswith(start) else name

@@ -190,7 +190,7 @@ def _follow_data(cfg: CfgNode, names: list[str], stated: Collection[str]) -> Non
                 f"the classes of {first} and {name} differ: {_some(classes[first])} against "
                 f"{_some(classes[name])}; train and test on the same categories"
             )
-    for group in ("ROI_HEADS", "RETINANET"):
+    for group in ("ROI_HEADS", "RETINANET", "FCOS"):
         _set_or_compare(
             cfg.MODEL[group],
             "NUM_CLASSES",

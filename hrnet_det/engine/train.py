@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.queues import SimpleQueue
@@ -25,6 +24,7 @@ from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine.setup import load_setup
 from hrnet_det.engine.trainer import Trainer
+from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation import write_report
 
@@ -84,7 +84,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
         cfg.freeze()
         if cfg.MODEL.DEVICE == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // args.num_gpus))
-    _silence_known_warnings()
+    silence_known_warnings()
     rank = comm.get_rank()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="fvcore")
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
@@ -97,6 +97,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
             _set_aside(cfg.OUTPUT_DIR)
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
+        _compare_classes(cfg, trainer.checkpointer)
         logger.info(
             "Log, config and environment are in %s", os.path.join(cfg.OUTPUT_DIR, "log.txt")
         )
@@ -119,30 +120,46 @@ def _set_aside(folder: str) -> None:
 
 def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
     model = Trainer.build_model(cfg)
-    checkpointer = Checkpointer(model, save_dir=cfg.OUTPUT_DIR)
+    checkpointer = Trainer.build_checkpointer(cfg, model)
     if not cfg.MODEL.WEIGHTS and not (args.resume and checkpointer.has_checkpoint()):
         raise InputError(
             "--eval-only without weights would evaluate random ones: add MODEL.WEIGHTS "
             "path/to/model_final.pth, or --resume for the last checkpoint of OUTPUT_DIR"
         )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
-    if checkpointer.loaded_backbone_only:
+    report = checkpointer.report
+    if not report.complete and not cfg.MODEL.WEIGHTS_PARTIAL:
         raise InputError(
-            f"--eval-only, but {cfg.MODEL.WEIGHTS} is an ImageNet backbone, not a trained detector"
+            "--eval-only, but a part of the detector would be random: take the weights of a whole "
+            f"detector with the same classes\n{report}"
         )
+    if report.semantics not in ("", cfg.MODEL.SEMANTICS) and "MODEL.SEMANTICS" not in args.opts:
+        raise InputError(
+            f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.SEMANTICS "
+            f"{report.semantics} (pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
+            f"Add MODEL.SEMANTICS {report.semantics}, or MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} if "
+            "that is what you want to measure"
+        )
+    _compare_classes(cfg, checkpointer)
     results = Trainer.test(cfg, model)
     if comm.is_main_process():
         write_report(cfg, model, results)
     return results
 
 
-def _silence_known_warnings() -> None:
-    """Of Detectron2 under newer versions of torch: true, harmless, and nothing a user can mend."""
-    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
-    warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
-    logging.getLogger("torch.fx").setLevel(logging.ERROR)
+def _compare_classes(cfg: CfgNode, checkpointer: Checkpointer) -> None:
+    """Say so where as many classes have other names: their layers were loaded all the same."""
+    data = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+    ours, theirs = checkpointer.metadata["classes"], checkpointer.file_classes
+    if len(ours) == len(theirs) and ours != theirs:
+        first = next(pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1])
+        logger.warning(
+            "%s was trained for other classes than %s has (%s in place of %s); its class layers "
+            "are used all the same",
+            checkpointer.report.path,
+            data[0],
+            *first,
+        )
 
 
 def _worker(cfg: CfgNode, args: argparse.Namespace, errors: SimpleQueue) -> None:

@@ -6,11 +6,16 @@ import logging
 import os
 import weakref
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import (
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+)
 from detectron2.engine import (
     AMPTrainer,
     DefaultTrainer,
@@ -28,6 +33,7 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.data.resize import build_mapper
 from hrnet_det.engine.optimizer import build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
@@ -64,7 +70,7 @@ class Trainer(DefaultTrainer):
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(model, data_loader, optimizer)
 
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = self.build_checkpointer(cfg, model, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -107,6 +113,37 @@ class Trainer(DefaultTrainer):
             raise InputError(f"the model of this config cannot be built: {reason}") from error
         logger.debug("Model:\n%s", model)
         return model
+
+    @classmethod
+    def build_checkpointer(
+        cls, cfg: CfgNode, model: nn.Module, **checkpointables: object
+    ) -> Checkpointer:
+        """The checkpointer of OUTPUT_DIR, whose files say which classes and config they are of."""
+        data = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
+        classes = MetadataCatalog.get(data[0]).get("thing_classes", []) if data else []
+        return Checkpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            unpickle=cfg.MODEL.WEIGHTS_UNPICKLE,
+            partial=cfg.MODEL.WEIGHTS_PARTIAL,
+            metadata={
+                "classes": list(classes),
+                "semantics": cfg.MODEL.SEMANTICS,
+                "config": cfg.dump(),
+            },
+            **checkpointables,
+        )
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable:
+        """Detectron2's, with pictures resized as INPUT.RESIZE says."""
+        return build_detection_train_loader(cfg, mapper=build_mapper(cfg, is_train=True))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
+        """Detectron2's, with pictures resized as INPUT.RESIZE says."""
+        mapper = build_mapper(cfg, is_train=False)
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

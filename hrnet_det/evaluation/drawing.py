@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances, read_image
 from detectron2.evaluation.evaluator import inference_context
 from detectron2.structures import BoxMode, Instances
 from PIL import Image, ImageDraw
 from torch import nn
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
+
+from hrnet_det.data.resize import build_mapper
 
 SHEET_PICTURES = 8
 SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
@@ -76,7 +78,7 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
     for cell in axes.flat:
         cell.axis("off")
     chosen = [rows[i * len(rows) // count] for i in range(count)]
-    mapper = DatasetMapper(cfg, is_train=False)
+    mapper = build_mapper(cfg, is_train=False)
     for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
         picture = read_image(row["file_name"], format="RGB")
         left.imshow(annotated(picture, _truth(row), classes))

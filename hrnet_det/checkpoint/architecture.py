@@ -1,0 +1,128 @@
+"""What detector a set of tensors is, told by their names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from hrnet_det.checkpoint.formats import BODY
+from hrnet_det.modeling import VARIANTS, HRNetVariant
+
+Shapes = Mapping[str, torch.Size]
+BASES = {  # the config that each kind of detector starts from
+    "faster_rcnn": "Base-RCNN-HRNetV2p.yaml",
+    "mask_rcnn": "Base-RCNN-HRNetV2p.yaml",
+    "cascade_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
+    "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
+    "fcos": "Base-FCOS-HRNetV2p.yaml",
+}
+
+
+def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
+    """The variant whose parameters have these shapes; None if there is no whole HRNet.
+
+    Args:
+        shapes: of tensors by our names. prefix: before the names inside HRNet.
+    """
+
+    def count(*path: object) -> int:
+        start = prefix + ".".join(map(str, path)) + "."
+        return len({n[len(start) :].split(".")[0] for n in shapes if n.startswith(start)})
+
+    def width(name: str) -> int:
+        return shapes[f"{prefix}{name}.weight"][0]
+
+    try:
+        last = max(s for s in range(2, 10) if count(f"stage{s}"))
+        return HRNetVariant(
+            widths=tuple(width(f"stage{last}.0.branches.{b}.0.conv1") for b in range(last)),
+            stage1_blocks=count("layer1"),
+            stage1_width=width("layer1.0.conv1"),
+            blocks=count("stage2", 0, "branches", 0),
+            modules=tuple(count(f"stage{s}") for s in range(2, last + 1)),
+        )
+    except (KeyError, ValueError):  # a layer is missing
+        return None
+
+
+def variant_name(variant: HRNetVariant | None) -> str:
+    """The name in VARIANTS, or the numbers of a variant that is not there."""
+    if variant is None:
+        return "no whole HRNet"
+    known = next((name for name, numbers in VARIANTS.items() if numbers == variant), None)
+    widths = "/".join(map(str, variant.widths))
+    modules = "/".join(map(str, variant.modules))
+    return known or f"an HRNet of widths {widths} and {modules} modules"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A detector on HRNetV2p.
+
+    Args:
+        kind: a key of BASES.
+        variant: a name in VARIANTS.
+        classes: foreground classes.
+        out_channels: of the pyramid.
+        shares_conv: one 3x3 convolution for all of its levels.
+    """
+
+    kind: str
+    variant: str
+    classes: int
+    out_channels: int
+    shares_conv: bool
+
+    @property
+    def title(self) -> str:
+        """For messages, such as "Cascade Mask R-CNN, HRNetV2p-W32, 80 classes"."""
+        kinds = {"fcos": "FCOS"}
+        kind = kinds.get(self.kind) or self.kind.replace("_rcnn", " R-CNN").replace("_", " ")
+        kind = kind if kind.isupper() else " ".join(w[0].upper() + w[1:] for w in kind.split())
+        width = self.variant.upper().replace("_SMALL", "-small").replace("_V", "-v")
+        return f"{kind}, HRNetV2p-{width}, {self.classes} classes"
+
+    def overrides(self) -> list[str]:
+        """KEY VALUE pairs that make BASES[kind] this detector."""
+        group = "FCOS" if self.kind == "fcos" else "ROI_HEADS"
+        return [
+            *("MODEL.HRNET.VARIANT", self.variant),
+            *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),
+            *("MODEL.HRFPN.SHARE_CONV", str(self.shares_conv)),
+            *(f"MODEL.{group}.NUM_CLASSES", str(self.classes)),
+            *("MODEL.MASK_ON", str("mask" in self.kind)),
+        ]
+
+
+def architecture(shapes: Shapes) -> Architecture | None:
+    """The detector whose tensors, by our names, have these shapes; None if it is none of BASES."""
+    variant = variant_name(hrnet_variant(shapes))
+    reduction = shapes.get("backbone.reduction_conv.weight")
+    if variant not in VARIANTS or reduction is None:
+        return None
+    masks = any(name.startswith("roi_heads.mask_head.") for name in shapes)
+    for name, kind, background in (
+        ("head.cls_score.weight", "fcos", 0),
+        ("roi_heads.box_predictor.cls_score.weight", "rcnn", 1),
+        ("roi_heads.box_predictor.0.cls_score.weight", "cascade_rcnn", 1),
+    ):
+        if name not in shapes:
+            continue
+        if kind == "fcos":
+            if "head.ctrness.weight" not in shapes:  # a RetinaNet
+                return None
+        elif kind == "rcnn":
+            kind = "mask_rcnn" if masks else "faster_rcnn"
+        elif masks:
+            kind = "cascade_mask_rcnn"
+        convs = {n for n in shapes if n.startswith("backbone.fpn_convs.") and n.endswith(".weight")}
+        return Architecture(
+            kind=kind,
+            variant=variant,
+            classes=shapes[name][0] - background,
+            out_channels=reduction[0],
+            shares_conv=len(convs) == 1,
+        )
+    return None

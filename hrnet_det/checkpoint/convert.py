@@ -1,0 +1,151 @@
+"""Weights files from one project's naming into another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hrnet_det.checkpoint.architecture import (
+    Architecture,
+    architecture,
+    hrnet_variant,
+    variant_name,
+)
+from hrnet_det.checkpoint.files import METADATA_KEY, WeightsFile, find_weights, read_weights, some
+from hrnet_det.checkpoint.formats import IMAGENET, MMDET, OWN, Renamed, rename
+from hrnet_det.checkpoint.source_config import config_of
+from hrnet_det.errors import InputError
+
+TARGETS = {format.name: format for format in (OWN, MMDET, IMAGENET)}
+SUFFIXES = (".safetensors", ".pth")
+
+
+def convert(
+    source: str, destination: str | Path, *, to: str = "hrnet_det", unpickle: bool = False
+) -> str:
+    """Write a file's tensors under other names; the tensors themselves are not changed.
+
+    Only the order of the classes is: what has the background first gets it last, as Detectron2 and
+    mmdetection have it since its version 2.
+
+    Args:
+        source: any weights that MODEL.WEIGHTS takes.
+        destination: a new file, .safetensors or .pth.
+        to: "hrnet_det"; "mmdet" (2 and 3); "imagenet", the backbone alone, as the official
+            classification project and timm name it.
+        unpickle: permit a source that runs code when it is loaded.
+    Returns: what was written, in a few lines.
+    Raises: InputError if the source has tensors without a name in the target, or the destination
+        exists or has another suffix.
+    """
+    destination = Path(destination)
+    if to not in TARGETS:
+        raise InputError(f"convert to {to!r}: there are {', '.join(TARGETS)}")
+    if destination.suffix not in SUFFIXES:
+        raise InputError(f"{destination} must end in {' or '.join(SUFFIXES)}")
+    if destination.exists():
+        raise InputError(f"{destination} is there already: remove it, or name another file")
+    file = read_weights(find_weights(source), unpickle=unpickle)
+    renamed = rename(file.weights, source)
+    if renamed.unknown:
+        raise InputError(
+            f"{source}: {len(renamed.unknown)} tensors have no name in {renamed.format.title}: "
+            f"{some(renamed.unknown)}"
+        )
+    metadata = describe(file, renamed)
+    weights, left = _named(renamed.weights, to, source)
+    if not weights:
+        raise InputError(f"{source} has no tensor that {TARGETS[to].title} has: {some(left)}")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    _write(destination, weights, to, metadata)
+    left += [name for names in renamed.dropped.values() for name in names]
+    lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
+    if left:
+        lines.append(f"left out: {len(left)} ({some(left)})")
+    if to == "mmdet" and metadata["semantics"] not in ("mmdet", "mmdet_fcos"):
+        lines.append(
+            f"The detector computes boxes as {metadata['semantics']} does; mmdetection will "
+            "compute them its own way"
+        )
+    return "\n".join(lines)
+
+
+def describe(file: WeightsFile, renamed: Renamed) -> dict[str, Any]:
+    """What is known of a file, to be written beside its tensors.
+
+    Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
+        as they are known), semantics; for a detector also config (YAML) and pixels (format, mean,
+        std).
+    """
+    shapes = {name: tensor.shape for name, tensor in renamed.weights.items()}
+    found = architecture(shapes)
+    variant = variant_name(hrnet_variant(shapes))
+    known = {
+        "source_format": file.metadata.get("source_format", renamed.format.name),
+        "title": found.title if found else f"HRNet {variant}",
+        "variant": variant,
+        "kind": found.kind if found else "",
+        "classes": file.classes,
+        "semantics": "detectron2",
+    }
+    cfg = _config(file, renamed, found)
+    if cfg is not None:
+        known["semantics"] = cfg.MODEL.SEMANTICS
+        known["config"] = cfg.dump()
+        known["pixels"] = {
+            "format": cfg.INPUT.FORMAT,
+            "mean": list(cfg.MODEL.PIXEL_MEAN),
+            "std": list(cfg.MODEL.PIXEL_STD),
+        }
+    return known
+
+
+def _config(file: WeightsFile, renamed: Renamed, found: Architecture | None) -> CfgNode | None:
+    if found is None and renamed.format is not OWN:  # a backbone
+        return None
+    try:
+        return config_of(file)
+    except InputError:  # one of Detectron2's, without a config beside it
+        if renamed.format is OWN:
+            return None
+        raise
+
+
+def _named(weights: dict[str, Tensor], to: str, source: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors by the target's names, and our names of those that stay behind."""
+    if to == OWN.name:
+        return dict(weights), []
+    names = {name: TARGETS[to].to_theirs(name) for name in weights}
+    without = [name for name, theirs in names.items() if theirs is None]
+    if to == MMDET.name:
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        found = architecture(shapes)
+        if found and found.shares_conv:
+            raise InputError(f"{source}: mmdetection's HRFPN has no convolution for all levels")
+        if found and found.kind == "cascade_mask_rcnn":
+            without += [name for name in names if name.startswith("roi_heads.mask_head.mask_fcn")]
+        if without:
+            raise InputError(
+                f"{source}: {len(without)} tensors have no place in mmdetection's detector of the "
+                f"kind: {some(without)}"
+            )
+    return {theirs: weights[name] for name, theirs in names.items() if theirs}, without
+
+
+def _write(path: Path, weights: dict[str, Tensor], to: str, metadata: dict[str, Any]) -> None:
+    if path.suffix == ".safetensors":
+        whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+        save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
+    elif to == MMDET.name:
+        meta = {"dataset_meta": {"classes": metadata["classes"]}}
+        torch.save({"meta": meta, "state_dict": weights, METADATA_KEY: metadata}, path)
+    elif to == IMAGENET.name:
+        torch.save(weights, path)
+    else:
+        torch.save({"model": weights, METADATA_KEY: metadata}, path)

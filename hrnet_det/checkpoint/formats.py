@@ -1,0 +1,286 @@
+"""How each project names the tensors of an HRNet detector, and how that becomes our naming."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from hrnet_det.errors import InputError
+
+BODY = "backbone.bottom_up."
+_PLACES = {
+    "body": r"(?:conv[12]|bn[12]|layer1|transition\d+|stage\d+)\..+",
+    "p": r"weight|bias",
+    "n": r"\d+",
+}
+Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One project's naming.
+
+    Args:
+        name: as in `semantics.SEMANTICS` for detectors.
+        title: for messages.
+        rules: pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or
+            bias, {n} a number; all else is literal. A name that no rule matches is unknown.
+        ignored: pairs of a pattern of names that are left out on purpose, and the reason.
+        background_first: the background is the first class, here the last.
+    """
+
+    name: str
+    title: str
+    rules: Rules = ()
+    ignored: tuple[tuple[str, str], ...] = field(default=())
+    background_first: bool = False
+
+    @cached_property
+    def _to_ours(self) -> list[tuple[re.Pattern, str]]:
+        return [(_compiled(theirs), ours) for theirs, ours in self.rules]
+
+    @cached_property
+    def _to_theirs(self) -> list[tuple[re.Pattern, str]]:
+        return [(_compiled(ours), theirs) for theirs, ours in self.rules]
+
+    def to_ours(self, name: str) -> str | None:
+        """Our name of a tensor of theirs; None if no rule matches."""
+        return _renamed(name, self._to_ours)
+
+    def to_theirs(self, name: str) -> str | None:
+        """Their name of a tensor of ours; None if they have none."""
+        return _renamed(name, self._to_theirs)
+
+    def reason_to_ignore(self, name: str) -> str | None:
+        """Why a tensor is left out on purpose; None if it is not."""
+        return next((why for what, why in self.ignored if re.fullmatch(what, name)), None)
+
+
+def _compiled(pattern: str) -> re.Pattern:
+    parts = re.split(r"\{(\w+)\}", pattern)
+    return re.compile(
+        "".join(
+            f"(?P<{part}>{_PLACES[part]})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
+    )
+
+
+def _renamed(name: str, rules: list[tuple[re.Pattern, str]]) -> str | None:
+    for pattern, target in rules:
+        found = pattern.fullmatch(name)
+        if found:
+            return target.format(**found.groupdict())
+    return None
+
+
+def _per_stage(pairs: Rules) -> Rules:
+    """Pairs whose names have a * for the stage of a cascade: without one, and with one."""
+    single = tuple((a.replace("*", ""), b.replace("*", "")) for a, b in pairs)
+    cascade = tuple((a.replace("*", ".{n}"), b.replace("*", ".{n}")) for a, b in pairs)
+    return single + cascade
+
+
+_RPN: Rules = (
+    ("rpn_head.rpn_conv.{p}", "proposal_generator.rpn_head.conv.{p}"),
+    ("rpn_head.rpn_cls.{p}", "proposal_generator.rpn_head.objectness_logits.{p}"),
+    ("rpn_head.rpn_reg.{p}", "proposal_generator.rpn_head.anchor_deltas.{p}"),
+)
+
+
+def _mmdet_roi_heads(prefix: str) -> Rules:
+    return _per_stage(
+        (
+            (prefix + "bbox_head*.shared_fcs.0.{p}", "roi_heads.box_head*.fc1.{p}"),
+            (prefix + "bbox_head*.shared_fcs.1.{p}", "roi_heads.box_head*.fc2.{p}"),
+            (prefix + "bbox_head*.fc_cls.{p}", "roi_heads.box_predictor*.cls_score.{p}"),
+            (prefix + "bbox_head*.fc_reg.{p}", "roi_heads.box_predictor*.bbox_pred.{p}"),
+            *(
+                (
+                    prefix + f"mask_head*.convs.{k}.conv.{{p}}",
+                    f"roi_heads.mask_head*.mask_fcn{k + 1}.{{p}}",
+                )
+                for k in range(4)
+            ),
+            (prefix + "mask_head*.upsample.{p}", "roi_heads.mask_head*.deconv.{p}"),
+            (prefix + "mask_head*.conv_logits.{p}", "roi_heads.mask_head*.predictor.{p}"),
+        )
+    )
+
+
+_FCOS: Rules = (
+    *(
+        (f"bbox_head.{theirs}.{k}.{part}.{{p}}", f"head.{ours}.{3 * k + i}.{{p}}")
+        for theirs, ours in (("cls_convs", "cls_subnet"), ("reg_convs", "bbox_subnet"))
+        for k in range(4)
+        for i, part in enumerate(("conv", "gn"))
+    ),
+    ("bbox_head.conv_cls.{p}", "head.cls_score.{p}"),
+    ("bbox_head.conv_reg.{p}", "head.bbox_pred.{p}"),
+    ("bbox_head.conv_centerness.{p}", "head.ctrness.{p}"),
+    ("bbox_head.scales.{n}.scale", "head.scales.{n}"),
+)
+
+OWN = Format("hrnet_det", "hrnet_det or Detectron2")
+IMAGENET = Format(
+    "imagenet",
+    "ImageNet classification (official or timm)",
+    rules=(("{body}", BODY + "{body}"),),
+    ignored=(
+        (
+            r"(incre_modules|downsamp_modules|final_layer|classifier)\..+",
+            "head of the ImageNet classifier",
+        ),
+    ),
+)
+MMDET = Format(
+    "mmdet",
+    "mmdetection 2 or 3",
+    rules=(
+        ("backbone.{body}", BODY + "{body}"),
+        ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
+        ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
+        *_RPN,
+        *_mmdet_roi_heads("roi_head."),
+        *_FCOS,
+    ),
+)
+OBJECT_DETECTION = Format(
+    "hrnet_object_detection",
+    "HRNet-Object-Detection or mmdetection 1",
+    rules=(
+        ("backbone.{body}", BODY + "{body}"),
+        ("neck.reduction_conv.0.{p}", "backbone.reduction_conv.{p}"),
+        ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
+        ("neck.fpn_conv.{n}.{p}", "backbone.fpn_convs.{n}.{p}"),
+        ("neck.fpn_conv.{p}", "backbone.fpn_convs.0.{p}"),  # shared by all levels
+        ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
+        *_RPN,
+        *_mmdet_roi_heads(""),
+    ),
+    background_first=True,
+)
+MASKRCNN_BENCHMARK = Format(
+    "maskrcnn_benchmark",
+    "HRNet-MaskRCNN-Benchmark",
+    rules=(
+        ("backbone.body.{body}", BODY + "{body}"),
+        ("backbone.neck.reduction_conv.0.{p}", "backbone.reduction_conv.{p}"),
+        ("backbone.neck.fpn_conv.{n}.{p}", "backbone.fpn_convs.{n}.{p}"),
+        ("rpn.head.conv.{p}", "proposal_generator.rpn_head.conv.{p}"),
+        ("rpn.head.cls_logits.{p}", "proposal_generator.rpn_head.objectness_logits.{p}"),
+        ("rpn.head.bbox_pred.{p}", "proposal_generator.rpn_head.anchor_deltas.{p}"),
+        ("roi_heads.box.feature_extractor.fc6.{p}", "roi_heads.box_head.fc1.{p}"),
+        ("roi_heads.box.feature_extractor.fc7.{p}", "roi_heads.box_head.fc2.{p}"),
+        ("roi_heads.box.predictor.cls_score.{p}", "roi_heads.box_predictor.cls_score.{p}"),
+        ("roi_heads.box.predictor.bbox_pred.{p}", "roi_heads.box_predictor.bbox_pred.{p}"),
+        *(
+            (
+                f"roi_heads.mask.feature_extractor.mask_fcn{k}.{{p}}",
+                f"roi_heads.mask_head.mask_fcn{k}.{{p}}",
+            )
+            for k in range(1, 5)
+        ),
+        ("roi_heads.mask.predictor.conv5_mask.{p}", "roi_heads.mask_head.deconv.{p}"),
+        ("roi_heads.mask.predictor.mask_fcn_logits.{p}", "roi_heads.mask_head.predictor.{p}"),
+    ),
+    ignored=(
+        (r".+\.eps", "constant of a norm, not a weight"),
+        (r"rpn\.anchor_generator\.cell_anchors\..+", "anchors follow from the config"),
+    ),
+    background_first=True,
+)
+
+
+def recognise(names: Iterable[str], path: str) -> Format:
+    """The format of a file, told by the names of its tensors alone.
+
+    Raises: InputError for an HRNet detector that cannot be loaded here (the message says which).
+    """
+    names = list(names)
+    parts = {name.split(".")[0] for name in names}
+
+    def has(*prefixes: str) -> bool:
+        return any(name.startswith(prefixes) for name in names)
+
+    if has("backbone.interp_conv.", "backbone.reduction_pooling_conv."):
+        raise InputError(
+            f"{path} is a DensePose HRFPN: a pyramid of other layers (transposed convolutions), "
+            "whose weights fit no HRNetV2p; its HRNet alone may be saved under the names conv1, ..."
+        )
+    if has("backbone.body."):
+        return MASKRCNN_BENCHMARK
+    if has("backbone.conv1.", "backbone.stage2."):
+        if has("bbox_head.fcos_"):
+            raise InputError(
+                f"{path} is an FCOS of mmdetection 1, whose heads are not known here; FCOS of "
+                "mmdetection 2 and 3 can be loaded"
+            )
+        if has("roi_head.semantic_head.", "semantic_head.") or any("conv_res" in n for n in names):
+            raise InputError(
+                f"{path} is a Hybrid Task Cascade, which this version has no detector for"
+            )
+        if has("bbox_head.", "mask_head.") and not has("bbox_head.conv_cls.", "roi_head."):
+            return OBJECT_DETECTION
+        return MMDET
+    if "conv1" in parts and "stage2" in parts:
+        return IMAGENET
+    return OWN
+
+
+@dataclass
+class Renamed:
+    """A file's tensors under our names.
+
+    Args:
+        format: the naming that the file has.
+        weights: tensors by our names, classes in our order.
+        dropped: names of what was left out on purpose, by reason.
+        unknown: names that the format does not have.
+    """
+
+    format: Format
+    weights: dict[str, Tensor]
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def rename(weights: dict[str, Tensor], path: str) -> Renamed:
+    """Bring a file's tensors under our names, exactly, and their classes in our order.
+
+    Raises: InputError as `recognise`, and if two tensors would get the same name.
+    """
+    format = recognise(weights, path)
+    if format is OWN:
+        return Renamed(format, dict(weights))
+    renamed = Renamed(format, {})
+    for name, tensor in weights.items():
+        reason = format.reason_to_ignore(name)
+        ours = format.to_ours(name)
+        if reason is not None:
+            renamed.dropped.setdefault(reason, []).append(name)
+        elif ours is None:
+            renamed.unknown.append(name)
+        elif ours in renamed.weights:
+            raise InputError(f"{path}: two tensors are {ours}, one of them is {name}")
+        else:
+            if format.background_first:
+                tensor = _background_last(ours, tensor)
+            renamed.weights[ours] = tensor
+    return renamed
+
+
+def _background_last(name: str, tensor: Tensor) -> Tensor:
+    """Rows of a class layer, weight or bias, from background first to last, or to none."""
+    if name.startswith("roi_heads.box_predictor.") and ".cls_score." in name:
+        return torch.cat([tensor[1:], tensor[:1]])
+    if name.startswith("roi_heads.box_predictor.") and ".bbox_pred." in name:
+        return tensor[4:] if len(tensor) > 4 else tensor  # 4: for all classes together
+    if name.startswith("roi_heads.mask_head.") and ".predictor." in name:
+        return tensor[1:]
+    return tensor

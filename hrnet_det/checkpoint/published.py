@@ -1,0 +1,72 @@
+"""The published HRNet detectors that can be loaded: where they are, and their AP."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from hrnet_det.checkpoint.source_config import known_config
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that others have published: a row of published.csv.
+
+    Source: configs/hrnet/metafile.yml of mmdetection 3.3 and the README files of
+    HRNet-Object-Detection (whose W48 rows of Mask R-CNN have their columns exchanged, and whose
+    second W48 Faster R-CNN is 2x) and HRNet-MaskRCNN-Benchmark. An address that a README gives to
+    two rows is kept with the first. Hybrid Task Cascades and the FCOS of mmdetection 1, which have
+    no detector here, are left out.
+
+    Args:
+        source: whose it is, a key of `semantics.SEMANTICS`.
+        kind: a key of `architecture.BASES`. variant: a key of `VARIANTS`.
+        schedule: 1x, 2x or 20e, and what else tells one training from another.
+        box_ap, mask_ap: on COCO val2017, percent, as published; mask_ap None without masks.
+        file: its name; empty if it is not known.
+        address: where its authors offer it; empty if it is not known.
+    """
+
+    source: str
+    kind: str
+    variant: str
+    schedule: str
+    box_ap: float
+    mask_ap: float | None
+    file: str
+    address: str
+
+    @property
+    def name(self) -> str:
+        """Such as "mmdet/faster_rcnn_hrnetv2p_w18_1x"."""
+        return f"{self.source}/{self.kind}_hrnetv2p_{self.variant}_{self.schedule}"
+
+    @property
+    def downloadable(self) -> bool:
+        """The address is that of the file itself, not of a page with a button."""
+        return self.address.endswith(".pth")
+
+    def config(self) -> CfgNode:
+        """The config of the detector, with its source's semantics."""
+        words = ["MODEL.HRNET.VARIANT", self.variant, "MODEL.MASK_ON", str("mask" in self.kind)]
+        return known_config(self.kind, self.source, words)
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All rows of published.csv."""
+    text = Path(__file__).with_suffix(".csv").read_text()
+    return tuple(
+        Published(
+            **row
+            | {
+                "box_ap": float(row["box_ap"]),
+                "mask_ap": float(row["mask_ap"]) if row["mask_ap"] else None,
+            }
+        )
+        for row in csv.DictReader(text.splitlines())
+    )

@@ -1,0 +1,57 @@
+"""The config of a weights file: written in it, beside it, or told by its tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+
+from hrnet_det.checkpoint.architecture import BASES, architecture
+from hrnet_det.checkpoint.files import WeightsFile
+from hrnet_det.checkpoint.formats import OWN, rename
+from hrnet_det.config import config_folder, get_cfg, load_config
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.semantics import SEMANTICS
+
+
+def config_of(file: WeightsFile) -> CfgNode:
+    """The config that builds the detector whose weights the file has, with its semantics.
+
+    Args:
+        file: as `read_weights` returns it.
+    Raises: InputError if the file says too little, or is of no whole detector.
+    """
+    if "config" in file.metadata:
+        cfg = get_cfg()
+        cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(file.metadata["config"])))
+        return cfg
+    source = rename(file.weights, file.path)
+    if source.format is OWN:
+        beside = Path(file.path).with_name("config.yaml")
+        if beside.is_file():
+            return load_config(beside)
+        raise InputError(
+            f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
+            "the config, config= in Python or --config-file"
+        )
+    found = architecture({name: tensor.shape for name, tensor in source.weights.items()})
+    if found is None:
+        raise InputError(
+            f"{file.path} ({source.format.title}) holds no whole detector: the names of its "
+            f"tensors are none of {', '.join(BASES)}. As a backbone it is MODEL.WEIGHTS of a "
+            "training"
+        )
+    return known_config(found.kind, source.format.name, found.overrides())
+
+
+def known_config(kind: str, semantics: str, overrides: list[str]) -> CfgNode:
+    """The config of a kind of detector with a code base's semantics.
+
+    Args:
+        kind: a key of `architecture.BASES`. semantics: a key of `SEMANTICS`.
+        overrides: KEY VALUE pairs.
+    """
+    name = "mmdet_fcos" if kind == "fcos" and semantics == "mmdet" else semantics
+    words = ["MODEL.SEMANTICS", name] if name in SEMANTICS else []
+    return load_config(config_folder() / BASES[kind], [*words, *overrides])

@@ -1,0 +1,151 @@
+"""A trained detector in one line, whoever trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from detectron2.data.detection_utils import convert_PIL_to_numpy, read_image
+from detectron2.structures import Instances
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import nn
+
+from hrnet_det import model_zoo
+from hrnet_det.checkpoint import LoadReport
+from hrnet_det.checkpoint.files import find_weights, read_weights
+from hrnet_det.checkpoint.source_config import config_of
+from hrnet_det.data.resize import source_augmentation
+from hrnet_det.errors import InputError, MissingInputError
+
+Picture = str | Path | Image.Image | np.ndarray
+COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
+
+
+class Detector:
+    """A detector with its weights: pictures in, Detectron2's Instances out.
+
+    Args:
+        model: a Detectron2 detector, in evaluation mode.
+        cfg: its config: the format and size of the pictures that it expects.
+        class_names: one for each class.
+        report: of the load of its weights.
+    Raises: InputError if the config asks for a way to resize that cannot be had.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: CfgNode,
+        class_names: Sequence[str],
+        report: LoadReport | None = None,
+    ) -> None:
+        self.model = model
+        self.cfg = cfg
+        self.class_names = list(class_names)
+        self.report = report
+        sides = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        self._resize = source_augmentation(sides, cfg.INPUT.RESIZE)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path,
+        *,
+        config: str | Path | CfgNode | None = None,
+        device: str | None = None,
+        class_names: Sequence[str] | None = None,
+        unpickle: bool = False,
+    ) -> Detector:
+        """The detector of a weights file, computing what the code base that trained it computes.
+
+        Args:
+            weights: a file or address, as MODEL.WEIGHTS: of mmdetection, HRNet-Object-Detection,
+                HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer.
+            config: a file, the name of a shipped config, or a config; by default what the file
+                says, or what its tensors' names and shapes do.
+            device: "cpu", "cuda", ...; by default a GPU where there is one.
+            class_names: by default those in the file, or COCO's where it has 80 classes.
+            unpickle: permit a file that runs code when it is loaded.
+        Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
+            little; MissingInputError if it is not there.
+        """
+        path = find_weights(str(weights))
+        file = read_weights(path, unpickle=unpickle)
+        if isinstance(config, CfgNode):
+            cfg = config.clone()
+            cfg.defrost()
+        elif config is not None:
+            cfg = model_zoo.get_config(str(config))
+        else:
+            cfg = config_of(file)
+        names = list(class_names or file.classes)
+        del file
+        cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model, report = model_zoo.build_with_weights(cfg, path, unpickle=unpickle)
+        return cls(model, cfg, _class_names(cfg, names), report)
+
+    def __call__(self, pictures: Picture | Sequence[Picture]) -> Instances | list[Instances]:
+        """Detect the objects of a picture, or of each picture of a list.
+
+        Args:
+            pictures: a path; a PIL image; an RGB array (H, W, 3) uint8; or a list of these.
+        Returns: for each picture its Instances on the CPU, best first: pred_boxes in pixels of the
+            picture, scores, pred_classes (numbers in class_names), where the detector predicts
+            them pred_masks (N, H, W) bool and pred_keypoints.
+        Raises: InputError if a picture is none of these, MissingInputError if it is not there.
+        """
+        if isinstance(pictures, (list, tuple)):
+            return [self._detect(picture) for picture in pictures]
+        return self._detect(pictures)
+
+    @torch.no_grad()
+    def _detect(self, picture: Picture) -> Instances:
+        rgb = as_rgb(picture)
+        pixels = rgb[:, :, ::-1] if self.cfg.INPUT.FORMAT == "BGR" else rgb
+        pixels = self._resize.get_transform(pixels).apply_image(np.ascontiguousarray(pixels))
+        image = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
+        height, width = rgb.shape[:2]
+        row = {"image": image, "height": height, "width": width}
+        return self.model([row])[0]["instances"].to("cpu")
+
+
+def as_rgb(picture: Picture) -> np.ndarray:
+    """A picture's pixels, (H, W, 3) uint8 in RGB, turned as its EXIF data says.
+
+    Raises: InputError if it is no picture, MissingInputError if its file is not there.
+    """
+    if isinstance(picture, (str, Path)):
+        if not Path(picture).is_file():
+            raise MissingInputError(f"picture {picture} is not there")
+        try:
+            return read_image(str(picture), format="RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{picture} is no picture that Pillow can read: {error}") from error
+    if isinstance(picture, Image.Image):
+        return convert_PIL_to_numpy(ImageOps.exif_transpose(picture), "RGB")
+    if isinstance(picture, np.ndarray):
+        if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+            return picture
+        raise InputError(
+            f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {picture.shape} "
+            f"{picture.dtype}"
+        )
+    raise InputError(
+        "a picture is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
+        f"{type(picture).__name__}"
+    )
+
+
+def _class_names(cfg: CfgNode, names: list[str]) -> list[str]:
+    groups = {"FCOS": cfg.MODEL.FCOS, "RetinaNet": cfg.MODEL.RETINANET}
+    count = groups.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS).NUM_CLASSES
+    if names and len(names) != count:
+        raise InputError(f"{len(names)} class names ({names[0]}, ...) for {count} classes")
+    if not names and count == len(COCO_CLASSES):
+        return list(COCO_CLASSES)
+    return names or [f"class {number}" for number in range(count)]

@@ -1,0 +1,67 @@
+"""Detections in pictures of one's own: drawn, and written as COCO results."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from PIL import Image
+
+from hrnet_det.detector import Detector, as_rgb
+from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.evaluation.drawing import annotated
+
+
+def predict(
+    detector: Detector, pictures: Sequence[str | Path], output: str | Path, *, score: float = 0.5
+) -> Iterable[str]:
+    """Detect, draw and write the objects of pictures, one picture at a time.
+
+    Args:
+        detector: as `Detector.from_pretrained` gives it.
+        pictures: files, and folders whose pictures are taken.
+        output: folder for a drawing of each picture, NAME.png, and for predictions.json: COCO
+            results (bbox in pixels, score, segmentation) with file_name and category, the class's
+            name; category_id counts from 0.
+        score: objects of a lower one are neither drawn nor written.
+    Yields: a line about each picture, such as "street.jpg: 2 person, 1 dog".
+    Raises: MissingInputError if a picture is not there; InputError if it is none.
+    """
+    output = Path(output)
+    files = list(dict.fromkeys(path for name in pictures for path in _files(Path(name))))
+    results = []
+    for number, path in enumerate(files):
+        rgb = as_rgb(path)
+        found = detector(rgb)
+        found = found[found.scores >= score]
+        output.mkdir(parents=True, exist_ok=True)
+        drawing = annotated(rgb, found, detector.class_names)
+        Image.fromarray(drawing).save(output / f"{_unique_stem(path, files)}.png")
+        for row in instances_to_coco_json(found, number):
+            name = detector.class_names[row["category_id"]]
+            results.append({"file_name": str(path), "category": name, **row})
+        counts = Counter(detector.class_names[k] for k in found.pred_classes.tolist())
+        said = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+        yield f"{path}: {said or f'nothing over {score}'}"
+    (output / "predictions.json").write_text(json.dumps(results))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.is_file():
+            raise MissingInputError(f"picture {path} is not there")
+        return [path]
+    known = Image.registered_extensions()
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
+    if not found:
+        raise InputError(f"there are no pictures in the folder {path}")
+    return found
+
+
+def _unique_stem(path: Path, files: list[Path]) -> str:
+    """The file's name without its ending, with its number where several have the same."""
+    same = [file for file in files if file.stem == path.stem]
+    return path.stem if len(same) == 1 else f"{path.stem}_{same.index(path) + 1}"

@@ -1,0 +1,85 @@
+"""What detectors of other code bases compute differently from Detectron2: one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detectron2.config import CfgNode
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """How a code base turns the outputs of the heads into boxes and masks.
+
+    Boxes are half-open everywhere here, (x1, y1, x2, y2) with width x2 - x1. The older code bases
+    have closed ones, whose width is x2 - x1 + 1; with x2 + 1, y2 + 1 in place of x2, y2 their
+    formulas for decoding, area and IoU are the half-open ones. What stays different is here.
+
+    Source: mmdetection 3.3, HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark.
+
+    Args:
+        clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
+        averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
+            mean of their probabilities; its mask heads, one per stage, average their masks.
+        keeps_empty_boxes: boxes whose clipped width or height is 0 stay among the results.
+        closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
+            picture, and it is the closed box that is divided by the scale of the picture.
+        anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
+            or the sides of the unscaled anchor rounded.
+        roi_end: what is added to x2, y2 of a box before RoIAlign, in pixels.
+        roi_half_pixel: RoIAlign takes a map's values to lie in the middle of its cells.
+        one_scale: both axes of a picture are taken to have been resized by the same number.
+        nms_in_original: classes are suppressed in the original picture's pixels.
+        mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
+            "padded_box" (the same, with a border of one cell around the mask).
+    """
+
+    clamps_shrinking: bool = False
+    averages_logits: bool = False
+    keeps_empty_boxes: bool = False
+    closed_boxes: bool = False
+    anchor_rounding: str = "none"
+    roi_end: float = 0.0
+    roi_half_pixel: bool = True
+    one_scale: bool = False
+    nms_in_original: bool = False
+    mask_paste: str = "grid"
+
+
+_MMDET = Semantics(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
+
+SEMANTICS: dict[str, Semantics] = {
+    "detectron2": Semantics(),
+    "mmdet": _MMDET,
+    "mmdet_fcos": _MMDET,
+    "hrnet_object_detection": Semantics(
+        clamps_shrinking=True,
+        averages_logits=True,
+        keeps_empty_boxes=True,
+        closed_boxes=True,
+        anchor_rounding="corners",
+        roi_half_pixel=False,
+        one_scale=True,
+        nms_in_original=True,
+        mask_paste="box",
+    ),
+    "maskrcnn_benchmark": Semantics(
+        keeps_empty_boxes=True,
+        closed_boxes=True,
+        anchor_rounding="sides",
+        roi_end=-1.0,
+        roi_half_pixel=False,
+        mask_paste="padded_box",
+    ),
+}
+
+
+def get_semantics(cfg: CfgNode) -> Semantics:
+    """The semantics that MODEL.SEMANTICS names.
+
+    Raises: ValueError if the name is unknown (the message lists the valid ones).
+    """
+    name = cfg.MODEL.SEMANTICS
+    if name not in SEMANTICS:
+        raise ValueError(f"unknown MODEL.SEMANTICS {name!r}; known: {', '.join(SEMANTICS)}")
+    return SEMANTICS[name]

@@ -1,0 +1,230 @@
+"""ROI heads that compute what the code base of their weights computes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ROIAlign, ShapeSpec, cat
+from detectron2.modeling import ROI_HEADS_REGISTRY, build_mask_head
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
+from detectron2.structures import Boxes, Instances
+from torch import Tensor, nn
+
+from hrnet_det.modeling.semantics import Semantics, get_semantics
+from hrnet_det.modeling.source_boxes import box_transform, clip_boxes, to_original, to_resized
+
+
+class SourceROIAlign(ROIAlign):
+    """RoIAlign of boxes that another code base would have written otherwise.
+
+    Without the half pixel, a map's value stands at its cell's corner: the same as moving the boxes
+    by half a cell. Then a box under one cell is enlarged to one where the code base does so,
+    which is where it leaves the box closed (roi_end -1).
+
+    Args:
+        plain: the RoIAlign to take the place of, with its output size, scale and sampling ratio.
+        semantics: a row of `semantics.SEMANTICS`.
+    """
+
+    def __init__(self, plain: ROIAlign, semantics: Semantics) -> None:
+        enlarges = semantics.roi_end < 0
+        super().__init__(
+            plain.output_size, plain.spatial_scale, plain.sampling_ratio, aligned=not enlarges
+        )
+        moved = 0.0 if enlarges or semantics.roi_half_pixel else 0.5 / plain.spatial_scale
+        end = moved + semantics.roi_end
+        self.shift = (0.0, moved, moved, end, end)  # of (image, x1, y1, x2, y2)
+
+    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
+        return super().forward(input, rois + rois.new_tensor(self.shift))
+
+
+def _adapt_pooler(pooler: ROIPooler, semantics: Semantics) -> None:
+    """Exchange the RoIAlign of every level, where the code base has another one."""
+    if semantics.roi_half_pixel and not semantics.roi_end:
+        return
+    pooler.level_poolers = nn.ModuleList(
+        SourceROIAlign(level, semantics) for level in pooler.level_poolers
+    )
+
+
+class SourceOutputLayers(FastRCNNOutputLayers):
+    """Detectron2's output layers with another code base's clipping and suppression.
+
+    Args:
+        semantics: a row of `semantics.SEMANTICS`.
+        others: as Detectron2's FastRCNNOutputLayers.
+    """
+
+    @configurable
+    def __init__(self, input_shape: ShapeSpec, *, semantics: Semantics, **others: object) -> None:
+        super().__init__(input_shape, **others)
+        self.semantics = semantics
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
+        semantics = get_semantics(cfg)
+        return {
+            **super().from_config(cfg, input_shape),
+            "semantics": semantics,
+            "box2box_transform": box_transform(cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS, semantics),
+        }
+
+    def inference(
+        self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]
+    ) -> tuple[list[Instances], list[Tensor]]:
+        sizes = [p.image_size for p in proposals]
+        boxes = [
+            clip_boxes(b, size, self.semantics)
+            for b, size in zip(self.predict_boxes(predictions, proposals), sizes, strict=True)
+        ]
+        if self.semantics.nms_in_original:
+            boxes = [
+                to_original(b, size.scale, self.semantics)
+                for b, size in zip(boxes, sizes, strict=True)
+            ]
+        detections, kept = fast_rcnn_inference(
+            boxes,
+            self.predict_probs(predictions, proposals),
+            [(math.inf, math.inf)] * len(sizes),  # they are clipped
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.test_topk_per_image,
+        )
+        detections = [
+            Instances(size, **found.get_fields())
+            for found, size in zip(detections, sizes, strict=True)
+        ]
+        if self.semantics.nms_in_original:
+            for found in detections:
+                tensor = found.pred_boxes.tensor
+                scale = found.image_size.scale
+                found.pred_boxes = Boxes(to_resized(tensor, scale, self.semantics))
+        return detections, kept
+
+
+@ROI_HEADS_REGISTRY.register()
+class SourceROIHeads(StandardROIHeads):
+    """Detectron2's StandardROIHeads with the semantics that MODEL.SEMANTICS names."""
+
+    @classmethod
+    def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super()._init_box_head(cfg, input_shape)
+        _adapt_pooler(parts["box_pooler"], get_semantics(cfg))
+        parts["box_predictor"] = SourceOutputLayers(cfg, parts["box_head"].output_shape)
+        return parts
+
+    @classmethod
+    def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super()._init_mask_head(cfg, input_shape)
+        if parts:
+            _adapt_pooler(parts["mask_pooler"], get_semantics(cfg))
+        return parts
+
+
+class StageMaskHeads(nn.ModuleList):
+    """A mask head for each stage of a cascade; their masks are averaged.
+
+    Args:
+        heads: mask heads of the same form.
+    Input:  x (R, C, S, S), the pooled features; instances of R boxes with pred_classes.
+    Output: the instances with pred_masks (R, 1, 2S, 2S), the mean of the heads' probabilities.
+    Raises: NotImplementedError in training: which boxes each head learns from is its code base's.
+    """
+
+    def forward(self, x: Tensor, instances: list[Instances]) -> list[Instances]:
+        if self.training:
+            raise NotImplementedError(
+                "a cascade with a mask head for each stage is for inference here; to train one "
+                "with a single mask head leave MODEL.SEMANTICS at detectron2"
+            )
+        probabilities = torch.stack([head.layers(x).sigmoid() for head in self]).mean(dim=0)
+        classes = cat([found.pred_classes for found in instances])
+        if probabilities.shape[1] > 1:
+            probabilities = probabilities[torch.arange(len(classes)), classes][:, None]
+        counts = [len(found) for found in instances]
+        for found, masks in zip(instances, probabilities.split(counts), strict=True):
+            found.pred_masks = masks
+        return instances
+
+
+@ROI_HEADS_REGISTRY.register()
+class SourceCascadeROIHeads(CascadeROIHeads):
+    """Detectron2's CascadeROIHeads with the semantics that MODEL.SEMANTICS names.
+
+    Where the code base averages a cascade's logits, it has a mask head for each stage, too.
+
+    Args:
+        semantics: a row of `semantics.SEMANTICS`.
+        others: as Detectron2's CascadeROIHeads.
+    """
+
+    @configurable
+    def __init__(self, *, semantics: Semantics, **others: object) -> None:
+        super().__init__(**others)
+        self.semantics = semantics
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        return {**super().from_config(cfg, input_shape), "semantics": get_semantics(cfg)}
+
+    @classmethod
+    def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super()._init_box_head(cfg, input_shape)
+        semantics = get_semantics(cfg)
+        _adapt_pooler(parts["box_pooler"], semantics)
+        weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
+        parts["box_predictors"] = [
+            SourceOutputLayers(
+                cfg, head.output_shape, box2box_transform=box_transform(stage, semantics)
+            )
+            for head, stage in zip(parts["box_heads"], weights, strict=True)
+        ]
+        return parts
+
+    @classmethod
+    def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super()._init_mask_head(cfg, input_shape)
+        semantics = get_semantics(cfg)
+        if not parts:
+            return parts
+        _adapt_pooler(parts["mask_pooler"], semantics)
+        if semantics.averages_logits:
+            side = cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
+            channels = input_shape[parts["mask_in_features"][0]].channels
+            shape = ShapeSpec(channels=channels, width=side, height=side)
+            stages = len(cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS)
+            parts["mask_head"] = StageMaskHeads(build_mask_head(cfg, shape) for _ in range(stages))
+        return parts
+
+    def _forward_box(
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> object:
+        if self.training or not self.semantics.averages_logits:
+            return super()._forward_box(features, proposals, targets)
+        maps = [features[name] for name in self.box_in_features]
+        sizes = [p.image_size for p in proposals]
+        logits, boxes = [], None
+        for k, predictor in enumerate(self.box_predictor):
+            if boxes is not None:
+                proposals = self._create_proposals_from_boxes(boxes, sizes)
+            scores, deltas = self._run_stage(maps, proposals, k)
+            boxes = predictor.predict_boxes((scores, deltas), proposals)
+            logits.append(scores)
+        mean = torch.stack(logits).mean(dim=0)
+        return predictor.inference((mean, deltas), proposals)[0]
+
+    def _create_proposals_from_boxes(
+        self, boxes: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> list[Instances]:
+        clipped = [
+            clip_boxes(b, size, self.semantics) for b, size in zip(boxes, image_sizes, strict=True)
+        ]
+        return super()._create_proposals_from_boxes(clipped, image_sizes)
