@@ -498,7 +498,24 @@ def test_make_installs_from_nothing(make, target):
 
 def test_make_installs_nothing_twice(make, tmp_path):
     stamp(tmp_path, age=-60)
+    (tmp_path / ".venv/.parity").touch()
     assert make("-n", "test").stdout == ".venv/bin/python -m pytest \n"
+
+
+def test_make_test_goes_on_where_mmdetection_cannot_be_installed(make, tmp_path):
+    stamp(tmp_path, age=-60)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "$@" >> calls\ncase "$*" in *mmdet*) exit 1;; esac\n')
+    python.chmod(0o755)
+    done = make("test")
+    assert done.returncode == 0
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "-m pip install -q -e .[parity]",
+        "-m pip install -q --no-deps mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7",
+        "-m pytest",
+    ]
+    assert "the tests that compare with it are skipped" in done.stderr
 
 
 def test_make_installs_again_after_a_change_of_pyproject(make, tmp_path):

@@ -545,7 +545,11 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
     torch.save(timm.create_model("hrnet_w18_small").state_dict(), weights)
     outcome = train_net(*words(coco, tmp_path / "o", "--eval-only", "MODEL.WEIGHTS", weights))
     assert outcome.code == 2
-    assert "is an ImageNet backbone, not a trained detector" in outcome.err
+    assert "--eval-only, but a part of the detector would be random" in outcome.err
+    assert (
+        f"{weights}: ImageNet classification (official or timm): HRNet w18_small_v1" in outcome.err
+    )
+    assert re.search(r"^box head +0 of 8 +not in the file: random$", outcome.err, re.MULTILINE)
 
 
 # --- processes ---

@@ -18,7 +18,14 @@ from torch import Tensor
 from hrnet_det.errors import InputError, MissingInputError
 
 # What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, struct.error)
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    struct.error,
+)
 # Whose objects may lie beside the tensors: they are left out instead of being made.
 _BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.")
 METADATA_KEY = "hrnet_det"

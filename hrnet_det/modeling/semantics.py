@@ -26,8 +26,9 @@ class Semantics:
             picture, and it is the closed box that is divided by the scale of the picture.
         anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
             or the sides of the unscaled anchor rounded.
-        roi_end: what is added to x2, y2 of a box before RoIAlign, in pixels.
-        roi_half_pixel: RoIAlign takes a map's values to lie in the middle of its cells.
+        roi_align: where RoIAlign takes a map's values to lie: "centre" of their cells
+            (Detectron2's), "corner", or "corner_closed": the same with boxes left closed and at
+            least a cell wide.
         one_scale: both axes of a picture are taken to have been resized by the same number.
         nms_in_original: classes are suppressed in the original picture's pixels.
         mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
@@ -39,8 +40,7 @@ class Semantics:
     keeps_empty_boxes: bool = False
     closed_boxes: bool = False
     anchor_rounding: str = "none"
-    roi_end: float = 0.0
-    roi_half_pixel: bool = True
+    roi_align: str = "centre"
     one_scale: bool = False
     nms_in_original: bool = False
     mask_paste: str = "grid"
@@ -58,7 +58,7 @@ SEMANTICS: dict[str, Semantics] = {
         keeps_empty_boxes=True,
         closed_boxes=True,
         anchor_rounding="corners",
-        roi_half_pixel=False,
+        roi_align="corner",
         one_scale=True,
         nms_in_original=True,
         mask_paste="box",
@@ -67,8 +67,7 @@ SEMANTICS: dict[str, Semantics] = {
         keeps_empty_boxes=True,
         closed_boxes=True,
         anchor_rounding="sides",
-        roi_end=-1.0,
-        roi_half_pixel=False,
+        roi_align="corner_closed",
         mask_paste="padded_box",
     ),
 }

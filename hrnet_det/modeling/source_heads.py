@@ -19,25 +19,21 @@ from hrnet_det.modeling.source_boxes import box_transform, clip_boxes, to_origin
 
 
 class SourceROIAlign(ROIAlign):
-    """RoIAlign of boxes that another code base would have written otherwise.
-
-    Without the half pixel, a map's value stands at its cell's corner: the same as moving the boxes
-    by half a cell. Then a box under one cell is enlarged to one where the code base does so,
-    which is where it leaves the box closed (roi_end -1).
+    """RoIAlign with a map's values at the corners of their cells, from half-open boxes.
 
     Args:
-        plain: the RoIAlign to take the place of, with its output size, scale and sampling ratio.
-        semantics: a row of `semantics.SEMANTICS`.
+        plain: the RoIAlign to take the place of: its output size, scale and sampling ratio.
+        closed: False: as Detectron2's with boxes moved by half a cell, which may be as small as
+            they like. True: the boxes end at their last pixel, and are at least a cell wide.
     """
 
-    def __init__(self, plain: ROIAlign, semantics: Semantics) -> None:
-        enlarges = semantics.roi_end < 0
+    def __init__(self, plain: ROIAlign, *, closed: bool) -> None:
         super().__init__(
-            plain.output_size, plain.spatial_scale, plain.sampling_ratio, aligned=not enlarges
+            plain.output_size, plain.spatial_scale, plain.sampling_ratio, aligned=not closed
         )
-        moved = 0.0 if enlarges or semantics.roi_half_pixel else 0.5 / plain.spatial_scale
-        end = moved + semantics.roi_end
-        self.shift = (0.0, moved, moved, end, end)  # of (image, x1, y1, x2, y2)
+        half_cell = 0.5 / plain.spatial_scale
+        # of (image, x1, y1, x2, y2)
+        self.shift = (0, 0, 0, -1, -1) if closed else (0, *[half_cell] * 4)
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         return super().forward(input, rois + rois.new_tensor(self.shift))
@@ -45,11 +41,11 @@ class SourceROIAlign(ROIAlign):
 
 def _adapt_pooler(pooler: ROIPooler, semantics: Semantics) -> None:
     """Exchange the RoIAlign of every level, where the code base has another one."""
-    if semantics.roi_half_pixel and not semantics.roi_end:
-        return
-    pooler.level_poolers = nn.ModuleList(
-        SourceROIAlign(level, semantics) for level in pooler.level_poolers
-    )
+    if semantics.roi_align != "centre":
+        closed = semantics.roi_align == "corner_closed"
+        pooler.level_poolers = nn.ModuleList(
+            SourceROIAlign(level, closed=closed) for level in pooler.level_poolers
+        )
 
 
 class SourceOutputLayers(FastRCNNOutputLayers):

@@ -21,7 +21,9 @@ def paste_masks(
             mmdetection 2 and later). "box" resizes the mask to the pixels from the floored
             corner to the floored closed corner (mmdetection 1.x). "padded_box" does so with a
             border of a cell of zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
-    Output: (N, height, width) bool, probability of a pixel over 0.5; all False for an empty box.
+    Output: (N, height, width) bool, probability of a pixel over 0.5.
+    Differs from source: an empty box's mask is empty; mmdetection, which divides by its width of
+        zero, gives it some pixels.
     """
     if method != "grid":
         return _paste_in_whole_pixels(probabilities, boxes, height, width, method)
