@@ -110,7 +110,8 @@ def build_with_weights(
 ) -> tuple[nn.Module, LoadReport]:
     """The detector of a config with all of its weights from a file, in evaluation mode.
 
-    Raises: InputError if any tensor of the detector does not come from the file.
+    Raises: InputError if any tensor of the detector does not come from the file, or if the file's
+        detector follows other semantics than the config's (`Checkpointer` loads it all the same).
     """
     model = build_model(cfg).eval()
     checkpointer = Checkpointer(model, unpickle=unpickle)
@@ -120,5 +121,11 @@ def build_with_weights(
         raise InputError(
             f"a part of the detector is not in {weights}: take the weights of a whole detector "
             f"with the same classes\n{report}"
+        )
+    if report.semantics not in ("", cfg.MODEL.SEMANTICS):
+        raise InputError(
+            f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
+            f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. Leave the config "
+            f"out, or load it with the override MODEL.SEMANTICS {report.semantics}"
         )
     return model, report

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import math
 import re
 import shlex
 import sys
@@ -16,6 +17,8 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.engine import HookBase
 from PIL import Image
 from tiny import (
+    CLASSES,
+    REPO,
     TINY,
     custom,
     forget_loggers,
@@ -26,7 +29,7 @@ from tiny import (
 )
 from torch import nn
 
-from hrnet_det import get_cfg, model_zoo
+from hrnet_det import Detector, get_cfg, model_zoo
 from hrnet_det.config import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine import Trainer, setup
@@ -549,7 +552,47 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
     assert (
         f"{weights}: ImageNet classification (official or timm): HRNet w18_small_v1" in outcome.err
     )
-    assert re.search(r"^box head +0 of 8 +not in the file: random$", outcome.err, re.MULTILINE)
+    assert re.search(r"^box head +0 of 8 +random: not in the file$", outcome.err, re.MULTILINE)
+
+
+# --- detectors with other semantics ---
+
+
+@pytest.mark.parametrize(
+    ("base", "semantics"),
+    [
+        ("Base-RCNN-HRNetV2p", "mmdet"),
+        ("Base-RCNN-HRNetV2p", "hrnet_object_detection"),
+        ("Base-RCNN-HRNetV2p", "maskrcnn_benchmark"),
+        ("Base-Cascade-RCNN-HRNetV2p", "detectron2"),
+        ("Base-Cascade-RCNN-HRNetV2p", "mmdet"),
+        ("Base-FCOS-HRNetV2p", "detectron2"),
+        ("Base-FCOS-HRNetV2p", "mmdet_fcos"),
+    ],
+)
+def test_training_with_other_semantics(coco, tmp_path, base, semantics):
+    output = tmp_path / "output"
+    path = REPO / f"configs/{base}.yaml"
+    more = ("MODEL.SEMANTICS", semantics, "MODEL.HRFPN.OUT_CHANNELS", 64)
+    arguments = words(coco, output, *more, config=path)
+    outcome = train_net(*arguments)
+    assert outcome.code == 0, outcome.err
+    rows = metrics_rows(output)
+    assert rows and all(math.isfinite(row["total_loss"]) for row in rows)
+    assert set(json.loads((output / "results.json").read_text())) == {"bbox"}
+    cfg = load_config(output / "config.yaml")
+    assert semantics == cfg.MODEL.SEMANTICS
+    detector = Detector.from_pretrained(output / "model_final.pth", device="cpu")
+    assert detector.class_names == CLASSES
+    assert semantics == detector.cfg.MODEL.SEMANTICS
+
+
+def test_a_cascade_with_three_mask_heads_is_not_trained(coco, tmp_path):
+    path = REPO / "configs/Base-Cascade-RCNN-HRNetV2p.yaml"
+    more = ("MODEL.MASK_ON", "True", "MODEL.SEMANTICS", "mmdet")
+    outcome = train_net(*words(coco, tmp_path, *more, annotations="rle.json", config=path))
+    assert outcome.code == 2
+    assert "error: MODEL.SEMANTICS mmdet gives a Cascade Mask R-CNN a mask head" in outcome.err
 
 
 # --- processes ---

@@ -27,7 +27,7 @@ _UNREADABLE = (
     struct.error,
 )
 # Whose objects may lie beside the tensors: they are left out instead of being made.
-_BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.")
+_BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr", "__builtin__.getattr")
 METADATA_KEY = "hrnet_det"
 _WRAPPERS = ("model", "state_dict")
 
@@ -55,11 +55,15 @@ class WeightsFile:
         """Names of the classes that the file was trained for; empty if it does not say."""
         if "classes" in self.metadata:
             return list(self.metadata["classes"])
-        meta = self.rest.get("meta") or {}
-        dataset = meta.get("dataset_meta") or {}
-        names = meta.get("CLASSES") or dataset.get("classes") or dataset.get("CLASSES") or ()
-        names = [names] if isinstance(names, str) else names
-        return [name for name in names if isinstance(name, str)]
+        meta = self.rest.get("meta")
+        dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
+        for place, key in ((meta, "CLASSES"), (dataset, "classes"), (dataset, "CLASSES")):
+            names = place.get(key) if isinstance(place, dict) else None
+            if isinstance(names, str):
+                return [names]
+            if isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names):
+                return list(names)
+        return []
 
 
 def find_weights(address: str) -> str:
@@ -74,21 +78,27 @@ def find_weights(address: str) -> str:
     if kind == "timm":
         return _download(f"timm/{rest}", "model.safetensors", address)
     if kind == "hf":
-        if rest.count("/") < 2:
+        owner, repository, file = (*rest.split("/", 2), "", "")[:3]
+        if not (owner and repository and file):
             raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
-        owner, repository, file = rest.split("/", 2)
         return _download(f"{owner}/{repository}", file, address)
     if not rest:
         if not Path(address).is_file():
             raise MissingInputError(f"weights {address} are not there")
         return address
     try:
-        return PathManager.get_local_path(address)
-    except OSError as error:
+        path = PathManager.get_local_path(address)
+    except (OSError, RuntimeError) as error:
         raise InputError(
             f"weights {address} cannot be fetched ({error}). Without a connection: fetch the file "
             "elsewhere and name its path"
         ) from error
+    if not Path(path).is_file():
+        raise InputError(
+            f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
+            "https://, timm:// and hf://"
+        )
+    return path
 
 
 def _download(repository: str, file: str, address: str) -> str:
@@ -141,7 +151,9 @@ def read_weights(path: str | Path, *, unpickle: bool = False) -> WeightsFile:
         if isinstance(value, np.ndarray):
             weights[name] = torch.from_numpy(value)
     wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
-    if wrong or not weights:
+    if not weights:
+        raise InputError(f"{path} is a state_dict without a tensor")
+    if wrong:
         raise InputError(
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
             f"named tensors ({some(map(str, wrong))})"
@@ -177,22 +189,22 @@ def _read_safetensors(path: Path) -> WeightsFile:
 
 def _read_torch(path: Path) -> tuple[Any, list[str]]:
     """The content of a file of torch.save, and the kinds of objects that were left out of it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True), []
-    except _UNREADABLE as error:
-        refused = error
-    try:
-        kinds = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        if kinds and all(kind.startswith(_BYSTANDERS) for kind in kinds):
-            stand_ins = [(type("LeftOut", (_LeftOut,), {}), kind) for kind in kinds]
+    left_out: dict[str, type] = {}
+    while True:
+        stand_ins = [(stand_in, kind) for kind, stand_in in left_out.items()]
+        try:
             with torch.serialization.safe_globals(stand_ins):
-                return torch.load(path, map_location="cpu", weights_only=True), kinds
-    except _UNREADABLE as error:
-        refused = error
-    code = re.search(r"GLOBAL (\S+)", str(refused))
-    reason = (
-        f"it holds {code[1]}, which is no tensor" if code else "damaged, or a pickle of its own"
-    )
+                return torch.load(path, map_location="cpu", weights_only=True), list(left_out)
+        except _UNREADABLE as error:
+            refused = error
+        code = re.search(r"GLOBAL (\S+)", str(refused))
+        kind = code[1] if code else ""
+        if kind and "." not in kind:  # torch leaves this part out in its message
+            kind = f"builtins.{kind}"
+        if not kind.startswith(_BYSTANDERS) or kind in left_out:
+            break
+        left_out[kind] = type("LeftOut", (_LeftOut,), {})
+    reason = f"it holds {kind}, which is no tensor" if kind else "damaged, or a pickle of its own"
     raise InputError(
         f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
         "unpickled are not loaded. Fetch a damaged file again; of another one save the "
@@ -224,10 +236,8 @@ def _unpickle(path: Path) -> Any:
         if isinstance(content, int):  # the magic number of torch.save before 1.6
             return torch.load(path, map_location="cpu", weights_only=False)
         return content
-    except ImportError as error:
-        raise InputError(
-            f"{path} holds objects of a package that is not installed here: {error}"
-        ) from error
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path} holds objects that cannot be made here: {error}") from error
     except _UNREADABLE as error:
         raise InputError(f"{path} is damaged, or no file of weights: {error}") from error
 

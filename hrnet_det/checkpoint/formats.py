@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -225,9 +225,15 @@ def recognise(names: Iterable[str], path: str) -> Format:
             raise InputError(
                 f"{path} is a Hybrid Task Cascade, which this version has no detector for"
             )
-        if has("bbox_head.", "mask_head.") and not has("bbox_head.conv_cls.", "roi_head."):
-            return OBJECT_DETECTION
-        return MMDET
+        if has("roi_head.", "bbox_head.conv_cls."):
+            return MMDET
+        heads = {name for name in names if name.startswith(("bbox_head.", "mask_head."))}
+        if heads and not any(OBJECT_DETECTION.to_ours(name) for name in heads):
+            raise InputError(
+                f"{path} is a detector of mmdetection whose heads are not known here "
+                f"({min(heads)}, ...)"
+            )
+        return OBJECT_DETECTION if heads else MMDET
     if "conv1" in parts and "stage2" in parts:
         return IMAGENET
     return OWN
@@ -250,12 +256,16 @@ class Renamed:
     unknown: list[str] = field(default_factory=list)
 
 
-def rename(weights: dict[str, Tensor], path: str) -> Renamed:
+def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] = ()) -> Renamed:
     """Bring a file's tensors under our names, exactly, and their classes in our order.
 
+    Args:
+        weights: by the file's names. path: for messages.
+        own_names: of the model to load them into: a file that has only such names has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
-    format = recognise(weights, path)
+    own = own_names and weights.keys() <= set(own_names)
+    format = OWN if own else recognise(weights, path)
     if format is OWN:
         return Renamed(format, dict(weights))
     renamed = Renamed(format, {})
@@ -282,5 +292,5 @@ def _background_last(name: str, tensor: Tensor) -> Tensor:
     if name.startswith("roi_heads.box_predictor.") and ".bbox_pred." in name:
         return tensor[4:] if len(tensor) > 4 else tensor  # 4: for all classes together
     if name.startswith("roi_heads.mask_head.") and ".predictor." in name:
-        return tensor[1:]
+        return tensor[1:] if len(tensor) > 1 else tensor  # 1: for all classes together
     return tensor

@@ -7,7 +7,7 @@ from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
-from torch import nn
+from torch import Tensor, nn
 
 from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights
 from hrnet_det.checkpoint.formats import BODY, OWN, rename
@@ -51,6 +51,8 @@ class Checkpointer(DetectionCheckpointer):
         self.metadata = metadata
         self.report: LoadReport | None = None
         self.file_classes: list[str] = []
+        self._address = ""
+        self._resumes = False
 
     def save(self, name: str, **kwargs: Any) -> None:
         """As Detectron2's, with the metadata."""
@@ -63,43 +65,52 @@ class Checkpointer(DetectionCheckpointer):
 
         Raises: MissingInputError if the file is not there; InputError as the class says.
         """
-        self.report, self.file_classes = None, []
-        try:
-            return super().load(find_weights(path) if path else path, checkpointables)
-        finally:
-            self._parsed_url_during_load = None  # Detectron2's, left behind by an error
+        self.report, self.file_classes, self._address = None, [], path
+        # Of fvcore: Detectron2's looks for a query behind a ? in the path.
+        load = super(DetectionCheckpointer, self).load
+        return load(find_weights(path) if path else path, checkpointables)
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """As Detectron2's. Raises: InputError also if a run to be resumed is not all there."""
-        rest = super().resume_or_load(path, resume=resume)
-        if resume and self.has_checkpoint() and not self.report.complete:
-            raise InputError(
-                f"--resume: {self.get_checkpoint_file()} is a checkpoint of another model\n"
-                f"{self.report}"
-            )
-        return rest
+        """As Detectron2's. Raises: InputError also if a run to be resumed is of another model."""
+        self._resumes = resume and self.has_checkpoint()
+        try:
+            return super().resume_or_load(path, resume=resume)
+        finally:
+            self._resumes = False
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         file = read_weights(filename, unpickle=self.unpickle)
-        source = rename(file.weights, filename)
+        own_names = self.model.state_dict()
+        source = rename(file.weights, self._address, own_names=own_names)
         inside, outside = self._prefixes()
-        model = {
-            _moved(name, inside, outside): tensor.shape
-            for name, tensor in self.model.state_dict().items()
-        }
-        if source.format is OWN and not any(name.startswith(BODY) for name in source.weights):
-            source.weights = {_moved(n, inside, outside): t for n, t in source.weights.items()}
-        report, weights = compare(source, model, filename, file.left_out)
+        model = {_moved(name, inside, outside): t.shape for name, t in own_names.items()}
+        if source.format is OWN:
+            source.weights = self._placed(source.weights)
+        report, weights = compare(source, model, self._address, file.left_out)
+        report.semantics = file.metadata.get("semantics", report.semantics)
+        self.report, self.file_classes = report, file.classes
+        self._check(report)
+        weights = {_moved(name, outside, inside): t for name, t in weights.items()}
+        return {**file.rest, "model": weights, "matching_heuristics": False}
+
+    def _check(self, report: LoadReport) -> None:
+        if self._resumes and not (report.complete and not report.surplus):
+            raise InputError(f"--resume: {report.path} is a checkpoint of another model\n{report}")
         if report.faults and not self.partial:
             faults = "\n  ".join(report.faults)
             raise InputError(
                 f"{report.path} ({report.title}) is not complete:\n  {faults}\nTake another file, "
                 "or a config that fits; to load what fits all the same: MODEL.WEIGHTS_PARTIAL True"
             )
-        report.semantics = file.metadata.get("semantics", report.semantics)
-        self.report, self.file_classes = report, file.classes
-        weights = {_moved(name, outside, inside): t for name, t in weights.items()}
-        return {**file.rest, "model": weights, "matching_heuristics": False}
+
+    def _placed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of one of our models by the names that they have in a detector."""
+        if any(name.startswith(BODY) for name in weights):
+            return weights
+        if any(name.startswith("bottom_up.") for name in weights):  # a backbone alone
+            return {f"backbone.{name}": tensor for name, tensor in weights.items()}
+        inside, outside = self._prefixes()
+        return {_moved(name, inside, outside): tensor for name, tensor in weights.items()}
 
     def _prefixes(self) -> tuple[str, str]:
         """What the model's names start with, and what they would in a detector."""

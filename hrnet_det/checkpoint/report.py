@@ -13,6 +13,7 @@ from hrnet_det.checkpoint.architecture import architecture, hrnet_variant, varia
 from hrnet_det.checkpoint.files import some
 from hrnet_det.checkpoint.formats import BODY, Renamed
 from hrnet_det.errors import InputError
+from hrnet_det.modeling import VARIANTS
 from hrnet_det.modeling.semantics import SEMANTICS
 
 PARTS = {  # by the start of our names; the first that fits
@@ -55,6 +56,7 @@ class LoadReport:
         loaded: number of tensors that went into each part.
         wanted: number of tensors that each part of the model has.
         dropped: what was left out on purpose, by reason.
+        surplus: parts of the file that the model does not have.
         random: parts of which the file has nothing: they keep the model's own initialisation.
         reinitialised: class layers of another size, which do so too: (name, file's shape, model's).
         faults: in a part that the file has: a line for each kind of tensor that is not as it
@@ -67,6 +69,7 @@ class LoadReport:
     loaded: dict[str, int] = field(default_factory=dict)
     wanted: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    surplus: list[str] = field(default_factory=list)
     random: list[str] = field(default_factory=list)
     reinitialised: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -81,27 +84,20 @@ class LoadReport:
         return not (self.random or self.reinitialised or self.faults)
 
     def __str__(self) -> str:
-        rows = [
-            (part, f"{self.loaded.get(part, 0)} of {total}", self._remark(part))
-            for part, total in self.wanted.items()
-        ]
-        rows += [
-            (f"left out: {reason}", f"{len(names)}", some(names))
-            for reason, names in self.dropped.items()
-        ]
-        rows += [("not as it should be", "", fault) for fault in self.faults]
-        head = f"{self.path}: {self.title}"
-        return f"{head}\n{tabulate(rows, ('part', 'tensors', ''), tablefmt='simple')}"
-
-    def _remark(self, part: str) -> str:
-        if part in self.random:
-            return "not in the file: random"
-        sizes = [
-            f"{name.rsplit('.', 2)[-2]}.{name.rsplit('.', 1)[-1]} {list(theirs)} for {list(ours)}"
-            for name, theirs, ours in self.reinitialised
-            if part_of(name) == part
-        ]
-        return f"other classes, so random: {some(sizes, most=4)}" if sizes else ""
+        rows = []
+        for part, total in self.wanted.items():
+            changed = [row for row in self.reinitialised if part_of(row[0]) == part]
+            remark = "random: not in the file" if part in self.random else ""
+            remark = "random where the number of classes differs" if changed else remark
+            rows.append((part, f"{self.loaded.get(part, 0)} of {total}", remark))
+            for name, theirs, ours in changed:
+                short = ".".join(name.split(".")[-2:])
+                sizes = f"{list(theirs)} in the file, {list(ours)} in the model"
+                rows.append((f"- {short}", "", sizes))
+        rows += [("left out", len(names), reason) for reason, names in self.dropped.items()]
+        rows += [("wrong", "", fault) for fault in self.faults]
+        table = tabulate(rows, ("part", "tensors", ""), tablefmt="simple", stralign="left")
+        return f"{self.path}: {self.title}\n{table}"
 
 
 def compare(
@@ -128,6 +124,8 @@ def compare(
         report.semantics = "mmdet_fcos" if one_stage else source.format.name
     if left_out:
         report.dropped["Python objects beside the weights"] = left_out
+    if hrnet_variant(shapes) and not hrnet_variant(model):
+        raise InputError(f"{path} is {title}, but this model has no HRNet")
     _check_variant(shapes, model, path)
     if not set(model) & set(shapes):
         raise InputError(
@@ -156,6 +154,7 @@ def _compare_part(
 ) -> list[str]:
     """Names of the tensors to load; the rest goes into the report."""
     if not ours:
+        report.surplus.append(part)
         report.dropped[f"the model has no {part}"] = list(theirs)
         return []
     needed = [name for name in ours if name in theirs or not is_optional(name)]
@@ -178,12 +177,14 @@ def _compare_part(
     for name in theirs:
         if name in ours:
             continue
-        if is_optional(name):
+        if is_optional(name) and name.replace("num_batches_tracked", "weight") in ours:
             report.drop("counters, which frozen norms have not", name)
         elif name.startswith(BODY) and ".fuse_layers." in name:
             report.drop("fusion into branches that are not used", name)
         else:
             extra.append(name)
+    if any(name.endswith(".running_mean") for name in [*missing, *extra]):
+        report.faults.append(f"{part}: the norms are of another kind (MODEL.HRNET.NORM)")
     for what, names in (
         ("missing", missing),
         ("of another shape (file's for model's)", reshaped),
@@ -195,7 +196,8 @@ def _compare_part(
 
 
 def _backbone_title(shapes: Mapping[str, torch.Size]) -> str:
-    return f"HRNet {variant_name(hrnet_variant(shapes))}"
+    variant = hrnet_variant(shapes)
+    return f"HRNet {variant_name(variant)}" if variant else "an HRNet that is not whole"
 
 
 def _check_variant(
@@ -203,8 +205,9 @@ def _check_variant(
 ) -> None:
     file, model = hrnet_variant(theirs), hrnet_variant(ours)
     if file and model and file != model:
+        name, wanted = variant_name(file), variant_name(model)
+        advice = f"set MODEL.HRNET.VARIANT {name}, or " if name in VARIANTS else ""
         raise InputError(
-            f"{path} has the weights of {variant_name(file)}, but MODEL.HRNET.VARIANT is "
-            f"{variant_name(model)}: set MODEL.HRNET.VARIANT {variant_name(file)}, or take weights "
-            f"of {variant_name(model)}"
+            f"{path} has the weights of {name}, but MODEL.HRNET.VARIANT is {wanted}: {advice}take "
+            f"weights of {wanted}"
         )

@@ -13,6 +13,7 @@ from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.semantics import get_semantics
 
 
 def load_setup(args: argparse.Namespace) -> CfgNode:
@@ -73,6 +74,17 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         return
     if not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
+    cascade = cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads" and cfg.MODEL.MASK_ON
+    if (
+        cascade
+        and cfg.MODEL.META_ARCHITECTURE == "SourceRCNN"
+        and get_semantics(cfg).averages_logits
+    ):
+        raise InputError(
+            f"MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} gives a Cascade Mask R-CNN a mask head for "
+            "each stage, which cannot be trained here: set MODEL.SEMANTICS detectron2 and "
+            "MODEL.META_ARCHITECTURE GeneralizedRCNN, or only evaluate"
+        )
     world_size = args.num_gpus * args.num_machines
     batch = cfg.SOLVER.IMS_PER_BATCH
     if batch < 1 or (cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and batch % world_size):

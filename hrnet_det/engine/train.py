@@ -97,7 +97,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
             _set_aside(cfg.OUTPUT_DIR)
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
-        _compare_classes(cfg, trainer.checkpointer)
+        _compare_with_file(cfg, trainer.checkpointer)
         logger.info(
             "Log, config and environment are in %s", os.path.join(cfg.OUTPUT_DIR, "log.txt")
         )
@@ -140,15 +140,18 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
             f"Add MODEL.SEMANTICS {report.semantics}, or MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} if "
             "that is what you want to measure"
         )
-    _compare_classes(cfg, checkpointer)
+    _compare_with_file(cfg, checkpointer)
     results = Trainer.test(cfg, model)
     if comm.is_main_process():
         write_report(cfg, model, results)
     return results
 
 
-def _compare_classes(cfg: CfgNode, checkpointer: Checkpointer) -> None:
-    """Say so where as many classes have other names: their layers were loaded all the same."""
+def _compare_with_file(cfg: CfgNode, checkpointer: Checkpointer) -> None:
+    """Say so where weights are used for what they have not been trained for."""
+    report = checkpointer.report
+    if report is None:
+        return
     data = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
     ours, theirs = checkpointer.metadata["classes"], checkpointer.file_classes
     if len(ours) == len(theirs) and ours != theirs:
@@ -156,9 +159,16 @@ def _compare_classes(cfg: CfgNode, checkpointer: Checkpointer) -> None:
         logger.warning(
             "%s was trained for other classes than %s has (%s in place of %s); its class layers "
             "are used all the same",
-            checkpointer.report.path,
+            report.path,
             data[0],
             *first,
+        )
+    if report.semantics not in ("", cfg.MODEL.SEMANTICS):
+        logger.warning(
+            "%s follows MODEL.SEMANTICS %s (pixels, resizing, boxes), the config %s",
+            report.path,
+            report.semantics,
+            cfg.MODEL.SEMANTICS,
         )
 
 

@@ -1,0 +1,358 @@
+"""Detectors of weights files, and pictures through them."""
+
+import functools
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+from legacy_reference import random_weights
+from PIL import Image
+from tiny import CLASSES, TINY, custom, train_net
+
+from hrnet_det import Detector
+from hrnet_det.checkpoint.convert import convert
+from hrnet_det.checkpoint.files import read_weights
+from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, MMDET, OBJECT_DETECTION
+from hrnet_det.checkpoint.source_config import config_of, known_config
+from hrnet_det.config import merge_overrides
+from hrnet_det.errors import InputError, MissingInputError
+
+KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "fcos")
+FIVE = ["ant", "bee", "cat", "dog", "eel"]
+RUN = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY]
+
+
+def own(kind, classes=5, channels=64, semantics="mmdet"):
+    """Random weights of a small detector, by our names, that detect something everywhere."""
+    cfg = known_config(kind, semantics, [
+        "MODEL.HRNET.VARIANT", "w18_small_v1", "MODEL.HRFPN.OUT_CHANNELS", str(channels),
+        "MODEL.ROI_HEADS.NUM_CLASSES", str(classes), "MODEL.FCOS.NUM_CLASSES", str(classes),
+        "MODEL.MASK_ON", str("mask" in kind), "MODEL.DEVICE", "cpu",
+    ])  # fmt: skip
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    if kind == "fcos":
+        torch.nn.init.zeros_(model.head.cls_score.bias)
+    return model.state_dict()
+
+
+def renamed(format, weights):
+    return {format.to_theirs(name): tensor for name, tensor in weights.items()}
+
+
+def small(path, **options):
+    """The detector of a file, for pictures of 96 to 160 pixels."""
+    cfg = config_of(read_weights(path))
+    cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 160
+    return Detector.from_pretrained(path, config=cfg, device="cpu", **options)
+
+
+def stated(found, *keys, group="MODEL"):
+    """Values of a detector's config."""
+    return [functools.reduce(getattr, key.split("."), found.cfg[group]) for key in keys]
+
+
+def picture(height=60, width=100):
+    """Noise that is finer than pixels of a resized picture. (H, W, 3) uint8, RGB."""
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def same(found, expected):
+    assert found.image_size == expected.image_size
+    assert list(found.get_fields()) == list(expected.get_fields())
+    for name, value in found.get_fields().items():
+        other = expected.get(name)
+        assert torch.equal(getattr(value, "tensor", value), getattr(other, "tensor", other)), name
+    return len(found) > 0
+
+
+def message(call, kind=InputError):
+    with pytest.raises(kind) as error:
+        call()
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def mmdet(tmp_path_factory):
+    """Files as mmdetection names them; of each kind, made once."""
+    folder = tmp_path_factory.mktemp("mmdet")
+
+    def file(kind="faster_rcnn", classes=5, names=None):
+        path = folder / f"{kind}_{classes}_{'named' if names else ''}.pth"
+        if not path.exists():
+            meta = {"dataset_meta": {"classes": tuple(names)}} if names else {"epoch": 12}
+            torch.save({"state_dict": renamed(MMDET, own(kind, classes)), "meta": meta}, path)
+        return path
+
+    return file
+
+
+@pytest.fixture(scope="module")
+def five(mmdet):
+    """A detector of five classes that have names."""
+    return small(mmdet(names=FIVE))
+
+
+@pytest.fixture(scope="module")
+def run(coco, tmp_path_factory):
+    """The folder of a training run on three classes."""
+    output = tmp_path_factory.mktemp("runs") / "faster"
+    assert train_net(*RUN, *custom(coco, "boxes.json", ["TRAIN"]), "OUTPUT_DIR", output).code == 0
+    return output
+
+
+# --- whose detector it is ---
+
+
+@pytest.mark.parametrize(("kind", "classes"), [*zip(KINDS, (5, 2, 7, 5, 3), strict=True)])
+def test_the_config_follows_from_the_tensors(mmdet, kind, classes):
+    found = Detector.from_pretrained(mmdet(kind, classes), device="cpu")
+    fcos = kind == "fcos"
+    assert stated(found, "META_ARCHITECTURE", "SEMANTICS", "HRNET.VARIANT", "MASK_ON") == [
+        "FCOS" if fcos else "SourceRCNN",
+        "mmdet_fcos" if fcos else "mmdet",
+        "w18_small_v1",
+        "mask" in kind,
+    ]
+    assert stated(found, "FCOS.NUM_CLASSES" if fcos else "ROI_HEADS.NUM_CLASSES") == [classes]
+    heads = "CascadeROIHeads" if kind.startswith("cascade") else "StandardROIHeads"
+    assert fcos or stated(found, "ROI_HEADS.NAME") == [heads]
+    pixels = stated(found, "FORMAT", "RESIZE", "MIN_SIZE_TEST", "MAX_SIZE_TEST", group="INPUT")
+    assert pixels == ["BGR" if fcos else "RGB", "opencv", 800, 1333]
+    assert found.class_names == [f"class {number}" for number in range(classes)]
+    assert found.report.complete and not found.model.training
+    loaded = found.model.state_dict()
+    assert all(torch.equal(loaded[name], t) for name, t in own(kind, classes).items())
+
+
+def test_class_names(mmdet, five):
+    assert five.class_names == FIVE  # as the file says
+    coco = small(mmdet(classes=80)).class_names
+    assert (len(coco), coco[0], coco[11], coco[79]) == (80, "person", "stop sign", "toothbrush")
+    assert small(mmdet(names=FIVE), class_names=tuple("vwxyz")).class_names == list("vwxyz")
+    assert message(lambda: small(mmdet(), class_names=["a", "b"])) == (
+        "2 class names (a, ...) for 5 classes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("hrnet_object_detection", "faster_rcnn"),
+        ("hrnet_object_detection", "cascade_rcnn"),
+        ("maskrcnn_benchmark", "mask_rcnn"),
+    ],
+)
+def test_detectors_of_the_older_code_bases(source, kind, tmp_path):
+    older = source == "hrnet_object_detection"
+    channels = 256 if "mask" in kind else 32  # of the mask heads, too
+    body = {n: t for n, t in own(kind, channels=channels).items() if n.startswith("backbone.")}
+    heads = random_weights(source, kind, channels=channels, fc=1024)
+    path = tmp_path / "older.pth"
+    torch.save({"model": renamed(OBJECT_DETECTION if older else MASKRCNN_BENCHMARK, body) | heads},
+               path)  # fmt: skip
+    found = small(path)
+    assert stated(found, "SEMANTICS", "META_ARCHITECTURE", "ROI_HEADS.NUM_CLASSES", "MASK_ON") == [
+        source, "SourceRCNN", 5, "mask" in kind
+    ]  # fmt: skip
+    pixels = ["RGB", "opencv_float"] if older else ["BGR", "pillow_floor"]
+    assert stated(found, "FORMAT", "RESIZE", group="INPUT") == pixels
+    assert found.report.complete and len(found(picture())) > 0
+
+
+def test_a_converted_file_detects_the_same(mmdet, five, tmp_path):
+    path = tmp_path / "ours.safetensors"
+    convert(str(mmdet(names=FIVE)), path)
+    found = small(path)
+    assert (found.class_names, stated(found, "SEMANTICS")) == (FIVE, ["mmdet"])
+    assert same(found(picture()), five(picture()))
+
+
+def test_a_run_of_this_trainer(run, tmp_path):
+    expected = Detector.from_pretrained(run / "model_final.pth", device="cpu")
+    assert expected.class_names == CLASSES
+    assert stated(expected, "SEMANTICS", "ROI_HEADS.NUM_CLASSES") == ["detectron2", 3]
+    assert stated(expected, "MIN_SIZE_TEST", group="INPUT") == [64]
+    # without the config inside, the one beside it
+    content = torch.load(run / "model_final.pth", weights_only=True)
+    del content["hrnet_det"]
+    path = tmp_path / "model.pth"
+    torch.save(content, path)
+    assert message(lambda: Detector.from_pretrained(path)) == (
+        f"{path} does not say which config it belongs to, and there is no "
+        f"{tmp_path / 'config.yaml'}: give the config, config= in Python or --config-file"
+    )
+    (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
+    found = Detector.from_pretrained(path, device="cpu")
+    assert found.class_names == ["class 0", "class 1", "class 2"]
+    assert same(found(picture()), expected(picture()))
+    given = run / "config.yaml"
+    (tmp_path / "config.yaml").unlink()
+    for config in (given, str(given), expected.cfg):
+        again = Detector.from_pretrained(str(path), config=config, device="cpu")
+        assert same(again(picture()), expected(picture()))
+
+
+def test_a_config_that_is_given_stays_as_it_was(mmdet):
+    cfg = config_of(read_weights(mmdet()))
+    cfg.MODEL.DEVICE = "cuda"
+    cfg.freeze()
+    before = cfg.dump()
+    Detector.from_pretrained(mmdet(), config=cfg, device="cpu")
+    assert cfg.dump() == before and cfg.is_frozen()
+
+
+def test_weights_that_are_no_whole_detector(mmdet, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(timm.create_model("hrnet_w18_small").state_dict(), path)
+    assert message(lambda: Detector.from_pretrained(path)) == (
+        f"{path} (ImageNet classification (official or timm)) holds no whole detector: the names "
+        f"of its tensors are none of {', '.join(KINDS)}. As a backbone it is MODEL.WEIGHTS of a "
+        "training"
+    )
+    theirs = renamed(MMDET, own("faster_rcnn"))
+    torch.save({n: t for n, t in theirs.items() if not n.startswith("rpn_head.")}, path)
+    lines = message(lambda: Detector.from_pretrained(path, device="cpu")).splitlines()
+    assert lines[0] == (
+        f"a part of the detector is not in {path}: take the weights of a whole detector with the "
+        "same classes"
+    )
+    (rpn,) = [line.split() for line in lines if line.startswith("RPN")]
+    assert rpn[:4] == ["RPN", "0", "of", "6"]
+    torch.save({n: t for n, t in theirs.items() if n != "rpn_head.rpn_conv.bias"}, path)
+    assert "RPN: 1 missing: proposal_generator.rpn_head.conv.bias" in message(
+        lambda: Detector.from_pretrained(path, device="cpu")
+    )
+    none = tmp_path / "none.pth"
+    said = message(lambda: Detector.from_pretrained(none), MissingInputError)
+    assert said == f"weights {none} are not there"
+
+
+@pytest.mark.xfail(strict=True, reason="KeyError: Non-existent config key: MODEL.LATER")
+def test_a_config_inside_a_file_that_has_unknown_keys(tmp_path):
+    metadata = {"config": "MODEL: {LATER: 1}", "classes": FIVE}
+    torch.save({"model": own("faster_rcnn"), "hrnet_det": metadata}, tmp_path / "w.pth")
+    assert "MODEL.LATER" in message(lambda: Detector.from_pretrained(tmp_path / "w.pth"))
+
+
+# --- pictures ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_instances(mmdet, kind):
+    found = small(mmdet(kind))(picture())
+    assert type(found) is Instances and found.image_size == (60, 100)
+    fields = ["pred_boxes", "scores", "pred_classes"] + ["pred_masks"] * ("mask" in kind)
+    assert sorted(found.get_fields()) == sorted(fields)
+    boxes, scores = found.pred_boxes.tensor, found.scores
+    assert boxes.shape == (len(found), 4) and 0 < len(found) <= 100
+    assert {value.device.type for value in (boxes, scores, found.pred_classes)} == {"cpu"}
+    assert torch.equal(scores, scores.sort(descending=True).values)
+    assert set(found.pred_classes.tolist()) <= set(range(5))
+    assert boxes.min() >= 0 and boxes[:, 2].max() <= 100 and boxes[:, 3].max() <= 60
+    if "mask" in kind:
+        assert found.pred_masks.shape == (len(found), 60, 100)
+        assert found.pred_masks.dtype == torch.bool
+    assert not scores.requires_grad
+
+
+def test_every_form_of_a_picture(five, tmp_path):
+    rgb, path = picture(), tmp_path / "a.png"
+    Image.fromarray(rgb).save(path)
+    expected = five(rgb)
+    for form in (path, str(path), Image.open(path), Image.fromarray(rgb).convert("RGBA")):
+        assert same(five(form), expected)
+    assert same(five(np.asfortranarray(rgb)), expected)
+    several = five([path, rgb, Image.fromarray(rgb)])
+    assert type(several) is list and len(several) == 3
+    assert all(same(found, expected) for found in several)
+    assert [len(found) for found in five((rgb,))] == [len(expected)]
+    assert five([]) == []
+
+
+def test_grey_pictures_and_exif(five, tmp_path):
+    rgb = picture()
+    grey = Image.fromarray(rgb[:, :, 0])
+    expected = five(np.repeat(rgb[:, :, :1], 3, axis=2))
+    grey.save(tmp_path / "grey.png")
+    assert same(five(grey), expected) and same(five(tmp_path / "grey.png"), expected)
+    turned, exif = tmp_path / "turned.png", Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(rgb).save(turned, exif=exif)
+    expected = five(np.rot90(rgb, k=-1))
+    assert expected.image_size == (100, 60)
+    assert same(five(turned), expected) and same(five(Image.open(turned)), expected)
+
+
+def test_boxes_are_in_the_pictures_own_pixels(five):
+    resized = cv2.resize(picture(), (160, 96))  # 1.6 times
+    image = torch.from_numpy(resized.transpose(2, 0, 1).astype("float32"))
+    with torch.no_grad():
+        found = five.model([{"image": image, "height": 96, "width": 160}])[0]["instances"]
+    ours = five(picture())
+    torch.testing.assert_close(ours.pred_boxes.tensor * 1.6, found.pred_boxes.tensor)
+    assert torch.equal(ours.scores, found.scores) and len(ours) > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "bgr"),
+    [
+        ("faster_rcnn", [], False),
+        ("faster_rcnn", ["INPUT.FORMAT", "BGR"], True),
+        ("fcos", [], True),
+        ("fcos", ["INPUT.FORMAT", "RGB"], False),
+    ],
+)
+def test_the_model_gets_the_pixels_that_its_config_wants(mmdet, kind, words, bgr):
+    cfg = config_of(read_weights(mmdet(kind)))
+    merge_overrides(cfg, [*words, "INPUT.MIN_SIZE_TEST", "30", "INPUT.MAX_SIZE_TEST", "50"])
+    given = []
+
+    def model(rows):
+        given.extend(rows)
+        return [{"instances": Instances((60, 100))}]
+
+    Detector(model, cfg, FIVE)(picture())
+    (row,) = given
+    assert (row["height"], row["width"], row["image"].dtype) == (60, 100, torch.float32)
+    expected = cv2.resize(picture(), (50, 30))
+    expected = expected[:, :, ::-1] if bgr else expected
+    assert np.array_equal(row["image"].permute(1, 2, 0).numpy(), expected)
+
+
+def test_what_is_no_picture(five, tmp_path):
+    path, text = tmp_path / "no.jpg", tmp_path / "text.jpg"
+    said = message(lambda: five(path), MissingInputError)
+    assert said == f"picture {path} is not there"
+    text.write_text("GIF? no")
+    assert message(lambda: five(str(text))).startswith(f"{text} is no picture that Pillow can read")
+    Image.fromarray(picture()).save(tmp_path / "half.png")
+    half = (tmp_path / "half.png").read_bytes()[:1000]
+    (tmp_path / "half.png").write_bytes(half)
+    said = message(lambda: five(tmp_path / "half.png"))
+    start = f"{tmp_path / 'half.png'} is no picture that Pillow can read: "
+    assert said == f"{start}image file is truncated"
+    for array, what in (
+        (np.zeros((5, 6), np.uint8), "(5, 6) uint8"),
+        (np.zeros((3, 5, 6), np.uint8), "(3, 5, 6) uint8"),
+        (np.zeros((5, 6, 4), np.uint8), "(5, 6, 4) uint8"),
+        (np.zeros((5, 6, 3), np.float32), "(5, 6, 3) float32"),
+    ):
+        said = f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {what}"
+        assert message(lambda array=array: five(array)) == said
+    for wrong, name in ((torch.zeros(3, 5, 6), "Tensor"), (None, "NoneType"), (b"a.jpg", "bytes")):
+        said = f"a picture is a path, a PIL image or an RGB uint8 array (H, W, 3), not a {name}"
+        assert message(lambda wrong=wrong: five(wrong)) == said
+
+
+def test_a_missing_opencv_is_said_before_the_first_picture(five, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert message(lambda: Detector(five.model, five.cfg, FIVE)) == (
+        "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where pictures "
+        "are shown in windows, opencv-python)"
+    )
