@@ -85,7 +85,7 @@ class Detector:
             cfg = config_of(file)
         names = list(class_names or file.classes)
         del file
-        cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        cfg.MODEL.DEVICE = _device(device)
         model, report = model_zoo.build_with_weights(cfg, path, unpickle=unpickle)
         return cls(model, cfg, _class_names(cfg, names), report)
 
@@ -120,16 +120,21 @@ def as_rgb(picture: Picture) -> np.ndarray:
     Raises: InputError if it is no picture, MissingInputError if its file is not there.
     """
     if isinstance(picture, (str, Path)):
+        if Path(picture).is_dir():
+            raise InputError(f"{picture} is a folder, not a picture")
         if not Path(picture).is_file():
             raise MissingInputError(f"picture {picture} is not there")
         try:
             return read_image(str(picture), format="RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{picture} is no picture that Pillow can read: {error}") from error
+        except UnidentifiedImageError as error:
+            raise InputError(f"{picture} is no picture that Pillow can read") from error
+        except OSError as error:
+            raise InputError(f"the picture {picture} is damaged: {error}") from error
     if isinstance(picture, Image.Image):
         return convert_PIL_to_numpy(ImageOps.exif_transpose(picture), "RGB")
     if isinstance(picture, np.ndarray):
-        if picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8:
+        colours = picture.ndim == 3 and picture.shape[2] == 3 and picture.size > 0
+        if colours and picture.dtype == np.uint8:
             return picture
         raise InputError(
             f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {picture.shape} "
@@ -139,6 +144,17 @@ def as_rgb(picture: Picture) -> np.ndarray:
         "a picture is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
         f"{type(picture).__name__}"
     )
+
+
+def _device(name: str | None) -> str:
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # unknown; no driver; torch built without it
+        reason = str(error).split("\n")[0]
+        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
+    return name
 
 
 def _class_names(cfg: CfgNode, names: list[str]) -> list[str]:

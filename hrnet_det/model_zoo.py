@@ -86,8 +86,27 @@ def get(
             )
         weights = known.address
     if weights is None:
-        return build_model(cfg).eval()
+        return build_detector(cfg).eval()
     return build_with_weights(cfg, str(weights))[0]
+
+
+def build_detector(cfg: CfgNode) -> nn.Module:
+    """The model of a config, with random weights.
+
+    Raises: InputError where the config asks for what does not exist.
+    """
+    try:
+        return build_model(cfg)
+    except ValueError as error:
+        raise InputError(f"the model of this config cannot be built: {error}") from error
+    except KeyError as error:  # of a registry, or of a head that looks for its features
+        reason = str(error.args[0])
+        if "registry" not in reason:
+            reason = (
+                f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
+                "MODEL.ROI_HEADS and MODEL.RETINANET name levels that the backbone makes"
+            )
+        raise InputError(f"the model of this config cannot be built: {reason}") from error
 
 
 def checkpoints() -> list[Published]:
@@ -113,7 +132,7 @@ def build_with_weights(
     Raises: InputError if any tensor of the detector does not come from the file, or if the file's
         detector follows other semantics than the config's (`Checkpointer` loads it all the same).
     """
-    model = build_model(cfg).eval()
+    model = build_detector(cfg).eval()
     checkpointer = Checkpointer(model, unpickle=unpickle)
     checkpointer.load(weights)
     report = checkpointer.report
@@ -125,7 +144,8 @@ def build_with_weights(
     if report.semantics not in ("", cfg.MODEL.SEMANTICS):
         raise InputError(
             f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
-            f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. Leave the config "
-            f"out, or load it with the override MODEL.SEMANTICS {report.semantics}"
+            f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
+            "Detector.from_pretrained follows it where no config is given; a config does with the "
+            f"override MODEL.SEMANTICS {report.semantics}"
         )
     return model, report

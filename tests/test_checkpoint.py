@@ -76,8 +76,8 @@ def refusal(model, path, kind=InputError, **options):
 def incomplete(path, title, *faults):
     lines = "".join(f"  {fault}\n" for fault in faults)
     return (
-        f"{path} ({title}) is not complete:\n{lines}Take another file, or a config that fits; to "
-        "load what fits all the same: MODEL.WEIGHTS_PARTIAL True"
+        f"{path} ({title}) is not complete:\n{lines}Take another file, or a config that fits. "
+        "With MODEL.WEIGHTS_PARTIAL True a training starts from what fits"
     )
 
 

@@ -233,11 +233,24 @@ def test_weights_that_are_no_whole_detector(mmdet, tmp_path):
     assert said == f"weights {none} are not there"
 
 
-@pytest.mark.xfail(strict=True, reason="KeyError: Non-existent config key: MODEL.LATER")
 def test_a_config_inside_a_file_that_has_unknown_keys(tmp_path):
     metadata = {"config": "MODEL: {LATER: 1}", "classes": FIVE}
     torch.save({"model": own("faster_rcnn"), "hrnet_det": metadata}, tmp_path / "w.pth")
     assert "MODEL.LATER" in message(lambda: Detector.from_pretrained(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("config", ["a: [", "text", ["MODEL"], 3])
+def test_a_config_inside_a_file_that_is_none(tmp_path, config):
+    torch.save({"model": own("faster_rcnn"), "hrnet_det": {"config": config}}, tmp_path / "w.pth")
+    said = message(lambda: Detector.from_pretrained(tmp_path / "w.pth"))
+    assert said.startswith(f"{tmp_path / 'w.pth'}: the config in it cannot be read by this version")
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    torch.save({"model": own("faster_rcnn")}, tmp_path / "w.pth")
+    (tmp_path / "config.yaml").write_text("SEED: 1")
+    said = message(lambda: Detector.from_pretrained(tmp_path / "w.pth", device="gpu"))
+    assert said.startswith("device 'gpu' cannot be used here: ")
 
 
 # --- pictures ---
@@ -335,13 +348,14 @@ def test_what_is_no_picture(five, tmp_path):
     half = (tmp_path / "half.png").read_bytes()[:1000]
     (tmp_path / "half.png").write_bytes(half)
     said = message(lambda: five(tmp_path / "half.png"))
-    start = f"{tmp_path / 'half.png'} is no picture that Pillow can read: "
-    assert said == f"{start}image file is truncated"
+    assert said == f"the picture {tmp_path / 'half.png'} is damaged: image file is truncated"
+    assert message(lambda: five(tmp_path)) == f"{tmp_path} is a folder, not a picture"
     for array, what in (
         (np.zeros((5, 6), np.uint8), "(5, 6) uint8"),
         (np.zeros((3, 5, 6), np.uint8), "(3, 5, 6) uint8"),
         (np.zeros((5, 6, 4), np.uint8), "(5, 6, 4) uint8"),
         (np.zeros((5, 6, 3), np.float32), "(5, 6, 3) float32"),
+        (np.zeros((0, 6, 3), np.uint8), "(0, 6, 3) uint8"),
     ):
         said = f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {what}"
         assert message(lambda array=array: five(array)) == said

@@ -347,14 +347,15 @@ def test_unknown_names_are_kept_apart_and_doubled_ones_refused():
 def test_what_detector_the_tensors_are(detector):
     _, kind, shapes = detector
     found = architecture(shapes)
-    assert found == Architecture(kind, "w18", classes=80, out_channels=256, shares_conv=False)
+    heads = (0 if kind == "fcos" else 1024, 256 if "mask" in kind else 0)
+    assert found == Architecture(kind, "w18", 80, 256, *heads, shares_conv=False)
     assert found.title == f"{KINDS[kind][1]}, HRNetV2p-W18, 80 classes"
     convs = [n for n in shapes if n.startswith("backbone.fpn_convs.") and ".0." not in n]
     others = {name: shape for name, shape in shapes.items() if name not in convs}
     if "cascade" not in kind and kind != "fcos":
         others["roi_heads.box_predictor.cls_score.weight"] = torch.Size([4, 1024])
         others["backbone.reduction_conv.weight"] = torch.Size([64, 270, 1, 1])
-        assert architecture(others) == Architecture(kind, "w18", 3, 64, shares_conv=True)
+        assert architecture(others) == Architecture(kind, "w18", 3, 64, *heads, shares_conv=True)
     for lacking in ("backbone.reduction_conv.weight", "backbone.bottom_up.layer1.0.conv1.weight"):
         assert architecture({n: s for n, s in shapes.items() if n != lacking}) is None
 

@@ -66,6 +66,7 @@ class Architecture:
         variant: a name in VARIANTS.
         classes: foreground classes.
         out_channels: of the pyramid.
+        box_channels, mask_channels: of the layers inside the box and mask heads; 0 without them.
         shares_conv: one 3x3 convolution for all of its levels.
     """
 
@@ -73,6 +74,8 @@ class Architecture:
     variant: str
     classes: int
     out_channels: int
+    box_channels: int
+    mask_channels: int
     shares_conv: bool
 
     @property
@@ -87,7 +90,12 @@ class Architecture:
     def overrides(self) -> list[str]:
         """KEY VALUE pairs that make BASES[kind] this detector."""
         group = "FCOS" if self.kind == "fcos" else "ROI_HEADS"
+        sizes = {
+            "MODEL.ROI_BOX_HEAD.FC_DIM": self.box_channels,
+            "MODEL.ROI_MASK_HEAD.CONV_DIM": self.mask_channels,
+        }
         return [
+            *(word for key, size in sizes.items() if size for word in (key, str(size))),
             *("MODEL.HRNET.VARIANT", self.variant),
             *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),
             *("MODEL.HRFPN.SHARE_CONV", str(self.shares_conv)),
@@ -123,6 +131,14 @@ def architecture(shapes: Shapes) -> Architecture | None:
             variant=variant,
             classes=shapes[name][0] - background,
             out_channels=reduction[0],
+            box_channels=_outputs(shapes, "roi_heads.box_head", "fc1"),
+            mask_channels=_outputs(shapes, "roi_heads.mask_head", "mask_fcn1"),
             shares_conv=len(convs) == 1,
         )
     return None
+
+
+def _outputs(shapes: Shapes, head: str, layer: str) -> int:
+    """Output channels of a head's layer, in a cascade of its first stage's; 0 without it."""
+    names = (f"{head}.{layer}.weight", f"{head}.0.{layer}.weight")
+    return next((shapes[name][0] for name in names if name in shapes), 0)

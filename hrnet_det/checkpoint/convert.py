@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hrnet_det.checkpoint.architecture import (
-    Architecture,
-    architecture,
-    hrnet_variant,
-    variant_name,
-)
+from hrnet_det.checkpoint.architecture import architecture, hrnet_variant, variant_name
 from hrnet_det.checkpoint.files import METADATA_KEY, WeightsFile, find_weights, read_weights, some
-from hrnet_det.checkpoint.formats import IMAGENET, MMDET, OWN, Renamed, rename
+from hrnet_det.checkpoint.formats import BODY, IMAGENET, MMDET, OWN, Renamed, rename
+from hrnet_det.checkpoint.report import compare
 from hrnet_det.checkpoint.source_config import config_of
 from hrnet_det.errors import InputError
+from hrnet_det.modeling import HRNet
 
 TARGETS = {format.name: format for format in (OWN, MMDET, IMAGENET)}
 SUFFIXES = (".safetensors", ".pth")
 
 
 def convert(
-    source: str, destination: str | Path, *, to: str = "hrnet_det", unpickle: bool = False
+    source: str | Path, destination: str | Path, *, to: str = "hrnet_det", unpickle: bool = False
 ) -> str:
     """Write a file's tensors under other names; the tensors themselves are not changed.
 
@@ -44,7 +44,7 @@ def convert(
     Raises: InputError if the source has tensors without a name in the target, or the destination
         exists or has another suffix.
     """
-    destination = Path(destination)
+    source, destination = str(source), Path(destination)
     if to not in TARGETS:
         raise InputError(f"convert to {to!r}: there are {', '.join(TARGETS)}")
     if destination.suffix not in SUFFIXES:
@@ -58,8 +58,16 @@ def convert(
             f"{source}: {len(renamed.unknown)} tensors have no name in {renamed.format.title}: "
             f"{some(renamed.unknown)}"
         )
-    metadata = describe(file, renamed)
-    weights, left = _named(renamed.weights, to, source)
+    if to == IMAGENET.name:  # what is written is a backbone
+        left = [name for name in renamed.weights if not name.startswith(BODY)]
+        kept = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
+        renamed, file = replace(renamed, weights=kept), replace(file, rest={}, metadata={})
+    else:
+        left = []
+    cfg = _config(file, renamed)
+    _check_whole(renamed, cfg, source)
+    metadata = describe(file, renamed, cfg)
+    weights = _named(renamed.weights, to, source)
     if not weights:
         raise InputError(f"{source} has no tensor that {TARGETS[to].title} has: {some(left)}")
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -68,19 +76,23 @@ def convert(
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
-    if to == "mmdet" and metadata["semantics"] not in ("mmdet", "mmdet_fcos"):
+    semantics = metadata.get("semantics")
+    if to == MMDET.name and semantics and semantics not in ("mmdet", "mmdet_fcos"):
         lines.append(
-            f"The detector computes boxes as {metadata['semantics']} does; mmdetection will "
-            "compute them its own way"
+            f"The detector computes boxes as {semantics} does; mmdetection will compute them its "
+            "own way"
         )
     return "\n".join(lines)
 
 
-def describe(file: WeightsFile, renamed: Renamed) -> dict[str, Any]:
+def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[str, Any]:
     """What is known of a file, to be written beside its tensors.
 
+    Args:
+        file, renamed: as `read_weights` and `rename` return them.
+        cfg: of the detector; None if it is none, or if its config is not known.
     Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
-        as they are known), semantics; for a detector also config (YAML) and pixels (format, mean,
+        as they are known); with a config also semantics, config (YAML) and pixels (format, mean,
         std).
     """
     shapes = {name: tensor.shape for name, tensor in renamed.weights.items()}
@@ -92,9 +104,7 @@ def describe(file: WeightsFile, renamed: Renamed) -> dict[str, Any]:
         "variant": variant,
         "kind": found.kind if found else "",
         "classes": file.classes,
-        "semantics": "detectron2",
     }
-    cfg = _config(file, renamed, found)
     if cfg is not None:
         known["semantics"] = cfg.MODEL.SEMANTICS
         known["config"] = cfg.dump()
@@ -106,36 +116,56 @@ def describe(file: WeightsFile, renamed: Renamed) -> dict[str, Any]:
     return known
 
 
-def _config(file: WeightsFile, renamed: Renamed, found: Architecture | None) -> CfgNode | None:
-    if found is None and renamed.format is not OWN:  # a backbone
+def _config(file: WeightsFile, renamed: Renamed) -> CfgNode | None:
+    whole = architecture({name: tensor.shape for name, tensor in renamed.weights.items()})
+    if whole is None and renamed.format is not OWN:  # a backbone
         return None
     try:
         return config_of(file)
-    except InputError:  # one of Detectron2's, without a config beside it
-        if renamed.format is OWN:
+    except InputError:
+        if renamed.format is OWN and "config" not in file.metadata:  # one of Detectron2's
             return None
         raise
 
 
-def _named(weights: dict[str, Tensor], to: str, source: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors by the target's names, and our names of those that stay behind."""
+def _check_whole(renamed: Renamed, cfg: CfgNode | None, source: str) -> None:
+    """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
+    variant = hrnet_variant({name: tensor.shape for name, tensor in renamed.weights.items()})
+    if cfg is not None:
+        cfg = cfg.clone()
+        cfg.MODEL.DEVICE = "cpu"
+        wanted = build_model(cfg).state_dict()
+    elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
+        wanted = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
+    else:
+        return
+    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    report, _ = compare(renamed, shapes, source, [])
+    if report.faults:
+        faults = "\n  ".join(report.faults)
+        raise InputError(f"{source} ({report.title}) is not whole:\n  {faults}")
+
+
+def _named(weights: dict[str, Tensor], to: str, source: str) -> dict[str, Tensor]:
+    """The tensors by the target's names."""
     if to == OWN.name:
-        return dict(weights), []
+        return dict(weights)
     names = {name: TARGETS[to].to_theirs(name) for name in weights}
     without = [name for name, theirs in names.items() if theirs is None]
-    if to == MMDET.name:
-        shapes = {name: tensor.shape for name, tensor in weights.items()}
-        found = architecture(shapes)
-        if found and found.shares_conv:
-            raise InputError(f"{source}: mmdetection's HRFPN has no convolution for all levels")
-        if found and found.kind == "cascade_mask_rcnn":
-            without += [name for name in names if name.startswith("roi_heads.mask_head.mask_fcn")]
-        if without:
-            raise InputError(
-                f"{source}: {len(without)} tensors have no place in mmdetection's detector of the "
-                f"kind: {some(without)}"
-            )
-    return {theirs: weights[name] for name, theirs in names.items() if theirs}, without
+    found = architecture({name: tensor.shape for name, tensor in weights.items()})
+    if to == MMDET.name and found and found.shares_conv:
+        raise InputError(f"{source}: mmdetection's HRFPN has no convolution for all levels")
+    heads = [name for name in names if re.match(r"roi_heads\.mask_head\.[a-z]", name)]
+    if found and found.kind == "cascade_mask_rcnn" and heads:
+        raise InputError(
+            f"{source}: mmdetection's Cascade Mask R-CNN has a mask head for each of its three "
+            "stages, this one has one for all"
+        )
+    if without:
+        raise InputError(
+            f"{source}: {len(without)} tensors have no name in {TARGETS[to].title}: {some(without)}"
+        )
+    return {theirs: weights[name] for name, theirs in names.items()}
 
 
 def _write(path: Path, weights: dict[str, Tensor], to: str, metadata: dict[str, Any]) -> None:

@@ -53,16 +53,20 @@ class WeightsFile:
     @property
     def classes(self) -> list[str]:
         """Names of the classes that the file was trained for; empty if it does not say."""
-        if "classes" in self.metadata:
-            return list(self.metadata["classes"])
         meta = self.rest.get("meta")
         dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
-        for place, key in ((meta, "CLASSES"), (dataset, "classes"), (dataset, "CLASSES")):
+        for place, key in (
+            (self.metadata, "classes"),
+            (meta, "CLASSES"),
+            (dataset, "classes"),
+            (dataset, "CLASSES"),
+        ):
             names = place.get(key) if isinstance(place, dict) else None
             if isinstance(names, str):
                 return [names]
-            if isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names):
-                return list(names)
+            listed = list(names) if isinstance(names, (list, tuple)) else []
+            if listed and all(isinstance(name, str) for name in listed):
+                return listed
         return []
 
 
@@ -183,8 +187,15 @@ def _read_safetensors(path: Path) -> WeightsFile:
             written = file.metadata() or {}
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}") from error
-    metadata = json.loads(written[METADATA_KEY]) if METADATA_KEY in written else {}
-    return WeightsFile(path=str(path), weights=_without_module(weights), metadata=metadata)
+    try:
+        metadata = json.loads(written.get(METADATA_KEY, "{}"))
+    except ValueError as error:
+        raise InputError(f"{path}: its header's {METADATA_KEY} is no JSON: {error}") from error
+    return WeightsFile(
+        path=str(path),
+        weights=_without_module(weights),
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
 
 
 def _read_torch(path: Path) -> tuple[Any, list[str]]:

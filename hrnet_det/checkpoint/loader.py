@@ -100,7 +100,8 @@ class Checkpointer(DetectionCheckpointer):
             faults = "\n  ".join(report.faults)
             raise InputError(
                 f"{report.path} ({report.title}) is not complete:\n  {faults}\nTake another file, "
-                "or a config that fits; to load what fits all the same: MODEL.WEIGHTS_PARTIAL True"
+                "or a config that fits. With MODEL.WEIGHTS_PARTIAL True a training starts from "
+                "what fits"
             )
 
     def _placed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,16 @@ from hrnet_det.config import config_folder, get_cfg, load_config
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.semantics import SEMANTICS
 
+# What reading a config raises that is no YAML, or has keys or values that do not exist.
+_NO_CONFIG = (
+    yaml.YAMLError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
 
 def config_of(file: WeightsFile) -> CfgNode:
     """The config that builds the detector whose weights the file has, with its semantics.
@@ -24,7 +34,13 @@ def config_of(file: WeightsFile) -> CfgNode:
     """
     if "config" in file.metadata:
         cfg = get_cfg()
-        cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(file.metadata["config"])))
+        try:
+            cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(file.metadata["config"])))
+        except _NO_CONFIG as error:
+            raise InputError(
+                f"{file.path}: the config in it cannot be read by this version of hrnet_det "
+                f"({error}): give one, config= in Python or --config-file"
+            ) from error
         return cfg
     source = rename(file.weights, file.path)
     if source.format is OWN:

@@ -15,16 +15,16 @@ from hrnet_det.errors import InputError
 
 
 def nearest_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """mmdetection's size: one scale for both sides, rounded to the nearest pixel."""
+    """mmdetection's size: one scale for both sides, rounded to the nearest pixel, at least 1."""
     scale = min(longest / max(height, width), shortest / min(height, width))
-    return int(height * scale + 0.5), int(width * scale + 0.5)
+    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 
 
 def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
     """maskrcnn-benchmark's size: the shorter side, and the other one in proportion, floored."""
     low, high = min(height, width), max(height, width)
     if high / low * shortest > longest:
-        shortest = round(longest * low / high)
+        shortest = max(round(longest * low / high), 1)
     other = int(shortest * high / low)
     return (shortest, other) if height <= width else (other, shortest)
 

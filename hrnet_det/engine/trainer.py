@@ -26,7 +26,7 @@ from detectron2.engine import (
     hooks,
 )
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
-from detectron2.modeling import GeneralizedRCNNWithTTA, build_model
+from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
@@ -37,6 +37,7 @@ from hrnet_det.data.resize import build_mapper
 from hrnet_det.engine.optimizer import build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
+from hrnet_det.model_zoo import build_detector
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -99,18 +100,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """The detector. Raises: InputError where the config asks for what does not exist."""
-        try:
-            model = build_model(cfg)
-        except ValueError as error:
-            raise InputError(f"the model of this config cannot be built: {error}") from error
-        except KeyError as error:  # of a registry, or of a head that looks for its features
-            reason = str(error.args[0])
-            if "registry" not in reason:
-                reason = (
-                    f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
-                    "MODEL.ROI_HEADS and MODEL.RETINANET name levels that the backbone makes"
-                )
-            raise InputError(f"the model of this config cannot be built: {reason}") from error
+        model = build_detector(cfg)
         logger.debug("Model:\n%s", model)
         return model
 

@@ -33,13 +33,12 @@ def predict(
     output = Path(output)
     files = list(dict.fromkeys(path for name in pictures for path in _files(Path(name))))
     results = []
-    for number, path in enumerate(files):
+    for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
         rgb = as_rgb(path)
         found = detector(rgb)
         found = found[found.scores >= score]
         output.mkdir(parents=True, exist_ok=True)
-        drawing = annotated(rgb, found, detector.class_names)
-        Image.fromarray(drawing).save(output / f"{_unique_stem(path, files)}.png")
+        Image.fromarray(annotated(rgb, found, detector.class_names)).save(drawing)
         for row in instances_to_coco_json(found, number):
             name = detector.class_names[row["category_id"]]
             results.append({"file_name": str(path), "category": name, **row})
@@ -54,14 +53,20 @@ def _files(path: Path) -> list[Path]:
         if not path.is_file():
             raise MissingInputError(f"picture {path} is not there")
         return [path]
-    known = Image.registered_extensions()
+    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
     if not found:
         raise InputError(f"there are no pictures in the folder {path}")
     return found
 
 
-def _unique_stem(path: Path, files: list[Path]) -> str:
-    """The file's name without its ending, with its number where several have the same."""
-    same = [file for file in files if file.stem == path.stem]
-    return path.stem if len(same) == 1 else f"{path.stem}_{same.index(path) + 1}"
+def _drawings(files: list[Path], output: Path) -> list[Path]:
+    """A file for the drawing of each picture: its name, with a number where that is taken."""
+    taken: dict[Path, None] = {}
+    for file in files:
+        path, number = output / f"{file.stem}.png", 1
+        while path in taken:
+            number += 1
+            path = output / f"{file.stem}_{number}.png"
+        taken[path] = None
+    return list(taken)
