@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hrnet_det.checkpoint.architecture import architecture, hrnet_variant, variant_name
 from hrnet_det.checkpoint.files import METADATA_KEY, WeightsFile, find_weights, read_weights, some
-from hrnet_det.checkpoint.formats import BODY, IMAGENET, MMDET, OWN, Renamed, rename
+from hrnet_det.checkpoint.formats import BODY, IMAGENET, MMDET, OWN
+from hrnet_det.checkpoint.renaming import Renamed, rename
 from hrnet_det.checkpoint.report import compare
 from hrnet_det.checkpoint.source_config import config_of
 from hrnet_det.errors import InputError

@@ -10,7 +10,8 @@ from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
 from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights
-from hrnet_det.checkpoint.formats import BODY, OWN, rename
+from hrnet_det.checkpoint.formats import BODY, OWN
+from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.checkpoint.report import LoadReport, compare
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet

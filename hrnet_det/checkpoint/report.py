@@ -11,7 +11,8 @@ from tabulate import tabulate
 
 from hrnet_det.checkpoint.architecture import architecture, hrnet_variant, variant_name
 from hrnet_det.checkpoint.files import some
-from hrnet_det.checkpoint.formats import BODY, Renamed
+from hrnet_det.checkpoint.formats import BODY
+from hrnet_det.checkpoint.renaming import Renamed
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import VARIANTS
 from hrnet_det.modeling.semantics import SEMANTICS

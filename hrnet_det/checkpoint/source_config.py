@@ -9,7 +9,8 @@ from detectron2.config import CfgNode
 
 from hrnet_det.checkpoint.architecture import BASES, architecture
 from hrnet_det.checkpoint.files import WeightsFile
-from hrnet_det.checkpoint.formats import OWN, rename
+from hrnet_det.checkpoint.formats import OWN
+from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config import config_folder, get_cfg, load_config
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.semantics import SEMANTICS
