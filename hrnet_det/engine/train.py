@@ -34,7 +34,7 @@ EPILOG = """
 Examples:
 
   COCO, 8 GPUs:            train_net.py --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8 \\
-      MODEL.WEIGHTS hrnet_w32.pth
+      MODEL.WEIGHTS timm://hrnet_w32.ms_in1k
   no data needed:          train_net.py --config-file quickstart/mask_rcnn.yaml
   evaluate:                train_net.py --config-file ... --eval-only MODEL.WEIGHTS model.pth
   change config options:   train_net.py --config-file ... SOLVER.BASE_LR 0.01

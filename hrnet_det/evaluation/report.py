@@ -98,6 +98,8 @@ def next_steps(cfg: CfgNode) -> str:
             "Next:",
             "  evaluate again:",
             f"    {python} --config-file {config} --eval-only MODEL.WEIGHTS {model}",
+            "  objects in other pictures:",
+            f"    {prefix}hrnet-det predict {model} picture.jpg",
             "  curves in the browser:",
             f"    {prefix}tensorboard --logdir {cfg.OUTPUT_DIR}",
             "  one's own data in COCO's format:",
@@ -106,6 +108,6 @@ def next_steps(cfg: CfgNode) -> str:
             "      DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES pictures",
             "  COCO on 8 GPUs, from ImageNet weights:",
             f"    {python} --config-file hrnetv2p_faster_rcnn.yaml --num-gpus 8 "
-            "MODEL.WEIGHTS hrnet_w32.pth",
+            "MODEL.WEIGHTS timm://hrnet_w32.ms_in1k",
         ]
     )
