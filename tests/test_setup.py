@@ -469,10 +469,10 @@ def make(tmp_path):
     return call
 
 
-def stamp(folder, *, age):
+def stamp(folder, *, age, name=".installed"):
     """Write a stamp that is `age` seconds older than pyproject.toml."""
-    path = folder / ".venv" / ".installed"
-    path.parent.mkdir()
+    path = folder / ".venv" / name
+    path.parent.mkdir(exist_ok=True)
     path.touch()
     time = (folder / "pyproject.toml").stat().st_mtime - age
     os.utime(path, (time, time))
@@ -498,7 +498,7 @@ def test_make_installs_from_nothing(make, target):
 
 def test_make_installs_nothing_twice(make, tmp_path):
     stamp(tmp_path, age=-60)
-    (tmp_path / ".venv/.parity").touch()
+    stamp(tmp_path, age=-120, name=".parity")
     assert make("-n", "test").stdout == ".venv/bin/python -m pytest \n"
 
 
