@@ -161,7 +161,6 @@ def _predict(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         unpickle=arguments.unpickle,
     )
-    print(detector.report)
     for line in predict(detector, arguments.pictures, arguments.output, score=arguments.score):
         print(line)
     print(f"drawn and written in {arguments.output}")

@@ -120,13 +120,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     except (ValueError, AssertionError) as error:
         raise InputError(f"{path}: {error}") from error
     merge_overrides(cfg, overrides)
-    known = ("SourceRCNN", "FCOS")
-    if cfg.MODEL.SEMANTICS != "detectron2" and cfg.MODEL.META_ARCHITECTURE not in known:
-        raise InputError(
-            f"{path}: MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} with MODEL.META_ARCHITECTURE "
-            f"{cfg.MODEL.META_ARCHITECTURE}, which does not follow it: name "
-            f"semantics/{cfg.MODEL.SEMANTICS}.yaml in _BASE_, after the detector's own config"
-        )
+    try:
+        check_semantics(cfg)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return cfg
 
 
@@ -148,6 +145,19 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         raise InputError(
             f"command line: {error}" + (hint if "tuple" in str(error) else "")
         ) from error
+
+
+def check_semantics(cfg: CfgNode) -> None:
+    """Raises: InputError if MODEL.SEMANTICS names what MODEL.META_ARCHITECTURE does not follow."""
+    semantics, architecture = cfg.MODEL.SEMANTICS, cfg.MODEL.META_ARCHITECTURE
+    follows = {"detectron2": architecture, "mmdet_fcos": "FCOS"}.get(semantics, "SourceRCNN")
+    if architecture != follows:
+        raise InputError(
+            f"MODEL.SEMANTICS {semantics} with MODEL.META_ARCHITECTURE {architecture}, which does "
+            f"not follow it. The whole of semantics/{semantics}.yaml is needed: in a file, name it "
+            "in _BASE_ after the detector's own config; as an override of load_config or the "
+            f"command line, MODEL.SEMANTICS {semantics} merges it"
+        )
 
 
 def config_folder() -> Path:

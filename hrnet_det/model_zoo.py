@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -12,7 +13,7 @@ from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
-from hrnet_det.config import config_folder, load_config
+from hrnet_det.config import check_semantics, config_folder, load_config
 from hrnet_det.errors import InputError, MissingInputError
 
 
@@ -35,6 +36,9 @@ def find_config(name: str | Path) -> Path:
     if Path(name).is_file():
         return Path(name)
     wanted = str(name).removeprefix("./").removeprefix("configs/").removesuffix(".yaml") + ".yaml"
+    base = config_folder() / wanted
+    if base.name.startswith("Base-") and base.is_file():
+        return base
     shipped = names()
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:
@@ -50,12 +54,15 @@ def find_config(name: str | Path) -> Path:
     raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")
 
 
-def get_config(name: str) -> CfgNode:
+def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode:
     """The config of a shipped name (or of a path), to be changed and built from.
 
+    Args:
+        name: as find_config takes it.
+        overrides: KEY, VALUE, KEY, VALUE, ..., such as "MODEL.SEMANTICS", "mmdet".
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
     """
-    return load_config(find_config(name))
+    return load_config(find_config(name), overrides)
 
 
 def get(
@@ -64,6 +71,7 @@ def get(
     weights: str | Path | None = None,
     trained: bool = False,
     device: str = "cpu",
+    unpickle: bool = False,
 ) -> nn.Module:
     """The detector of a shipped config or published checkpoint, built, in evaluation mode.
 
@@ -72,6 +80,7 @@ def get(
         weights: a file or address with its weights; None: random ones.
         trained: fetch a published checkpoint's weights where their address is known.
         device: "cpu", "cuda", ...
+        unpickle: permit weights that run code when they are loaded.
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
     known = {row.name: row for row in checkpoints()}.get(name)
@@ -87,7 +96,7 @@ def get(
         weights = known.address
     if weights is None:
         return build_detector(cfg).eval()
-    return build_with_weights(cfg, str(weights))[0]
+    return build_with_weights(cfg, str(weights), unpickle=unpickle)[0]
 
 
 def build_detector(cfg: CfgNode) -> nn.Module:
@@ -95,6 +104,7 @@ def build_detector(cfg: CfgNode) -> nn.Module:
 
     Raises: InputError where the config asks for what does not exist.
     """
+    check_semantics(cfg)
     try:
         return build_model(cfg)
     except ValueError as error:
@@ -104,7 +114,8 @@ def build_detector(cfg: CfgNode) -> nn.Module:
         if "registry" not in reason:
             reason = (
                 f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
-                "MODEL.ROI_HEADS and MODEL.RETINANET name levels that the backbone makes"
+                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that the backbone "
+                "makes"
             )
         raise InputError(f"the model of this config cannot be built: {reason}") from error
 
@@ -145,7 +156,7 @@ def build_with_weights(
         raise InputError(
             f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
             f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
-            "Detector.from_pretrained follows it where no config is given; a config does with the "
-            f"override MODEL.SEMANTICS {report.semantics}"
+            "Detector.from_pretrained follows it where no config is given; a config follows it "
+            f"from model_zoo.get_config(NAME, ['MODEL.SEMANTICS', '{report.semantics}'])"
         )
     return model, report

@@ -440,6 +440,22 @@ def test_a_run_of_another_model_is_not_resumed(tmp_path, words, config, row):
     assert re.split(r"\s{2,}", table.splitlines()[-1].strip()) == row
 
 
+def test_a_state_that_would_be_left_out_is_not_resumed(tmp_path):
+    Checkpointer(detector(), str(tmp_path)).save("model", trainer={"best": np.float64(41.2)})
+    with pytest.raises(InputError) as error:
+        Checkpointer(detector(), str(tmp_path)).resume_or_load("", resume=True)
+    start = f"--resume: {tmp_path / 'model.pth'} holds more than tensors and numbers (numpy"
+    assert str(error.value).startswith(start)
+
+
+def test_a_load_prints_its_report_where_nobody_logs(imagenet, save, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger("detectron2.hrnet_det"), "level", logging.WARNING)
+    model, path = detector(), save(imagenet)
+    checkpointer = Checkpointer(model)
+    checkpointer.load(str(path))
+    assert f"{checkpointer.report}\n" in capsys.readouterr().out
+
+
 def test_a_run_is_resumed_and_without_one_weights_are_loaded(tmp_path, imagenet, save):
     path, model = save(imagenet), detector()
     checkpointer = Checkpointer(model, str(tmp_path / "run"))

@@ -365,8 +365,7 @@ def test_unknown_tensors_are_named(faster, save, tmp_path):
 def test_a_file_without_a_backbone_is_no_backbone(save, tmp_path):
     source = save({"roi_heads.box_head.fc1.weight": torch.zeros(2, 2)})
     assert refusal(source, tmp_path / "w.pth", to="imagenet") == (
-        f"{source} has no tensor that ImageNet classification (official or timm) has: "
-        "roi_heads.box_head.fc1.weight"
+        f"{source} (hrnet_det or Detectron2) has no HRNet"
     )
 
 
@@ -436,7 +435,7 @@ def test_objects_are_made_only_with_permission(faster, save, tmp_path, capsys):
     assert (out, target.exists()) == ("", False)
     start = f"hrnet-det: error: {source} cannot be read as plain tensors: it holds"
     assert error.startswith(f"{start} argparse.Namespace, which is no tensor. ")
-    assert error.endswith("MODEL.WEIGHTS_UNPICKLE True, or --unpickle\n")
+    assert error.endswith("MODEL.WEIGHTS_UNPICKLE True, --unpickle, or unpickle=True in Python\n")
     assert error.count("\n") == 1
     assert main(["convert", str(source), str(target), "--unpickle"]) == 0
     assert equal(torch.load(target, weights_only=True)["model"], faster)

@@ -47,7 +47,7 @@ def not_plain(path, reason):
         f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
         "unpickled are not loaded. Fetch a damaged file again; of another one save the "
         "state_dict alone, with torch.save as .pth, or as .safetensors. If you trust where it "
-        "comes from: MODEL.WEIGHTS_UNPICKLE True, or --unpickle"
+        "comes from: MODEL.WEIGHTS_UNPICKLE True, --unpickle, or unpickle=True in Python"
     )
 
 

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import legacy_reference as reference
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances
 from parity import distance
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, OBJECT_DETECTION
 from hrnet_det.checkpoint.source_config import known_config
 from hrnet_det.modeling import semantics
+from hrnet_det.modeling.source_rcnn import postprocess
 
 CASES = [(source, kind) for source, kinds in reference.SOURCES.items() for kind in kinds]
 # (resized, original): without padding; with padding and two slightly different scales; enlarged,
@@ -157,6 +159,7 @@ def test_anchors(source, stride):
 RULES = [
     ("hrnet_object_detection", "faster_rcnn", "clamps_shrinking"),
     ("hrnet_object_detection", "cascade_rcnn", "averages_logits"),
+    ("hrnet_object_detection", "cascade_rcnn", "keeps_empty_boxes"),
     ("hrnet_object_detection", "faster_rcnn", "closed_boxes"),
     ("hrnet_object_detection", "faster_rcnn", "anchor_rounding"),
     ("hrnet_object_detection", "faster_rcnn", "roi_align"),
@@ -181,3 +184,18 @@ def test_each_rule_shows(cases, source, kind, rule, monkeypatch):
     with pytest.raises(AssertionError):
         for resized, original, pyramid, trace in case.traces:
             compare(run(model, resized, original, pyramid)[1], trace, tolerance=5e-3)
+
+
+def test_an_empty_box_stays_where_its_source_keeps_it():
+    """One of 0 x 4 px beside a whole one; mmdetection returns both."""
+    boxes = torch.tensor([[8.0, 2, 8, 6], [0, 0, 4, 4]])
+    for name, kept in (("detectron2", [1]), ("mmdet", [0, 1])):
+        found = Instances(
+            (8, 16),
+            pred_boxes=Boxes(boxes.clone()),
+            scores=torch.tensor([0.9, 0.8]),
+            pred_masks=torch.ones(2, 1, 28, 28),
+        )
+        result = postprocess(found, 16, 32, semantics.SEMANTICS[name])
+        assert torch.equal(result.pred_boxes.tensor, 2 * boxes[kept])
+        assert result.pred_masks.sum(dim=(1, 2)).tolist() == [64 * k for k in kept]

@@ -239,7 +239,9 @@ def test_a_file_that_states_semantics_without_their_file(tmp_path):
     path.write_text(f'_BASE_: "{base("RCNN")}"\nMODEL: {{SEMANTICS: mmdet}}\n')
     assert refusal(lambda: load_config(path)) == (
         f"{path}: MODEL.SEMANTICS mmdet with MODEL.META_ARCHITECTURE GeneralizedRCNN, which does "
-        "not follow it: name semantics/mmdet.yaml in _BASE_, after the detector's own config"
+        "not follow it. The whole of semantics/mmdet.yaml is needed: in a file, name it in _BASE_ "
+        "after the detector's own config; as an override of load_config or the command line, "
+        "MODEL.SEMANTICS mmdet merges it"
     )
 
 
@@ -339,3 +341,40 @@ def test_the_readme_lists_every_checkpoint():
     listed = [line for line in lines if re.match(r"\| \w+_hrnetv2p_\w+ \|", line)]
     wanted = [f"| {name} | {' | '.join(row.values())} |" for name, row in cells.items()]
     assert sorted(listed) == sorted(wanted)
+
+
+@pytest.mark.parametrize(
+    ("base", "semantics"),
+    [
+        ("Base-RCNN-HRNetV2p", "mmdet"),
+        ("Base-RCNN-HRNetV2p", "mmdet_fcos"),
+        ("Base-FCOS-HRNetV2p", "maskrcnn_benchmark"),
+    ],
+)
+def test_semantics_that_the_architecture_does_not_follow(base, semantics):
+    """Set in Python, where nothing merges the rest of them."""
+    cfg = model_zoo.get_config(base)
+    cfg.MODEL.SEMANTICS = semantics
+    message = refusal(lambda: model_zoo.build_detector(cfg))
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    assert message.startswith(
+        f"MODEL.SEMANTICS {semantics} with MODEL.META_ARCHITECTURE {architecture}, which does not "
+    )
+
+
+def test_a_config_with_overrides():
+    cfg = model_zoo.get_config("Base-Cascade-RCNN-HRNetV2p.yaml", ["MODEL.SEMANTICS", "mmdet"])
+    assert (cfg.MODEL.META_ARCHITECTURE, cfg.INPUT.RESIZE) == ("SourceRCNN", "opencv")
+    assert cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads"
+
+
+@pytest.mark.parametrize(
+    ("base", "semantics"),
+    [("Base-RCNN-HRNetV2p", "mmdet"), ("Base-FCOS-HRNetV2p", "detectron2")],
+)
+def test_test_time_augmentation_is_for_detectron2s_own(coco, tmp_path, base, semantics):
+    words = [*TINY, *custom(coco, "boxes.json"), "OUTPUT_DIR", tmp_path / "out"]
+    words += ["MODEL.SEMANTICS", semantics, "TEST.AUG.ENABLED", "True"]
+    outcome = train_net("--config-file", f"{base}.yaml", "--eval-only", *words)
+    assert outcome.code == 2
+    assert "error: TEST.AUG.ENABLED: Detectron2's test-time augmentation is for" in outcome.err

@@ -90,6 +90,7 @@ def forget_loggers() -> None:
     """Detectron2 sets its loggers up once in a process, for that moment's stdout and folder."""
     setup_logger.cache_clear()
     for name in ("detectron2", "fvcore"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
         for handler in list(logging.getLogger(name).handlers):
             logging.getLogger(name).removeHandler(handler)
             handler.close()

@@ -59,6 +59,8 @@ def convert(
             f"{source}: {len(renamed.unknown)} tensors have no name in {renamed.format.title}: "
             f"{some(renamed.unknown)}"
         )
+    if not any(name.startswith(BODY) for name in renamed.weights):
+        raise InputError(f"{source} ({renamed.format.title}) has no HRNet")
     if to == IMAGENET.name:  # what is written is a backbone
         left = [name for name in renamed.weights if not name.startswith(BODY)]
         kept = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
@@ -71,8 +73,11 @@ def convert(
     weights = _named(renamed.weights, to, source)
     if not weights:
         raise InputError(f"{source} has no tensor that {TARGETS[to].title} has: {some(left)}")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    _write(destination, weights, to, metadata)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        _write(destination, weights, to, metadata)
+    except OSError as error:
+        raise InputError(f"{destination} cannot be written: {error}") from error
     left += [name for names in renamed.dropped.values() for name in names]
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
@@ -138,6 +143,8 @@ def _check_whole(renamed: Renamed, cfg: CfgNode | None, source: str) -> None:
         wanted = build_model(cfg).state_dict()
     elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
         wanted = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
+    elif variant is None:
+        raise InputError(f"{source} ({renamed.format.title}) has an HRNet that is not whole")
     else:
         return
     shapes = {name: tensor.shape for name, tensor in wanted.items()}
@@ -171,7 +178,7 @@ def _named(weights: dict[str, Tensor], to: str, source: str) -> dict[str, Tensor
 
 def _write(path: Path, weights: dict[str, Tensor], to: str, metadata: dict[str, Any]) -> None:
     if path.suffix == ".safetensors":
-        whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+        whole = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
         save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
     elif to == MMDET.name:
         meta = {"dataset_meta": {"classes": metadata["classes"]}}

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import struct
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ _UNREADABLE = (
     EOFError,
     LookupError,
     ValueError,
+    TypeError,
+    AttributeError,
     struct.error,
 )
 # Whose objects may lie beside the tensors: they are left out instead of being made.
-_BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr", "__builtin__.getattr")
+_BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr")
 METADATA_KEY = "hrnet_det"
 _WRAPPERS = ("model", "state_dict")
 
@@ -140,7 +143,8 @@ def read_weights(path: str | Path, *, unpickle: bool = False) -> WeightsFile:
     path = Path(path)
     with path.open("rb") as file:
         start = file.read(9)
-    if path.suffix == ".safetensors" or start[8:] == b"{":
+    is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
+    if start[8:] == b"{" or (path.suffix == ".safetensors" and not is_pickle):
         return _read_safetensors(path)
     if unpickle:
         content, left_out = _unpickle(path), []
@@ -161,6 +165,7 @@ def read_weights(path: str | Path, *, unpickle: bool = False) -> WeightsFile:
         raise InputError(
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
             f"named tensors ({some(map(str, wrong))})"
+            + (f"; objects of {some(left_out)} are not made without --unpickle" * bool(left_out))
         )
     metadata = rest.get(METADATA_KEY)
     return WeightsFile(
@@ -220,7 +225,7 @@ def _read_torch(path: Path) -> tuple[Any, list[str]]:
         f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
         "unpickled are not loaded. Fetch a damaged file again; of another one save the "
         "state_dict alone, with torch.save as .pth, or as .safetensors. If you trust where it "
-        "comes from: MODEL.WEIGHTS_UNPICKLE True, or --unpickle"
+        "comes from: MODEL.WEIGHTS_UNPICKLE True, --unpickle, or unpickle=True in Python"
     ) from refused
 
 
@@ -240,7 +245,7 @@ class _LeftOut:
 def _unpickle(path: Path) -> Any:
     """The content with all its objects: whoever wrote the file decides what runs here."""
     try:
-        if torch.serialization._is_zipfile(path.open("rb")):
+        if zipfile.is_zipfile(path):
             return torch.load(path, map_location="cpu", weights_only=False)
         with path.open("rb") as file:
             content = pickle.load(file, encoding="latin1")

@@ -9,7 +9,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
-from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights
+from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights, some
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.checkpoint.report import LoadReport, compare
@@ -90,6 +90,11 @@ class Checkpointer(DetectionCheckpointer):
         report, weights = compare(source, model, self._address, file.left_out)
         report.semantics = file.metadata.get("semantics", report.semantics)
         self.report, self.file_classes = report, file.classes
+        if self._resumes and file.left_out:
+            raise InputError(
+                f"--resume: {self._address} holds more than tensors and numbers "
+                f"({some(file.left_out)}), which is left out when a file is loaded"
+            )
         self._check(report)
         weights = {_moved(name, outside, inside): t for name, t in weights.items()}
         return {**file.rest, "model": weights, "matching_heuristics": False}
@@ -124,7 +129,10 @@ class Checkpointer(DetectionCheckpointer):
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         """The report in place of Detectron2's warnings: it has all of them."""
-        logger.info("Weights of %s", self.report)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("Weights of %s", self.report)
+        else:  # nobody has set up logging
+            print(self.report)
 
 
 def _moved(name: str, start: str, to: str) -> str:

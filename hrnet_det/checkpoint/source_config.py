@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 
 from hrnet_det.checkpoint.architecture import BASES, architecture
 from hrnet_det.checkpoint.files import WeightsFile
-from hrnet_det.checkpoint.formats import OWN
+from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config import config_folder, get_cfg, load_config
 from hrnet_det.errors import InputError
@@ -44,7 +44,8 @@ def config_of(file: WeightsFile) -> CfgNode:
             ) from error
         return cfg
     source = rename(file.weights, file.path)
-    if source.format is OWN:
+    alone = all(name.startswith(BODY) for name in source.weights)
+    if source.format is OWN and not alone:
         beside = Path(file.path).with_name("config.yaml")
         if beside.is_file():
             return load_config(beside)

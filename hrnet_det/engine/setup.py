@@ -66,6 +66,13 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
     if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
         raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
+    plain = (cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SEMANTICS) == ("GeneralizedRCNN", "detectron2")
+    if cfg.TEST.AUG.ENABLED and not plain:
+        raise InputError(
+            "TEST.AUG.ENABLED: Detectron2's test-time augmentation is for GeneralizedRCNN with "
+            f"MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
+            f"{cfg.MODEL.SEMANTICS}"
+        )
     for name in cfg.DATASETS.TEST:
         Trainer.check_evaluator(name)
     if args.eval_only:

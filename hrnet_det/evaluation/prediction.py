@@ -32,20 +32,22 @@ def predict(
     """
     output = Path(output)
     files = list(dict.fromkeys(path for name in pictures for path in _files(Path(name))))
+    output.mkdir(parents=True, exist_ok=True)
     results = []
-    for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
-        rgb = as_rgb(path)
-        found = detector(rgb)
-        found = found[found.scores >= score]
-        output.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(annotated(rgb, found, detector.class_names)).save(drawing)
-        for row in instances_to_coco_json(found, number):
-            name = detector.class_names[row["category_id"]]
-            results.append({"file_name": str(path), "category": name, **row})
-        counts = Counter(detector.class_names[k] for k in found.pred_classes.tolist())
-        said = ", ".join(f"{n} {name}" for name, n in counts.most_common())
-        yield f"{path}: {said or f'nothing over {score}'}"
-    (output / "predictions.json").write_text(json.dumps(results))
+    try:
+        for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
+            rgb = as_rgb(path)
+            found = detector(rgb)
+            found = found[found.scores >= score]
+            Image.fromarray(annotated(rgb, found, detector.class_names)).save(drawing)
+            for row in instances_to_coco_json(found, number):
+                name = detector.class_names[row["category_id"]]
+                results.append({"file_name": str(path), "category": name, **row})
+            counts = Counter(detector.class_names[k] for k in found.pred_classes.tolist())
+            said = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+            yield f"{path}: {said or f'nothing over {score}'}"
+    finally:  # what was found before a damaged picture is kept
+        (output / "predictions.json").write_text(json.dumps(results))
 
 
 def _files(path: Path) -> list[Path]:

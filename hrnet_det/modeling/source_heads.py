@@ -121,6 +121,13 @@ class SourceROIHeads(StandardROIHeads):
             _adapt_pooler(parts["mask_pooler"], get_semantics(cfg))
         return parts
 
+    @classmethod
+    def _init_keypoint_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super()._init_keypoint_head(cfg, input_shape)
+        if parts:
+            _adapt_pooler(parts["keypoint_pooler"], get_semantics(cfg))
+        return parts
+
 
 class StageMaskHeads(nn.ModuleList):
     """A mask head for each stage of a cascade; their masks are averaged.
@@ -141,7 +148,8 @@ class StageMaskHeads(nn.ModuleList):
         probabilities = torch.stack([head.layers(x).sigmoid() for head in self]).mean(dim=0)
         classes = cat([found.pred_classes for found in instances])
         if probabilities.shape[1] > 1:
-            probabilities = probabilities[torch.arange(len(classes)), classes][:, None]
+            boxes = torch.arange(len(classes), device=classes.device)
+            probabilities = probabilities[boxes, classes][:, None]
         counts = [len(found) for found in instances]
         for found, masks in zip(instances, probabilities.split(counts), strict=True):
             found.pred_masks = masks
