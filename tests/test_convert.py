@@ -340,6 +340,8 @@ def test_destinations_that_are_refused(faster, save, tmp_path):
     there.write_bytes(b"mine")
     assert refusal(source, there) == f"{there} is there already: remove it, or name another file"
     assert there.read_bytes() == b"mine"
+    said = refusal(source, there / "w.pth")  # a file is no folder
+    assert said.startswith(f"{there / 'w.pth'} cannot be written: ")
     for name in ("w.pkl", "w", "w.safetensors.zip"):
         message = f"{tmp_path / name} must end in .safetensors or .pth"
         assert refusal(source, tmp_path / name) == message

@@ -46,12 +46,7 @@ def convert(
         exists or has another suffix.
     """
     source, destination = str(source), Path(destination)
-    if to not in TARGETS:
-        raise InputError(f"convert to {to!r}: there are {', '.join(TARGETS)}")
-    if destination.suffix not in SUFFIXES:
-        raise InputError(f"{destination} must end in {' or '.join(SUFFIXES)}")
-    if destination.exists():
-        raise InputError(f"{destination} is there already: remove it, or name another file")
+    _check_target(destination, to)
     file = read_weights(find_weights(source), unpickle=unpickle)
     renamed = rename(file.weights, source)
     if renamed.unknown:
@@ -59,26 +54,18 @@ def convert(
             f"{source}: {len(renamed.unknown)} tensors have no name in {renamed.format.title}: "
             f"{some(renamed.unknown)}"
         )
-    if not any(name.startswith(BODY) for name in renamed.weights):
+    body = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
+    if not body:
         raise InputError(f"{source} ({renamed.format.title}) has no HRNet")
+    left = [name for names in renamed.dropped.values() for name in names]
     if to == IMAGENET.name:  # what is written is a backbone
-        left = [name for name in renamed.weights if not name.startswith(BODY)]
-        kept = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
-        renamed, file = replace(renamed, weights=kept), replace(file, rest={}, metadata={})
-    else:
-        left = []
+        left += [name for name in renamed.weights if name not in body]
+        renamed, file = replace(renamed, weights=body), replace(file, rest={}, metadata={})
     cfg = _config(file, renamed)
     _check_whole(renamed, cfg, source)
     metadata = describe(file, renamed, cfg)
     weights = _named(renamed.weights, to, source)
-    if not weights:
-        raise InputError(f"{source} has no tensor that {TARGETS[to].title} has: {some(left)}")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        _write(destination, weights, to, metadata)
-    except OSError as error:
-        raise InputError(f"{destination} cannot be written: {error}") from error
-    left += [name for names in renamed.dropped.values() for name in names]
+    _write(destination, weights, to, metadata)
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
@@ -89,6 +76,15 @@ def convert(
             "own way"
         )
     return "\n".join(lines)
+
+
+def _check_target(destination: Path, to: str) -> None:
+    if to not in TARGETS:
+        raise InputError(f"convert to {to!r}: there are {', '.join(TARGETS)}")
+    if destination.suffix not in SUFFIXES:
+        raise InputError(f"{destination} must end in {' or '.join(SUFFIXES)}")
+    if destination.exists():
+        raise InputError(f"{destination} is there already: remove it, or name another file")
 
 
 def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[str, Any]:
@@ -177,13 +173,21 @@ def _named(weights: dict[str, Tensor], to: str, source: str) -> dict[str, Tensor
 
 
 def _write(path: Path, weights: dict[str, Tensor], to: str, metadata: dict[str, Any]) -> None:
-    if path.suffix == ".safetensors":
-        whole = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-        save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
-    elif to == MMDET.name:
-        meta = {"dataset_meta": {"classes": metadata["classes"]}}
-        torch.save({"meta": meta, "state_dict": weights, METADATA_KEY: metadata}, path)
-    elif to == IMAGENET.name:
-        torch.save(weights, path)
-    else:
-        torch.save({"model": weights, METADATA_KEY: metadata}, path)
+    contents = {
+        OWN.name: {"model": weights, METADATA_KEY: metadata},
+        MMDET.name: {
+            "meta": {"dataset_meta": {"classes": metadata["classes"]}},
+            "state_dict": weights,
+            METADATA_KEY: metadata,
+        },
+        IMAGENET.name: weights,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".safetensors":
+            whole = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
+            save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
+        else:
+            torch.save(contents[to], path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
