@@ -257,3 +257,4 @@ def silence_known_warnings() -> None:
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
     warnings.filterwarnings("ignore", message="Creating a tensor from a list of numpy.ndarrays")
     logging.getLogger("torch.fx").setLevel(logging.ERROR)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a compiler, no GPU
