@@ -152,7 +152,7 @@ def build_with_weights(
             f"a part of the detector is not in {weights}: take the weights of a whole detector "
             f"with the same classes\n{report}"
         )
-    if report.semantics not in ("", cfg.MODEL.SEMANTICS):
+    if report.contradicts(cfg.MODEL.SEMANTICS):
         raise InputError(
             f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
             f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "

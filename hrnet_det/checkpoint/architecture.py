@@ -18,6 +18,13 @@ BASES = {  # the config that each kind of detector starts from
     "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
     "fcos": "Base-FCOS-HRNetV2p.yaml",
 }
+TITLES = {
+    "faster_rcnn": "Faster R-CNN",
+    "mask_rcnn": "Mask R-CNN",
+    "cascade_rcnn": "Cascade R-CNN",
+    "cascade_mask_rcnn": "Cascade Mask R-CNN",
+    "fcos": "FCOS",
+}
 
 
 def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
@@ -81,11 +88,8 @@ class Architecture:
     @property
     def title(self) -> str:
         """For messages, such as "Cascade Mask R-CNN, HRNetV2p-W32, 80 classes"."""
-        kinds = {"fcos": "FCOS"}
-        kind = kinds.get(self.kind) or self.kind.replace("_rcnn", " R-CNN").replace("_", " ")
-        kind = kind if kind.isupper() else " ".join(w[0].upper() + w[1:] for w in kind.split())
         width = self.variant.upper().replace("_SMALL", "-small").replace("_V", "-v")
-        return f"{kind}, HRNetV2p-{width}, {self.classes} classes"
+        return f"{TITLES[self.kind]}, HRNetV2p-{width}, {self.classes} classes"
 
     def overrides(self) -> list[str]:
         """KEY VALUE pairs that make BASES[kind] this detector."""

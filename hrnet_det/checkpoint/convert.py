@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from hrnet_det.checkpoint.renaming import Renamed, rename
 from hrnet_det.checkpoint.report import compare
 from hrnet_det.checkpoint.source_config import config_of
 from hrnet_det.errors import InputError
+from hrnet_det.model_zoo import build_detector
 from hrnet_det.modeling import HRNet
 
 TARGETS = {format.name: format for format in (OWN, MMDET, IMAGENET)}
@@ -136,7 +136,7 @@ def _check_whole(renamed: Renamed, cfg: CfgNode | None, source: str) -> None:
     if cfg is not None:
         cfg = cfg.clone()
         cfg.MODEL.DEVICE = "cpu"
-        wanted = build_model(cfg).state_dict()
+        wanted = build_detector(cfg).state_dict()
     elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
         wanted = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     elif variant is None:

@@ -84,6 +84,10 @@ class LoadReport:
         """Every tensor of the model has come from the file."""
         return not (self.random or self.reinitialised or self.faults)
 
+    def contradicts(self, semantics: str) -> bool:
+        """The file's detector follows other semantics than these, a key of `SEMANTICS`."""
+        return self.semantics not in ("", semantics)
+
     def __str__(self) -> str:
         rows = []
         for part, total in self.wanted.items():

@@ -133,7 +133,7 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
             "--eval-only, but a part of the detector would be random: take the weights of a whole "
             f"detector with the same classes\n{report}"
         )
-    if report.semantics not in ("", cfg.MODEL.SEMANTICS) and "MODEL.SEMANTICS" not in args.opts:
+    if report.contradicts(cfg.MODEL.SEMANTICS) and "MODEL.SEMANTICS" not in args.opts:
         raise InputError(
             f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.SEMANTICS "
             f"{report.semantics} (pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
@@ -163,7 +163,7 @@ def _compare_with_file(cfg: CfgNode, checkpointer: Checkpointer) -> None:
             data[0],
             *first,
         )
-    if report.semantics not in ("", cfg.MODEL.SEMANTICS):
+    if report.contradicts(cfg.MODEL.SEMANTICS):
         logger.warning(
             "%s follows MODEL.SEMANTICS %s (pixels, resizing, boxes), the config %s",
             report.path,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -70,16 +72,24 @@ def clip_boxes(boxes: Tensor, size: tuple[int, int], semantics: Semantics) -> Te
 
 def to_original(boxes: Tensor, scale: tuple[float, float], semantics: Semantics) -> Tensor:
     """Boxes (..., 4 * K) of a resized picture in the original one's pixels."""
-    end = boxes.new_tensor([0, 0, 1, 1] if semantics.closed_boxes else [0, 0, 0, 0])
-    by = boxes.new_tensor([*scale, *scale])
-    return ((boxes.unflatten(-1, (-1, 4)) - end) / by + end).flatten(-2)
+    return _scaled(boxes, torch.div, scale, semantics)
 
 
 def to_resized(boxes: Tensor, scale: tuple[float, float], semantics: Semantics) -> Tensor:
     """The inverse of `to_original`."""
+    return _scaled(boxes, torch.mul, scale, semantics)
+
+
+def _scaled(
+    boxes: Tensor,
+    operation: Callable[[Tensor, Tensor], Tensor],
+    scale: tuple[float, float],
+    semantics: Semantics,
+) -> Tensor:
+    """Half-open boxes, scaled as closed ones where the code base's are."""
     end = boxes.new_tensor([0, 0, 1, 1] if semantics.closed_boxes else [0, 0, 0, 0])
-    by = boxes.new_tensor([*scale, *scale])
-    return ((boxes.unflatten(-1, (-1, 4)) - end) * by + end).flatten(-2)
+    closed = boxes.unflatten(-1, (-1, 4)) - end
+    return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).flatten(-2)
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()

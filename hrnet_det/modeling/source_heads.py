@@ -39,13 +39,15 @@ class SourceROIAlign(ROIAlign):
         return super().forward(input, rois + rois.new_tensor(self.shift))
 
 
-def _adapt_pooler(pooler: ROIPooler, semantics: Semantics) -> None:
-    """Exchange the RoIAlign of every level, where the code base has another one."""
+def _with_poolers(parts: dict, semantics: Semantics) -> dict:
+    """The arguments of ROI heads; their poolers with the code base's RoIAlign at every level."""
     if semantics.roi_align != "centre":
         closed = semantics.roi_align == "corner_closed"
-        pooler.level_poolers = nn.ModuleList(
-            SourceROIAlign(level, closed=closed) for level in pooler.level_poolers
-        )
+        for pooler in (part for part in parts.values() if isinstance(part, ROIPooler)):
+            pooler.level_poolers = nn.ModuleList(
+                SourceROIAlign(level, closed=closed) for level in pooler.level_poolers
+            )
+    return parts
 
 
 class SourceOutputLayers(FastRCNNOutputLayers):
@@ -108,24 +110,13 @@ class SourceROIHeads(StandardROIHeads):
     """Detectron2's StandardROIHeads with the semantics that MODEL.SEMANTICS names."""
 
     @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        return _with_poolers(super().from_config(cfg, input_shape), get_semantics(cfg))
+
+    @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         parts = super()._init_box_head(cfg, input_shape)
-        _adapt_pooler(parts["box_pooler"], get_semantics(cfg))
         parts["box_predictor"] = SourceOutputLayers(cfg, parts["box_head"].output_shape)
-        return parts
-
-    @classmethod
-    def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        parts = super()._init_mask_head(cfg, input_shape)
-        if parts:
-            _adapt_pooler(parts["mask_pooler"], get_semantics(cfg))
-        return parts
-
-    @classmethod
-    def _init_keypoint_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        parts = super()._init_keypoint_head(cfg, input_shape)
-        if parts:
-            _adapt_pooler(parts["keypoint_pooler"], get_semantics(cfg))
         return parts
 
 
@@ -174,13 +165,14 @@ class SourceCascadeROIHeads(CascadeROIHeads):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        return {**super().from_config(cfg, input_shape), "semantics": get_semantics(cfg)}
+        semantics = get_semantics(cfg)
+        parts = _with_poolers(super().from_config(cfg, input_shape), semantics)
+        return {**parts, "semantics": semantics}
 
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         parts = super()._init_box_head(cfg, input_shape)
         semantics = get_semantics(cfg)
-        _adapt_pooler(parts["box_pooler"], semantics)
         weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
         parts["box_predictors"] = [
             SourceOutputLayers(
@@ -193,11 +185,7 @@ class SourceCascadeROIHeads(CascadeROIHeads):
     @classmethod
     def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         parts = super()._init_mask_head(cfg, input_shape)
-        semantics = get_semantics(cfg)
-        if not parts:
-            return parts
-        _adapt_pooler(parts["mask_pooler"], semantics)
-        if semantics.averages_logits:
+        if parts and get_semantics(cfg).averages_logits:
             side = cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
             channels = input_shape[parts["mask_in_features"][0]].channels
             shape = ShapeSpec(channels=channels, width=side, height=side)
