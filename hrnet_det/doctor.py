@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hrnet_det.environment import (
+    FAST_COCO_EVALUATION,
     detectron2_error,
     distribution,
     one_line,
@@ -136,6 +137,7 @@ _CHECKS = {
 # What makes something more possible, and how to get it.
 _OPTIONAL = {
     "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
+    "faster_coco_eval": ("COCO evaluation in less time", f"'{FAST_COCO_EVALUATION}'"),
     "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
 }
 

@@ -254,6 +254,23 @@ def test_remedies_are_the_requirements_of_the_package():
     assert set(environment.REQUIREMENTS.values()) <= set(required)
 
 
+def test_the_fast_coco_evaluation_is_an_extra_that_the_tests_have_too():
+    text = (REPO / "pyproject.toml").read_text(encoding="utf-8")
+    extras = text.partition("[project.optional-dependencies]")[2].partition("[project.scripts]")[0]
+    assert f'\nfasteval = ["{environment.FAST_COCO_EVALUATION}"]\n' in extras
+    assert f'    "{environment.FAST_COCO_EVALUATION}",\n' in extras.partition("dev = [")[2]
+
+
+def test_doctor_says_what_the_fast_coco_evaluation_is_for(monkeypatch):
+    version = metadata.version("faster-coco-eval")
+    row = f"optional             faster_coco_eval {version} for COCO evaluation in less time"
+    assert row in doctor.doctor()[0].splitlines()
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    (row,) = [line for line in doctor.doctor()[0].splitlines() if " faster_coco_eval" in line]
+    assert row.startswith("optional             faster_coco_eval for COCO evaluation in less")
+    assert row.endswith(" (pip install 'faster-coco-eval>=1.6.5')")
+
+
 def fake_torch(*, cuda, gpus=(), reason=""):
     def init():
         raise RuntimeError(reason)

@@ -74,7 +74,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"{cfg.MODEL.SEMANTICS}"
         )
     for name in cfg.DATASETS.TEST:
-        Trainer.check_evaluator(name)
+        Trainer.check_evaluator(cfg, name)
     if args.eval_only:
         if not cfg.DATASETS.TEST:
             raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")

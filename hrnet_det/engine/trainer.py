@@ -25,7 +25,7 @@ from detectron2.engine import (
     create_ddp_model,
     hooks,
 )
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
@@ -37,6 +37,7 @@ from hrnet_det.data.resize import build_mapper
 from hrnet_det.engine.optimizer import build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
+from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
 from hrnet_det.model_zoo import build_detector
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -143,16 +144,18 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         """COCO's evaluator of boxes, masks and keypoints, whichever the model predicts."""
-        cls.check_evaluator(dataset_name)
-        return COCOEvaluator(
+        cls.check_evaluator(cfg, dataset_name)
+        return CocoEvaluator(
             dataset_name,
+            implementation=cfg.TEST.COCO_EVAL,
             output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"),
             kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
         )
 
     @classmethod
-    def check_evaluator(cls, dataset_name: str) -> None:
+    def check_evaluator(cls, cfg: CfgNode, dataset_name: str) -> None:
         """Raises: InputError if build_evaluator has no evaluator for the data set."""
+        find_implementation(cfg.TEST.COCO_EVAL)
         kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
         if kind != "coco":
             raise InputError(

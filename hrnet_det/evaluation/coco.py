@@ -1,0 +1,177 @@
+"""COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL.
+
+`python -m hrnet_det.evaluation.coco_speed` measures those that are installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from detectron2.evaluation import COCOEvaluator, coco_evaluation
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from hrnet_det.environment import (
+    FAST_COCO_EVALUATION,
+    INSTALL_COMMAND,
+    OFFICIAL_SPEC,
+    REQUIREMENTS,
+    one_line,
+)
+from hrnet_det.errors import InputError
+
+logger = logging.getLogger("detectron2.hrnet_det")
+
+# Ground truth, detections, and "bbox", "segm" or "keypoints".
+Evaluation = Callable[[COCO, COCO, str], COCOeval]
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One of COCO's evaluation: its name in TEST.COCO_EVAL, and what makes an evaluation."""
+
+    name: str
+    evaluation: Evaluation
+    integer_ids: bool = False  # ids of pictures, objects and categories have to be whole numbers
+
+
+def _detectron2() -> Implementation:
+    """Detectron2's own: there only where its C++ part was built."""
+    from detectron2.evaluation.fast_eval_api import COCOeval_opt
+
+    return Implementation("detectron2", COCOeval_opt)
+
+
+def _faster_coco_eval() -> Implementation:
+    """The package faster-coco-eval, printing its summary as pycocotools does."""
+    from faster_coco_eval import COCO as Annotations
+    from faster_coco_eval import COCOeval_faster
+
+    def evaluation(truth: COCO, detections: COCO, iou_type: str) -> COCOeval:
+        made = COCOeval_faster(
+            Annotations(truth.dataset),
+            Annotations(detections.dataset),
+            iou_type,
+            print_function=print,
+        )
+        # For keypoints it would leave out categories without objects: the others would move up.
+        made.params.catIds = sorted(truth.getCatIds())
+        return made
+
+    return Implementation("faster_coco_eval", evaluation, integer_ids=True)
+
+
+def _pycocotools() -> Implementation:
+    return Implementation("pycocotools", COCOeval)
+
+
+# "auto" takes the first that is installed. Of each: what loads it, what installs it.
+_KNOWN: dict[str, tuple[Callable[[], Implementation], str]] = {
+    "detectron2": (_detectron2, f"{INSTALL_COMMAND} --from '{OFFICIAL_SPEC}' (needs a compiler)"),
+    "faster_coco_eval": (_faster_coco_eval, f"pip install '{FAST_COCO_EVALUATION}'"),
+    "pycocotools": (_pycocotools, f"pip install '{REQUIREMENTS['pycocotools']}'"),
+}
+
+
+def find_implementation(name: str) -> Implementation:
+    """The implementation that TEST.COCO_EVAL names; "auto": the first of all that is installed.
+
+    Raises: InputError if it is unknown (the message lists the known ones) or not installed (the
+        message says how to install it).
+    """
+    if name == "auto":
+        return installed_implementations()[0]
+    if name not in _KNOWN:
+        raise InputError(f"unknown TEST.COCO_EVAL {name!r}; known: auto, {', '.join(_KNOWN)}")
+    load, how = _KNOWN[name]
+    try:
+        return load()
+    except ImportError as error:
+        raise InputError(
+            f"TEST.COCO_EVAL {name} cannot be used here ({one_line(error)}): {how}, or set "
+            "TEST.COCO_EVAL auto, which takes what is installed"
+        ) from error
+
+
+def installed_implementations() -> list[Implementation]:
+    """All that can be used here, in the order in which "auto" prefers them."""
+    found = []
+    for load, _ in _KNOWN.values():
+        with contextlib.suppress(ImportError):
+            found.append(load())
+    return found
+
+
+class CocoEvaluator(COCOEvaluator):
+    """Detectron2's COCOEvaluator, with the implementation that TEST.COCO_EVAL names.
+
+    Differs from source: the results do not; the source knows its own compiled implementation and
+    pycocotools.
+
+    Args:
+        dataset_name: a registered data set.
+        implementation: of TEST.COCO_EVAL: "auto", "detectron2", "faster_coco_eval" or
+            "pycocotools".
+        output_dir: folder for the predictions, or None.
+        kpt_oks_sigmas: of each keypoint; () for COCO's.
+    Raises: InputError as `find_implementation`, or if the implementation (but for "auto", which
+        takes pycocotools then) cannot evaluate the data set, whose ids are no whole numbers.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        implementation: str = "auto",
+        output_dir: str | None = None,
+        kpt_oks_sigmas: Sequence[float] = (),
+    ) -> None:
+        found = find_implementation(implementation)
+        super().__init__(
+            dataset_name,
+            output_dir=output_dir,
+            use_fast_impl=False,  # else it warns that its own is not built
+            kpt_oks_sigmas=kpt_oks_sigmas,
+        )
+        if found.integer_ids and not _has_integer_ids(self._coco_api.dataset):
+            if implementation != "auto":
+                raise InputError(
+                    f"TEST.COCO_EVAL {implementation} takes only whole numbers as ids; "
+                    f"{self._metadata.json_file} has others: set TEST.COCO_EVAL pycocotools"
+                )
+            found = find_implementation("pycocotools")
+        self.implementation = found
+        self._use_fast_impl = found.name != "pycocotools"
+        logger.info("COCO evaluation of %s: %s", dataset_name, found.name)
+
+    def _eval_predictions(self, predictions: list[dict], img_ids: list | None = None) -> None:
+        with _as_fast_implementation(self.implementation.evaluation):
+            super()._eval_predictions(predictions, img_ids=img_ids)
+
+
+def _has_integer_ids(dataset: dict) -> bool:
+    """Whether all ids of a COCO json are integers."""
+    return all(
+        type(row[key]) is int
+        for kind, keys in (
+            ("images", ("id",)),
+            ("categories", ("id",)),
+            ("annotations", ("id", "image_id", "category_id")),
+        )
+        for row in dataset.get(kind, ())
+        for key in keys
+    )
+
+
+@contextlib.contextmanager
+def _as_fast_implementation(evaluation: Evaluation) -> Iterator[None]:
+    """In this block it is what Detectron2's COCOEvaluator takes for its fast implementation."""
+    before = coco_evaluation.COCOeval_opt
+    coco_evaluation.COCOeval_opt = evaluation
+    try:
+        yield
+    finally:
+        coco_evaluation.COCOeval_opt = before
