@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import json
 import logging
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ from hrnet_det.config import get_cfg
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation, installed_implementations
+from hrnet_det.evaluation.run_lengths import encode_masks
 
 HEIGHT, WIDTH, POINTS = 160, 240, 17
 IDS = (9, 4, 2, 7)  # of the categories, unsorted; 7 has neither objects nor detections
@@ -244,6 +246,9 @@ def test_the_evaluator_returns_what_detectron2s_returns_with_pycocotools(data_se
         assert_same(results_of(ours, truth, results), expected)
         folders = [{file.name for file in (tmp_path / n).iterdir()} for n in (other, "theirs")]
         assert folders[0] == folders[1] == {"instances_predictions.pth", RESULTS}
+        written = [json.loads((tmp_path / n / RESULTS).read_text()) for n in (other, "theirs")]
+        assert written[0] == written[1]
+        assert len(written[0]) == len(results)
 
 
 def test_the_evaluator_calls_its_implementation_and_leaves_detectron2_as_it_was(data_set):
@@ -303,6 +308,46 @@ def test_ids_that_are_no_whole_numbers_are_for_pycocotools(data_set, messages):
     assert evaluator.implementation.name == "pycocotools"
     assert f"COCO evaluation of {name}: pycocotools" in messages()
     assert_same(results_of(evaluator, truth, results), results_of(theirs, truth, results))
+
+
+# --- masks ---
+
+
+def detectron2s_encoding(mask):
+    encoded = coco_mask.encode(np.asfortranarray(mask[:, :, None], dtype=np.uint8))[0]
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+
+def corner_cases():
+    """(N, 6, 5) bool: nothing, everything, and each pixel, row and column alone and left out."""
+    one = torch.eye(30, dtype=torch.bool).reshape(30, 6, 5)
+    rows = torch.eye(6, dtype=torch.bool)[:, :, None].expand(6, 6, 5)
+    columns = torch.eye(5, dtype=torch.bool)[:, None, :].expand(5, 6, 5)
+    some = torch.cat([torch.zeros(1, 6, 5, dtype=torch.bool), one, rows, columns])
+    return torch.cat([some, ~some])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+def test_masks_are_encoded_as_pycocotools_encodes_them(share):
+    noise = torch.rand(50, 6, 5, generator=torch.Generator().manual_seed(0)) < share
+    for masks in (corner_cases(), noise, noise.transpose(1, 2)):
+        assert encode_masks(masks) == [detectron2s_encoding(mask) for mask in masks.numpy()]
+    assert encode_masks(noise[:0]) == []
+
+
+def test_other_masks_and_proposals_are_left_to_detectron2(data_set):
+    truth, results = random_data(0)
+    name = data_set(truth)
+    ours, theirs = CocoEvaluator(name), COCOEvaluator(name, use_fast_impl=False)
+    for evaluator in (ours, theirs):
+        output = outputs(results, 3)  # Detectron2 moves its keypoints in place
+        output["instances"].pred_masks = output["instances"].pred_masks.to(torch.uint8)
+        evaluator.reset()
+        evaluator.process([{"image_id": 3}, {"image_id": 6}], [output, {"proposals": Boxes([])}])
+    first, second = ours._predictions
+    assert len(first["instances"]) > 0
+    assert first == theirs._predictions[0]
+    assert list(second) == ["image_id", "proposals"]
 
 
 # --- which one ---
