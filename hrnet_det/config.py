@@ -83,6 +83,14 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     # "faster_coco_eval", "pycocotools", or "auto": the first of these that is installed.
     cfg.TEST.COCO_EVAL = "auto"
 
+    # Detectors are evaluated and used in a form that computes the same in less time: norms folded,
+    # channels_last, fused convolutions (see optimize_for_inference). False: as they train.
+    cfg.TEST.OPTIMIZED = True
+    # What that form computes in: "float32", "bfloat16", or on GPUs "float16".
+    cfg.TEST.DTYPE = "float32"
+    # torch.compile for its backbone: on a CPU it needs a C++ compiler and minutes to start.
+    cfg.TEST.COMPILE = False
+
     # One's own data without Python: COCO json and picture folder, for training and for testing.
     # When set, they take the place of DATASETS.TRAIN and DATASETS.TEST.
     cfg.DATASETS.CUSTOM = CfgNode()

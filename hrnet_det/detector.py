@@ -31,10 +31,11 @@ class Detector:
 
     Args:
         model: a Detectron2 detector, in evaluation mode.
-        cfg: its config: the format and size of the pictures that it expects.
+        cfg: its config: the format and size of the pictures that it expects, and the form that it
+            runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
         class_names: one for each class.
         report: of the load of its weights.
-    Raises: InputError if the config asks for a way to resize that cannot be had.
+    Raises: InputError if the config asks for a way to resize or to compute that cannot be had.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Detector:
         class_names: Sequence[str],
         report: LoadReport | None = None,
     ) -> None:
-        self.model = model
+        self.model = model_zoo.inference_form(cfg, model)
         self.cfg = cfg
         self.class_names = list(class_names)
         self.report = report

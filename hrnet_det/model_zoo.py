@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from tabulate import tabulate
@@ -15,6 +16,7 @@ from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
 from hrnet_det.config import check_semantics, config_folder, load_config
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.modeling.inference import DTYPES, check_dtype, optimize_for_inference
 
 
 def names() -> list[str]:
@@ -118,6 +120,37 @@ def build_detector(cfg: CfgNode) -> nn.Module:
                 "makes"
             )
         raise InputError(f"the model of this config cannot be built: {reason}") from error
+
+
+def inference_form(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
+
+    Raises: InputError as `check_inference_form`.
+    """
+    dtype = check_inference_form(cfg)
+    if not cfg.TEST.OPTIMIZED:
+        return model
+    return optimize_for_inference(model, dtype=dtype, compile=cfg.TEST.COMPILE)
+
+
+def check_inference_form(cfg: CfgNode) -> torch.dtype:
+    """The type that TEST.DTYPE names.
+
+    Raises: InputError if the three keys contradict each other, or MODEL.DEVICE does not compute in
+        that type.
+    """
+    if not cfg.TEST.OPTIMIZED and (cfg.TEST.DTYPE != "float32" or cfg.TEST.COMPILE):
+        raise InputError(
+            f"TEST.DTYPE {cfg.TEST.DTYPE}, TEST.COMPILE {cfg.TEST.COMPILE} with TEST.OPTIMIZED "
+            "False: only the optimised form has them; set TEST.OPTIMIZED True"
+        )
+    if cfg.TEST.DTYPE not in DTYPES:
+        raise InputError(f"unknown TEST.DTYPE {cfg.TEST.DTYPE!r}; known: {', '.join(DTYPES)}")
+    try:
+        check_dtype(DTYPES[cfg.TEST.DTYPE], torch.device(cfg.MODEL.DEVICE))
+    except ValueError as error:
+        raise InputError(f"TEST.DTYPE: {error}") from error
+    return DTYPES[cfg.TEST.DTYPE]
 
 
 def checkpoints() -> list[Published]:

@@ -12,6 +12,7 @@ from hrnet_det.config import get_cfg, load_config, merge_overrides, stated_keys
 from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling import HRFPN, HRNetV2
+from hrnet_det.modeling.blocks import CHECKPOINTING
 
 SCHEDULES = {"1x": (90_000, (60_000, 80_000)), "2x": (180_000, (120_000, 160_000))}
 LEAVES = {
@@ -317,8 +318,8 @@ def test_hrnet_keys_change_the_network():
     assert v2.output_shape()["hrv2"].channels == 16 + 64
     for level in ("balanced", "smallest"):
         built = key("HRNET.ACTIVATION_CHECKPOINTING", level)
-        assert built.bottom_up.activation_checkpointing == level
-        assert built.recomputed == (level == "smallest")
+        assert built.recomputed == CHECKPOINTING[level]
+        assert built.bottom_up.stage3[0].recomputed == CHECKPOINTING[level]
     assert not key("BACKBONE.FREEZE_AT", "2").bottom_up.layer1[0].conv1.weight.requires_grad
 
 

@@ -99,7 +99,7 @@ def test_a_picture_too_small_for_p6_keeps_one_cell_that_averages_what_is_there()
         (1, 4),
         (1, 2),
     ]
-    y = fpn._reduce(list(maps.maps.values()))
+    y = fpn.reduction_conv(list(maps.maps.values()))
     p6 = F.conv2d(
         F.avg_pool2d(y, (8, 16)), fpn.fpn_convs[4].weight, fpn.fpn_convs[4].bias, padding=1
     )

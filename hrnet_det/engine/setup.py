@@ -73,6 +73,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
             f"{cfg.MODEL.SEMANTICS}"
         )
+    model_zoo.check_inference_form(cfg)
     for name in cfg.DATASETS.TEST:
         Trainer.check_evaluator(cfg, name)
     if args.eval_only:

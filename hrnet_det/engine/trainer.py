@@ -38,7 +38,8 @@ from hrnet_det.engine.optimizer import build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
-from hrnet_det.model_zoo import build_detector
+from hrnet_det.model_zoo import build_detector, inference_form
+from hrnet_det.modeling.roi_align import use_bag_roi_align
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -100,8 +101,12 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The detector. Raises: InputError where the config asks for what does not exist."""
-        model = build_detector(cfg)
+        """The detector, channels_last, which convolutions are faster in.
+
+        Raises: InputError where the config asks for what does not exist.
+        """
+        model = build_detector(cfg).to(memory_format=torch.channels_last)
+        use_bag_roi_align(model)
         logger.debug("Model:\n%s", model)
         return model
 
@@ -164,7 +169,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list | None = None) -> OrderedDict:
-        """Results of the model on DATASETS.TEST, with those of test-time augmentation if asked."""
+        """Results of the model on DATASETS.TEST, with those of test-time augmentation if asked.
+
+        The model is evaluated in the form that TEST.OPTIMIZED and TEST.DTYPE ask for.
+        """
+        model = inference_form(cfg, getattr(model, "module", model))
         results = super().test(cfg, model, evaluators)
         if cfg.TEST.AUG.ENABLED:
             logger.info("Evaluating with test-time augmentation")
@@ -206,14 +215,19 @@ def _autocast_training(model: nn.Module) -> None:
     The backbone's features are returned as float32: RoIAlign would cast its boxes to the features'
     type, and a bfloat16 coordinate near 600 pixels is rounded to a multiple of 4.
     """
-    plain_forward = model.forward
     backbone = getattr(model, "module", model).backbone
     backbone.register_forward_hook(
         lambda _, __, features: {name: x.float() for name, x in features.items()}
     )
+    autocast = torch.autocast("cpu", torch.bfloat16)
 
-    def forward(*inputs: object) -> object:
-        with torch.autocast("cpu", torch.bfloat16, enabled=model.training):
-            return plain_forward(*inputs)
+    def enter(module: nn.Module, _: object) -> None:
+        if module.training:
+            autocast.__enter__()
 
-    model.forward = forward
+    def leave(module: nn.Module, _: object, __: object) -> None:
+        if module.training:
+            autocast.__exit__(None, None, None)
+
+    model.register_forward_pre_hook(enter)
+    model.register_forward_hook(leave, always_call=True)

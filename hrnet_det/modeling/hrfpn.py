@@ -11,7 +11,7 @@ from detectron2.modeling import Backbone
 from fvcore.nn.weight_init import c2_xavier_fill
 from torch import Tensor, nn
 
-from hrnet_det.modeling.blocks import Norm, check_checkpointing_level, norm_layer, recompute
+from hrnet_det.modeling.blocks import Norm, norm_layer, recompute, recomputed_parts
 from hrnet_det.modeling.heads import OnBottomUp
 
 POOLINGS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
@@ -38,8 +38,8 @@ class HRFPN(OnBottomUp):
         pooling: "avg" or "max".
         norm: after each convolution, "" (as published) for none; with a norm they have no bias.
         share_conv: one 3x3 convolution for all levels.
-        activation_checkpointing: "none", "balanced" (the same here) or "smallest", which
-            computes the reduced map again in the backward pass.
+        activation_checkpointing: as HRNet's; the reduced map is the "pyramid" of
+            `blocks.CHECKPOINTING`.
     Input:  images (N, 3, H, W), as bottom_up takes them.
     Output: {"p2": (N, out_channels, H/4, W/4), "p3": ...}, each level's side half of the finer
         one's rounded down, at least 1; with the stride of 2 each 3x3 convolution rounds up.
@@ -85,8 +85,10 @@ class HRFPN(OnBottomUp):
         self.in_features = tuple(in_features)
         self.channels = [shapes[name].channels for name in in_features]
         self.pool = POOLINGS[pooling]
-        self.recomputed = check_checkpointing_level(activation_checkpointing) == "smallest"
-        self.reduction_conv = _conv(sum(self.channels), out_channels, 1, 1, norm)
+        self.recomputed = recomputed_parts(activation_checkpointing)
+        self.reduction_conv = _conv(
+            sum(self.channels), out_channels, 1, 1, norm, kind=ReductionConv
+        )
         self.fpn_convs = nn.ModuleList(
             _conv(out_channels, out_channels, 3, conv_stride, norm)
             for _ in range(1 if share_conv else num_levels)
@@ -100,7 +102,7 @@ class HRFPN(OnBottomUp):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.bottom_up(images)
         maps = [features[name] for name in self.in_features]
-        if self.recomputed:
+        if "pyramid" in self.recomputed:
             levels = recompute(self.pyramid, *maps, module=self)
         else:
             levels = self.pyramid(*maps)
@@ -108,30 +110,49 @@ class HRFPN(OnBottomUp):
 
     def pyramid(self, *maps: Tensor) -> list[Tensor]:
         """The levels from the branches' maps (N, C_b, H/2^b, W/2^b), finest first."""
-        y = self._reduce(maps)
-        levels = []
-        for k in range(len(self._out_features)):
-            if k:
-                kernel = tuple(min(2, side) for side in y.shape[-2:])
-                y = self.pool(y, kernel_size=kernel, stride=kernel)
-            levels.append(self.fpn_convs[k % len(self.fpn_convs)](y))
-        return levels
-
-    def _reduce(self, maps: Sequence[Tensor]) -> Tensor:
-        """The 1x1 convolution of the concatenation, one branch at a time at its own size."""
-        size = maps[0].shape[-2:]
-        weights = self.reduction_conv.weight.split(self.channels, dim=1)
-        y = F.conv2d(maps[0], weights[0], self.reduction_conv.bias)
-        for x, weight in zip(maps[1:], weights[1:], strict=True):
-            y = y + F.interpolate(
-                F.conv2d(x, weight), size=size, mode="bilinear", align_corners=False
-            )
-        norm = self.reduction_conv.norm
-        return y if norm is None else norm(y)
+        maps = [self.reduction_conv(maps)]
+        for _ in self._out_features[1:]:
+            kernel = tuple(min(2, side) for side in maps[-1].shape[-2:])
+            maps.append(self.pool(maps[-1], kernel_size=kernel, stride=kernel))
+        levels = {}
+        for k in reversed(range(len(maps))):  # a recomputation ends before the last convolution
+            levels[k] = self.fpn_convs[k % len(self.fpn_convs)](maps[k])
+        return [levels[k] for k in range(len(maps))]
 
 
-def _conv(in_channels: int, out_channels: int, kernel: int, stride: int, norm: Norm) -> Conv2d:
-    layer = Conv2d(
+class ReductionConv(Conv2d):
+    """The 1x1 convolution of all branches, brought to the finest one's size and concatenated.
+
+    Each branch is convolved at its own size, and the parts are upsampled and summed up.
+
+    Input:  maps (N, C_b, H/2^b, W/2^b), finest first. Output: (N, out_channels, H, W).
+    """
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        weights = self.weight.split([x.shape[1] for x in maps], dim=1)
+        biases = [self.bias, *[None] * (len(maps) - 1)]
+        y, *coarser = (F.conv2d(*part) for part in zip(maps, weights, biases, strict=True))
+        for x in coarser:
+            y = y.add_(upsampled(x, y.shape[-2:]))
+        return y if self.norm is None else self.norm(y)
+
+
+def upsampled(x: Tensor, size: Sequence[int]) -> Tensor:
+    """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int,
+    norm: Norm,
+    kind: type[Conv2d] = Conv2d,
+) -> Conv2d:
+    layer = kind(
         in_channels,
         out_channels,
         kernel,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import Backbone
 from fvcore.nn.weight_init import c2_msra_fill
@@ -14,12 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hrnet_det.modeling.blocks import (
     BasicBlock,
     Bottleneck,
+    ConvNorm,
     Norm,
-    check_checkpointing_level,
     conv,
     conv_norm,
     norm_layer,
     recompute,
+    recomputed_parts,
 )
 from hrnet_det.modeling.variants import HRNetVariant, get_variant
 
@@ -32,14 +34,11 @@ def branch_names(variant: HRNetVariant) -> tuple[str, ...]:
 
 
 def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
-    """fine + coarse upsampled by 2 (nearest neighbour), without making the upsampled map.
+    """fine + coarse upsampled by 2 (nearest neighbour).
 
-    Identity: nearest upsampling repeats each value over a 2x2 cell, which is a broadcast.
     Input: fine (N, C, 2H, 2W), coarse (N, C, H, W). Output: (N, C, 2H, 2W), a new tensor.
     """
-    n, c, h, w = coarse.shape
-    cells = fine.view(n, c, h, 2, w, 2) + coarse.view(n, c, h, 1, w, 1)
-    return cells.reshape(n, c, 2 * h, 2 * w)
+    return F.interpolate(coarse, scale_factor=2.0, mode="nearest").add_(fine)
 
 
 class HRModule(nn.Module):
@@ -54,7 +53,7 @@ class HRModule(nn.Module):
         widths: channels of each branch, finest first.
         blocks: basic blocks per branch.
         targets: branches to fuse into; the others' fusion is not built and not returned.
-        recomputed_branches: the so many finest branches keep no inner activations.
+        recomputed: a row of `blocks.CHECKPOINTING`.
     Input: one (N, C_b, H / 2^b, W / 2^b) map per branch. Output: a list, one map per target.
     """
 
@@ -65,11 +64,11 @@ class HRModule(nn.Module):
         blocks: int,
         norm: Norm,
         targets: Sequence[int],
-        recomputed_branches: int,
+        recomputed: frozenset[str],
     ) -> None:
         super().__init__()
         self.targets = tuple(targets)
-        self.recomputed_branches = recomputed_branches
+        self.recomputed = recomputed
         self.branches = nn.ModuleList(
             nn.Sequential(*(BasicBlock(width, norm) for _ in range(blocks))) for width in widths
         )
@@ -79,26 +78,45 @@ class HRModule(nn.Module):
             else nn.ModuleList()
             for i in range(len(widths))
         )
-        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, *branches: Tensor) -> list[Tensor]:
+        if "modules" in self.recomputed:
+            return recompute(self._exchange, *branches, module=self)
+        return self._exchange(*branches)
+
+    def _exchange(self, *branches: Tensor) -> list[Tensor]:
         maps = [
-            recompute(blocks, x) if b < self.recomputed_branches else blocks(x)
+            recompute(blocks, x) if f"branch{b}" in self.recomputed else blocks(x)
             for b, (blocks, x) in enumerate(zip(self.branches, branches, strict=True))
         ]
-        return [self._fuse(maps, i) for i in self.targets]
+        return self._fuse(maps)
 
-    def _fuse(self, maps: list[Tensor], i: int) -> Tensor:
-        y = maps[i]
-        for j in range(i):
-            y = y + self.fuse_layers[i][j](maps[j])
-        coarser = None
-        for j in reversed(range(i + 1, len(maps))):
-            z = self.fuse_layers[i][j](maps[j])
-            coarser = z if coarser is None else add_upsampled(z, coarser)
-        if coarser is not None:
-            y = add_upsampled(y, coarser)
-        return self.relu(y)
+    def _fuse(self, maps: list[Tensor]) -> list[Tensor]:
+        """Each target's sum; coarsest target first, since `conv_norm` may overwrite its map.
+
+        Target i reads the maps of finer branches, which are whole until their turn, and of coarser
+        ones through their 1x1 convolutions, which therefore come before everything else.
+        """
+        from_coarser = [
+            [self.fuse_layers[i][j](maps[j]) for j in range(i + 1, len(maps))]
+            if i in self.targets
+            else []
+            for i in range(len(maps))
+        ]
+        fused = {}
+        for i in reversed(self.targets):
+            y = maps[i]
+            for j in range(i):
+                *chain, last = self.fuse_layers[i][j]
+                x = maps[j]
+                for layer in chain:
+                    x = layer(x)
+                y = last(x, add=y)
+            coarser = None
+            for z in reversed(from_coarser[i]):
+                coarser = z if coarser is None else add_upsampled(z, coarser)
+            fused[i] = F.relu_(y if coarser is None else add_upsampled(y, coarser))
+        return [fused[i] for i in self.targets]
 
 
 def _fuse_layer(widths: Sequence[int], i: int, j: int, norm: Norm) -> nn.Module:
@@ -106,10 +124,10 @@ def _fuse_layer(widths: Sequence[int], i: int, j: int, norm: Norm) -> nn.Module:
     if j == i:
         return nn.Identity()
     if j > i:
-        return conv_norm(widths[j], widths[i], 1, 1, norm, relu=False)
+        return ConvNorm(widths[j], widths[i], 1, 1, norm, relu=False)
     return nn.Sequential(
-        *(conv_norm(widths[j], widths[j], 3, 2, norm, relu=True) for _ in range(i - j - 1)),
-        conv_norm(widths[j], widths[i], 3, 2, norm, relu=False),
+        *(ConvNorm(widths[j], widths[j], 3, 2, norm, relu=True) for _ in range(i - j - 1)),
+        ConvNorm(widths[j], widths[i], 3, 2, norm, relu=False),
     )
 
 
@@ -122,10 +140,10 @@ class Transition(nn.ModuleList):
 
     def __init__(self, *, before: Sequence[int], after: Sequence[int], norm: Norm) -> None:
         kept = [
-            nn.Identity() if old == new else conv_norm(old, new, 3, 1, norm, relu=True)
+            nn.Identity() if old == new else ConvNorm(old, new, 3, 1, norm, relu=True)
             for old, new in zip(before, after, strict=False)
         ]
-        new = nn.Sequential(conv_norm(before[-1], after[-1], 3, 2, norm, relu=True))
+        new = nn.Sequential(ConvNorm(before[-1], after[-1], 3, 2, norm, relu=True))
         super().__init__([*kept, new])
 
     def forward(self, branches: Sequence[Tensor]) -> list[Tensor]:
@@ -145,8 +163,8 @@ class HRNet(Backbone):
         out_features: which of "hr2", ... to return, None for all.
         freeze_at: 0 trains everything, 1 freezes the stem, k the stem and stages 1 to k - 1: their
             parameters get no gradient and their batch norms become FrozenBN.
-        activation_checkpointing: "none"; "balanced" recomputes stage 1 and the blocks of the two
-            finest branches in the backward pass, "smallest" every module whole.
+        activation_checkpointing: "none", "balanced" or "smallest": what `blocks.CHECKPOINTING`
+            lists is computed again in the backward pass, instead of being kept.
     Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of
         `size_divisibility` (up to 3 pixels less is the same to the strided stem).
     Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
@@ -177,13 +195,12 @@ class HRNet(Backbone):
                 "set MODEL.HRNET.NORM_EVAL False"
             )
         self.norm_eval = norm_eval
-        self.activation_checkpointing = check_checkpointing_level(activation_checkpointing)
+        self.recomputed = recomputed_parts(activation_checkpointing)
 
         self.conv1 = conv(3, STEM_CHANNELS, 3, 2, norm)
         self.bn1 = norm_layer(norm, STEM_CHANNELS)
         self.conv2 = conv(STEM_CHANNELS, STEM_CHANNELS, 3, 2, norm)
         self.bn2 = norm_layer(norm, STEM_CHANNELS)
-        self.relu = nn.ReLU(inplace=True)
         self._build_stages(norm)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -211,7 +228,7 @@ class HRNet(Backbone):
                         blocks=self.variant.blocks,
                         norm=norm,
                         targets=self._targets(s, last_module=m == modules - 1),
-                        recomputed_branches=2 if self.activation_checkpointing == "balanced" else 0,
+                        recomputed=self.recomputed,
                     )
                     for m in range(modules)
                 ),
@@ -261,19 +278,13 @@ class HRNet(Backbone):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if not torch.jit.is_tracing():
             self._check_size(images)
-        x = self.relu(self.bn1(self.conv1(images)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        if self.activation_checkpointing == "none":
-            branches = [self.layer1(x)]
-        else:
-            branches = [recompute(self.layer1, x)]
+        x = conv_norm(self.conv1, self.bn1, images, relu=True)
+        x = conv_norm(self.conv2, self.bn2, x, relu=True)
+        branches = [recompute(self.layer1, x) if "stage1" in self.recomputed else self.layer1(x)]
         for s in range(2, len(self.variant.widths) + 1):
             branches = getattr(self, f"transition{s - 1}")(branches)
             for module in getattr(self, f"stage{s}"):
-                if self.activation_checkpointing == "smallest":
-                    branches = recompute(module, *branches)
-                else:
-                    branches = module(*branches)
+                branches = module(*branches)
         names = [name for name in branch_names(self.variant) if name in self._out_features]
         return dict(zip(names, branches, strict=True))
 

@@ -18,7 +18,7 @@ from hrnet_det.modeling.semantics import Semantics, get_semantics
 from hrnet_det.modeling.source_boxes import box_transform, clip_boxes, to_original, to_resized
 
 
-class SourceROIAlign(ROIAlign):
+class SourceROIAlign(nn.Module):
     """RoIAlign with a map's values at the corners of their cells, from half-open boxes.
 
     Args:
@@ -28,7 +28,8 @@ class SourceROIAlign(ROIAlign):
     """
 
     def __init__(self, plain: ROIAlign, *, closed: bool) -> None:
-        super().__init__(
+        super().__init__()
+        self.plain = ROIAlign(
             plain.output_size, plain.spatial_scale, plain.sampling_ratio, aligned=not closed
         )
         half_cell = 0.5 / plain.spatial_scale
@@ -36,7 +37,7 @@ class SourceROIAlign(ROIAlign):
         self.shift = (0, 0, 0, -1, -1) if closed else (0, *[half_cell] * 4)
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
-        return super().forward(input, rois + rois.new_tensor(self.shift))
+        return self.plain(input, rois + rois.new_tensor(self.shift))
 
 
 def _with_poolers(parts: dict, semantics: Semantics) -> dict:

@@ -1,0 +1,102 @@
+"""Convolutions with everything around them done in one pass: norm, shortcut and ReLU."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import FrozenBatchNorm2d
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def has_fixed_statistics(norm: nn.Module) -> bool:
+    """Whether the norm is, as it stands, one multiplication and addition per channel."""
+    if isinstance(norm, _BatchNorm):
+        return not norm.training and norm.running_mean is not None
+    return isinstance(norm, FrozenBatchNorm2d)
+
+
+def folded(conv: nn.Conv2d, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of the one convolution that is norm(conv(x)); they can be differentiated.
+
+    Identity: with fixed statistics a norm is s * y + t per channel, and s * (w * x) = (s * w) * x.
+    """
+    if norm is None or isinstance(norm, nn.Identity):
+        return conv.weight, conv.bias
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    bias = norm.bias - norm.running_mean * scale
+    if conv.bias is not None:
+        bias = bias + conv.bias * scale
+    return conv.weight * scale.view(-1, 1, 1, 1), bias
+
+
+class FusedConv2d(nn.Module):
+    """ReLU(conv(x) + add) in one pass, for inference.
+
+    On a CPU it is oneDNN's convolution with its post-operations, which spare a pass over memory
+    for the addition and one for the ReLU, and with weights that are brought into oneDNN's order
+    once instead of in every call. Elsewhere it is the plain convolution, with both done in place.
+
+    Args:
+        weight, bias: of the convolution, a norm folded into them; it computes in weight's type.
+        conv: the convolution that they are of, for its stride, padding, dilation and groups.
+        onednn: use oneDNN's where the weights are on a CPU; torch.compile cannot improve on it.
+    Input:  x (N, C, H, W). Output: (N, C_out, H', W'), channels_last, in weight's type.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, conv: nn.Conv2d, *, onednn: bool = True
+    ) -> None:
+        super().__init__()
+        self.relu = False  # of a call that does not say
+        self.geometry = [list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups]
+        self.out_channels, self.kernel_size = weight.shape[0], weight.shape[2:]
+        self.dtype = weight.dtype
+        weight = weight.detach().contiguous(memory_format=torch.channels_last)
+        self.onednn = (
+            onednn and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        )
+        if self.onednn:  # an opaque tensor, which a module can neither copy nor move
+            stride, padding, dilation, groups = self.geometry
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                weight, padding, stride, dilation, groups
+            )
+        else:
+            self.register_buffer("weight", weight)
+        self.register_buffer("bias", None if bias is None else bias.detach().to(self.dtype))
+
+    def forward(self, x: Tensor, *, relu: bool | None = None, add: Tensor | None = None) -> Tensor:
+        """ReLU(conv(x) + add); `add` (N, C_out, H', W') is overwritten."""
+        relu = self.relu if relu is None else relu
+        x = x.to(self.dtype)
+        if self.onednn and len(x):
+            return self._onednn(x, relu, add)
+        weight = self.weight.to_dense() if self.onednn else self.weight
+        y = F.conv2d(x, weight, self.bias, *self.geometry)
+        if add is not None:
+            y = y.add_(add)
+        return y.relu_() if relu else y
+
+    def _onednn(self, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
+        stride, padding, dilation, groups = self.geometry
+        inputs = (x, self.weight, self.bias, padding, stride, dilation, groups)
+        if add is None:
+            activation = "relu" if relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(*inputs, activation, [], "")
+        activation = "relu" if relu else None
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            add, *inputs, "add", 1.0, activation, [], ""
+        )
+
+    def train(self, mode: bool = True) -> FusedConv2d:
+        if mode:
+            raise RuntimeError("optimize_for_inference: train the model that it was given instead")
+        return super().train(mode)
+
+    def _save_to_state_dict(self, *_: object) -> None:
+        raise RuntimeError(
+            "a model made by optimize_for_inference cannot be saved; save its source"
+        )
+
+    def _load_from_state_dict(self, *_: object) -> None:
+        raise RuntimeError("optimize_for_inference: load weights into the model that it is given")
