@@ -15,6 +15,8 @@ examples:
   hrnet-det checkpoints
   hrnet-det predict faster_rcnn_hrnetv2p_w18_1x_coco_20200130-56651a6d.pth street.jpg
   hrnet-det convert mask_rcnn.pth mask_rcnn.safetensors
+  hrnet-det benchmark --variant w18 --size 512x512 800x1216
+  hrnet-det plan --config-file hrnetv2p_mask_rcnn.yaml --memory 11GB
 """
 
 
@@ -38,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         "checkpoints": _checkpoints,
         "predict": _predict,
         "convert": _convert,
+        "benchmark": _benchmark,
+        "plan": _plan,
     }
     return _with_detectron2(commands[arguments.command], arguments)
 
@@ -94,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="whose names: ours, mmdetection's, the classification project's and timm's "
         "(backbone alone) (%(default)s)",
     )
+    _add_measurements(commands)
     for command in (predict, convert):
         command.add_argument(
             "--unpickle",
@@ -101,6 +106,55 @@ def _parser() -> argparse.ArgumentParser:
             help="permit a file that runs code when it is loaded, if you trust who wrote it",
         )
     return parser
+
+
+def _add_measurements(commands: argparse._SubParsersAction) -> None:
+    benchmark = commands.add_parser(
+        "benchmark",
+        help="measure speed and memory, beside timm's HRNet",
+        description="Time HRNetV2p in its forms, in alternating order in one process, beside the "
+        "plain network and timm's with a naive pyramid; write a table, json and a plot.",
+    )
+    benchmark.add_argument("--variant", nargs="+", default=["w18", "w32"], metavar="W")
+    benchmark.add_argument(
+        "--part",
+        nargs="+",
+        default=["pyramid"],
+        metavar="PART",
+        help="backbone, pyramid (with its backbone), detector (Faster R-CNN) (pyramid)",
+    )
+    benchmark.add_argument(
+        "--mode",
+        nargs="+",
+        default=["inference"],
+        metavar="MODE",
+        help="inference, training, 'training with trained norms' (inference)",
+    )
+    benchmark.add_argument(
+        "--size", nargs="+", default=["512x512", "800x1216"], metavar="HxW", help="pixels"
+    )
+    benchmark.add_argument("--batch", type=int, default=1, help="pictures at once (%(default)s)")
+    benchmark.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
+    benchmark.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    benchmark.add_argument(
+        "--compile", action="store_true", help="torch.compile too: slow to start"
+    )
+    benchmark.add_argument(
+        "--checkpointing",
+        action="store_true",
+        help="instead, what each part of activation checkpointing saves and costs in training",
+    )
+    benchmark.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
+    plan = commands.add_parser(
+        "plan",
+        help="how much memory a training takes, and what batch fits",
+        description="Predict the memory of training a config, at each level of checkpointing.",
+    )
+    plan.add_argument("--config-file", "--config", required=True, help="a file or a shipped config")
+    plan.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
+    plan.add_argument("--size", metavar="HxW", help="of the largest picture; by default INPUT's")
+    plan.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4], help="(%(default)s)")
+    plan.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
 
 
 def _doctor() -> int:
@@ -176,6 +230,47 @@ def _convert(arguments: argparse.Namespace) -> None:
             to=arguments.to,
             unpickle=arguments.unpickle,
         )
+    )
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    from hrnet_det.benchmark import Case, benchmark, compare_checkpointing, report
+
+    environment.silence_known_warnings()
+    cases = [
+        Case(part, mode, variant, report.parse_size(size), arguments.batch)
+        for part in arguments.part
+        for mode in arguments.mode
+        for variant in arguments.variant
+        for size in arguments.size
+    ]
+    if arguments.checkpointing:
+        for case in cases:
+            rows = compare_checkpointing(case, rounds=arguments.rounds)
+            print(f"{report.title(case)}\n{report.checkpointing_table(rows)}\n")
+        return
+    results = benchmark(
+        cases, device=arguments.device, rounds=arguments.rounds, compiled=arguments.compile
+    )
+    print(report.speed_table(results))
+    for path in report.write(results, arguments.output):
+        print(f"written: {path}")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from hrnet_det import model_zoo
+    from hrnet_det.benchmark import planning, report
+
+    cfg = model_zoo.get_config(arguments.config_file, arguments.overrides)
+    size = report.parse_size(arguments.size) if arguments.size else planning.largest_size(cfg)
+    memory = planning.parse_memory(arguments.memory) if arguments.memory else None
+    print(f"{arguments.config_file}, pictures of {size[0]}x{size[1]} on each GPU (or the CPU)")
+    print(
+        planning.plan_table(planning.plan(cfg, size), memory=memory, batches=tuple(arguments.batch))
+    )
+    print(
+        "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and pictures of both orientations "
+        "in one batch are padded to a square."
     )
 
 

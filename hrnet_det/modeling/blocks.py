@@ -121,11 +121,12 @@ class Bottleneck(nn.Module):
 # What is computed again in the backward pass instead of being kept, at each level of
 # ACTIVATION_CHECKPOINTING. Chosen by the bytes that each part alone saves per second that it
 # costs (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the cheapest, and whole
-# modules, which also drop what lies between branches and fusion, the most thorough.
+# modules, which also drop what lies between branches and fusion, the most thorough. Stage 1 is then
+# the peak of the backward pass, unless its bottlenecks are recomputed one by one within it.
 CHECKPOINTING: dict[str, frozenset[str]] = {
     "none": frozenset(),
     "balanced": frozenset({"stage1", "branch0", "branch1", "pyramid"}),
-    "smallest": frozenset({"stage1", "modules", "pyramid"}),
+    "smallest": frozenset({"stage1", "bottlenecks", "modules", "pyramid"}),
 }
 
 

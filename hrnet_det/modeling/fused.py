@@ -34,8 +34,9 @@ class FusedConv2d(nn.Module):
     """ReLU(conv(x) + add) in one pass, for inference.
 
     On a CPU it is oneDNN's convolution with its post-operations, which spare a pass over memory
-    for the addition and one for the ReLU, and with weights that are brought into oneDNN's order
-    once instead of in every call. Elsewhere it is the plain convolution, with both done in place.
+    for the addition and one for the ReLU. While inputs of one size follow one another, the weights
+    are kept in oneDNN's order for that size, a second copy, instead of being brought into it in
+    every call. Elsewhere it is the plain convolution, with both done in place.
 
     Args:
         weight, bias: of the convolution, a norm folded into them; it computes in weight's type.
@@ -52,17 +53,13 @@ class FusedConv2d(nn.Module):
         self.geometry = [list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups]
         self.out_channels, self.kernel_size = weight.shape[0], weight.shape[2:]
         self.dtype = weight.dtype
-        weight = weight.detach().contiguous(memory_format=torch.channels_last)
         self.onednn = (
             onednn and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
         )
-        if self.onednn:  # an opaque tensor, which a module can neither copy nor move
-            stride, padding, dilation, groups = self.geometry
-            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, padding, stride, dilation, groups
-            )
-        else:
-            self.register_buffer("weight", weight)
+        weight = weight.detach().contiguous(memory_format=torch.channels_last)
+        self.register_buffer("weight", weight)
+        self._size: torch.Size | None = None  # of the latest input
+        self._ordered: Tensor | None = None  # the weight in oneDNN's order for that size
         self.register_buffer("bias", None if bias is None else bias.detach().to(self.dtype))
 
     def forward(self, x: Tensor, *, relu: bool | None = None, add: Tensor | None = None) -> Tensor:
@@ -71,15 +68,14 @@ class FusedConv2d(nn.Module):
         x = x.to(self.dtype)
         if self.onednn and len(x):
             return self._onednn(x, relu, add)
-        weight = self.weight.to_dense() if self.onednn else self.weight
-        y = F.conv2d(x, weight, self.bias, *self.geometry)
+        y = F.conv2d(x, self.weight, self.bias, *self.geometry)
         if add is not None:
             y = y.add_(add)
         return y.relu_() if relu else y
 
     def _onednn(self, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
         stride, padding, dilation, groups = self.geometry
-        inputs = (x, self.weight, self.bias, padding, stride, dilation, groups)
+        inputs = (x, self._weight_for(x), self.bias, padding, stride, dilation, groups)
         if add is None:
             activation = "relu" if relu else "none"
             return torch.ops.mkldnn._convolution_pointwise(*inputs, activation, [], "")
@@ -87,6 +83,21 @@ class FusedConv2d(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise_.binary(
             add, *inputs, "add", 1.0, activation, [], ""
         )
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        """The weight as it is, or from an input of the same size as the one before on, in order.
+
+        oneDNN chooses the order by the size of the input, and weights in the order for another
+        size are converted in every call, which is slower than anything gained.
+        """
+        if x.shape == self._size and self._ordered is None:
+            stride, padding, dilation, groups = self.geometry
+            self._ordered = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, padding, stride, dilation, groups, list(x.shape)
+            )
+        elif x.shape != self._size:
+            self._size, self._ordered = x.shape, None
+        return self.weight if self._ordered is None else self._ordered
 
     def train(self, mode: bool = True) -> FusedConv2d:
         if mode:

@@ -280,13 +280,21 @@ class HRNet(Backbone):
             self._check_size(images)
         x = conv_norm(self.conv1, self.bn1, images, relu=True)
         x = conv_norm(self.conv2, self.bn2, x, relu=True)
-        branches = [recompute(self.layer1, x) if "stage1" in self.recomputed else self.layer1(x)]
+        if "stage1" in self.recomputed:
+            branches = [recompute(self._stage1, x, module=self.layer1)]
+        else:
+            branches = [self._stage1(x)]
         for s in range(2, len(self.variant.widths) + 1):
             branches = getattr(self, f"transition{s - 1}")(branches)
             for module in getattr(self, f"stage{s}"):
                 branches = module(*branches)
         names = [name for name in branch_names(self.variant) if name in self._out_features]
         return dict(zip(names, branches, strict=True))
+
+    def _stage1(self, x: Tensor) -> Tensor:
+        for block in self.layer1:
+            x = recompute(block, x) if "bottlenecks" in self.recomputed else block(x)
+        return x
 
     def _check_size(self, images: Tensor) -> None:
         if images.dim() != 4 or images.shape[1] != 3:

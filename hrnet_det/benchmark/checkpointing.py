@@ -1,0 +1,63 @@
+"""What activation checkpointing saves and costs: each part alone, and the levels made of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from hrnet_det.benchmark.memory import LiveBytes, activation_bytes
+from hrnet_det.benchmark.models import build_pyramid, with_naive_pyramid
+from hrnet_det.benchmark.speed import Case, alternate
+from hrnet_det.modeling.blocks import CHECKPOINTING
+
+PARTS = ("stage1", "bottlenecks", "branch0", "branch1", "branch2", "branch3", "modules", "pyramid")
+
+
+def compare_checkpointing(case: Case, *, rounds: int = 3) -> list[dict]:
+    """A training step of HRNetV2p with each part of CHECKPOINTING recomputed, and at each level.
+
+    Args:
+        case: a case of training; its part is always the pyramid.
+        rounds: times that each is run, in alternating order, after two runs that are not counted.
+    Returns: rows of name, activations (bytes kept for the backward pass), peak (bytes at most in a
+        step, beside weights and statistics, with gradients), seconds; first "timm", then "none".
+    """
+    norm_eval = case.mode != "training with trained norms"
+    plain = build_pyramid(case.variant, "cpu", norm_eval=norm_eval)
+    naive = with_naive_pyramid(plain, case.variant)
+    ours = plain.to(memory_format=torch.channels_last)
+    images = torch.randn(case.batch, 3, *case.size)
+    choices = {"none": CHECKPOINTING["none"]}
+    choices |= {f"{part} alone": frozenset({part}) for part in PARTS}
+    choices |= {name: parts for name, parts in CHECKPOINTING.items() if name != "none"}
+
+    def forward(name: str) -> dict[str, torch.Tensor]:
+        if name == "timm":
+            return naive(images)
+        set_recomputed(ours, choices[name])
+        return ours(images)
+
+    def step(name: str) -> None:
+        (naive if name == "timm" else ours).zero_grad()
+        sum(x.square().mean() for x in forward(name).values()).backward()
+
+    names = ["timm", *choices]
+    seconds = alternate({name: lambda n=name: step(n) for name in names}, rounds, "cpu")
+    rows = []
+    for name in names:
+        kept = activation_bytes(lambda n=name: forward(n))
+        with LiveBytes() as counted:
+            step(name)
+        middle = statistics.median(seconds[name])
+        rows.append({"name": name, "activations": kept, "peak": counted.peak, "seconds": middle})
+    return rows
+
+
+def set_recomputed(model: nn.Module, parts: Iterable[str]) -> None:
+    """Have other parts of a HRNet and its pyramid recomputed than those that it was built with."""
+    for module in model.modules():
+        if hasattr(module, "recomputed"):
+            module.recomputed = frozenset(parts)

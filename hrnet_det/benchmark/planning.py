@@ -1,0 +1,143 @@
+"""How much memory training takes, before it is tried."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import GeneralizedRCNN
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from hrnet_det import model_zoo
+from hrnet_det.benchmark.memory import LiveBytes
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.blocks import CHECKPOINTING
+
+# What losses and the choice of proposals take, in tensors of one float for each anchor: deltas,
+# logits and their copies, overlaps with objects. Measured with the CPU's Faster R-CNN.
+FLOATS_PER_ANCHOR = 60
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Predicted bytes of training at a level: fixed + pictures of a batch * each."""
+
+    level: str
+    fixed: int  # weights, gradients, the optimizer's state
+    each: int  # for each picture
+
+    def bytes(self, batch: int) -> int:
+        """Of a batch, at most in a step."""
+        return self.fixed + self.each * batch
+
+    def largest_batch(self, memory: int) -> int:
+        """The most pictures that fit into so many bytes; 0: not one."""
+        return max((memory - self.fixed) // self.each, 0)
+
+
+def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
+    """Predict the peak memory of training a config's detector, at each level of checkpointing.
+
+    The network is run forward and backward with tensors that have shapes but no values, in the
+    type that SOLVER.AMP chooses, with as many boxes and masks as the config allows at most.
+
+    Args:
+        cfg: of a Faster, Mask, Cascade or Keypoint R-CNN.
+        size: height and width of the largest picture after padding, pixels, multiples of 32.
+    Raises: InputError if the config is of another detector, or the size of no picture.
+    """
+    if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
+        raise InputError(
+            "plan is for MODEL.META_ARCHITECTURE GeneralizedRCNN, not "
+            f"{cfg.MODEL.META_ARCHITECTURE}"
+        )
+    if min(size) < 64 or any(side % 32 for side in size):
+        raise InputError(f"plan: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
+    plans = []
+    for level in CHECKPOINTING:
+        chosen = cfg.clone()
+        chosen.defrost()
+        chosen.MODEL.DEVICE = "cpu"
+        chosen.MODEL.HRNET.ACTIVATION_CHECKPOINTING = level
+        detector = model_zoo.build_detector(chosen).train()
+        one, two = (_peak(detector, chosen, size, batch) for batch in (1, 2))
+        plans.append(Plan(level, fixed=one - (two - one), each=two - one))
+    return plans
+
+
+def _peak(detector: nn.Module, cfg: CfgNode, size: tuple[int, int], batch: int) -> int:
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    weights = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
+    with FakeTensorMode(allow_non_fake_inputs=True):  # shapes without values, but for the weights
+        images = torch.empty(batch, 3, *size)
+        with LiveBytes() as counted:
+            with torch.autocast("cpu", torch.bfloat16, enabled=cfg.SOLVER.AMP.ENABLED):
+                outputs = _network(detector, cfg, images)
+            loss = sum(x.float().square().mean() for x in outputs)
+            del outputs
+            loss.backward()
+        detector.zero_grad()
+    states = 2 if cfg.SOLVER.OPTIMIZER == "ADAMW" else 1
+    return weights + states * sum(p.nbytes for p in trained) + counted.peak
+
+
+def _network(detector: GeneralizedRCNN, cfg: CfgNode, images: Tensor) -> list[Tensor]:
+    """All outputs of the network's layers for a batch, with boxes that the images do not decide."""
+    features = detector.backbone(images)
+    rpn = detector.proposal_generator
+    logits, deltas = rpn.rpn_head([features[name] for name in rpn.in_features])
+    anchors = torch.empty(sum(x.numel() for x in logits), FLOATS_PER_ANCHOR)
+    outputs = [*logits, *deltas, anchors]
+
+    heads = detector.roi_heads
+    finest = features[cfg.MODEL.ROI_HEADS.IN_FEATURES[0]]
+    boxes = len(images) * cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE
+    objects = int(boxes * cfg.MODEL.ROI_HEADS.POSITIVE_FRACTION)
+    cascade = isinstance(heads.box_head, nn.ModuleList)
+    for stage in range(len(heads.box_head) if cascade else 1):
+        head = heads.box_head[stage] if cascade else heads.box_head
+        predictor = heads.box_predictor[stage] if cascade else heads.box_predictor
+        outputs += predictor(head(_pooled(heads.box_pooler, finest, boxes)))
+    if heads.mask_on:
+        outputs.append(heads.mask_head.layers(_pooled(heads.mask_pooler, finest, objects)))
+    if heads.keypoint_on:
+        pooled = _pooled(heads.keypoint_pooler, finest, objects)
+        outputs.append(heads.keypoint_head.layers(pooled))
+    return outputs
+
+
+def _pooled(pooler: nn.Module, finest: Tensor, boxes: int) -> Tensor:
+    """So many boxes' features, all from the finest level."""
+    return pooler.level_poolers[0](finest, torch.empty(boxes, 5))
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of "8GB" (10^9), "8GiB" (2^30) or "800MB". Raises: InputError if it is none."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([KMG])(i?)B?\s*", text, re.IGNORECASE)
+    try:
+        number, unit, binary = found.groups()
+        return int(float(number) * (1024 if binary else 1000) ** (" KMG".index(unit.upper())))
+    except (AttributeError, ValueError):
+        raise InputError(f"memory {text!r}: give a size such as 8GB, 24GiB or 800MB") from None
+
+
+def plan_table(plans: list[Plan], *, memory: int | None, batches: tuple[int, ...]) -> str:
+    """Predicted GB of each level and batch, and the largest batch that fits into so many bytes."""
+    headers = ["ACTIVATION_CHECKPOINTING", *(f"batch {batch}: GB" for batch in batches)]
+    rows = [[p.level, *(f"{p.bytes(batch) / 1e9:.2f}" for batch in batches)] for p in plans]
+    if memory is not None:
+        headers.append(f"largest batch in {memory / 1e9:.1f} GB")
+        rows = [
+            [*row, p.largest_batch(memory) or "none"] for row, p in zip(rows, plans, strict=True)
+        ]
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def largest_size(cfg: CfgNode) -> tuple[int, int]:
+    """Height and width of the largest landscape picture that the config trains on, padded."""
+    sides = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
+    return tuple(-(-side // 32) * 32 for side in sides)
