@@ -51,14 +51,15 @@ def optimize_for_inference(
     """
     if any(isinstance(module, FusedConv2d) for module in model.modules()):
         raise ValueError("the model is optimised already: give the one that it was made from")
-    check_dtype(dtype, next(model.parameters()).device)
+    device = next(model.parameters()).device
+    check_dtype(dtype, device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model = model.to(memory_format=torch.channels_last)
     use_bag_roi_align(model)
     for module in list(model.modules()):
         _fuse_children(module, dtype, onednn=not compile)
     if dtype != torch.float32:
-        _compute_in(model, dtype)
+        _compute_in(model, dtype, on_cpu=device.type == "cpu")
     if compile:
         getattr(model, "backbone", model).compile(dynamic=True)
     return model
@@ -145,9 +146,8 @@ class FusedReduction(nn.Module):
         return y
 
 
-def _compute_in(model: nn.Module, dtype: torch.dtype) -> None:
+def _compute_in(model: nn.Module, dtype: torch.dtype, *, on_cpu: bool) -> None:
     """Cast the layers that are not fused, and what goes into and comes out of them."""
-    on_cpu = next(model.buffers()).device.type == "cpu"
     for module in model.modules():
         if isinstance(module, _LAYERS):
             module.to(dtype)
