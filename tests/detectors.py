@@ -25,8 +25,8 @@ KINDS = {
     "mmdet": (MASK, ["MODEL.SEMANTICS", "mmdet"]),
     "hrnet_object_detection": (FASTER, ["MODEL.SEMANTICS", "hrnet_object_detection"]),
 }
-OWN = ["MODEL.HRFPN.OUT_CHANNELS", "32", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
-       "MODEL.RPN.CONV_DIMS", "[32]"]  # fmt: skip
+OWN = ["MODEL.HRFPN.OUT_CHANNELS", "64", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
+       "MODEL.RPN.CONV_DIMS", "[64]"]  # fmt: skip
 # Deviation of the outputs that boxes are decoded from; 1 of all others.
 DEVIATIONS = {"anchor_deltas": 0.3, "bbox_pred": 0.5}
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -120,9 +120,7 @@ def assert_same(found: Instances, expected: Instances, *, pixels=1e-2, scores=1e
     assert len(found) == len(expected)
     if not len(found):
         return
-    theirs, ours = (
-        (x.pred_boxes.tensor, x.scores, x.pred_classes) for x in (expected, found)
-    )
+    theirs, ours = ((x.pred_boxes.tensor, x.scores, x.pred_classes) for x in (expected, found))
     apart = distance(ours, theirs)
     assert apart.boxes <= pixels and apart.scores <= scores
     if expected.has("pred_masks"):
