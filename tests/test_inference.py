@@ -26,7 +26,8 @@ WIDE = HRNetVariant(  # group norm's 32 groups divide its widths
     widths=(32, 64, 96, 128), stage1_blocks=1, stage1_width=32, blocks=1, modules=(1, 1, 1)
 )
 SIZES = ((61, 94), (32, 128))  # up to 3 pixels less than a multiple of 32 are allowed
-BFLOAT16 = 0.05  # of the largest value; float32 rounds to 1e-7, bfloat16 to 4e-3
+# Of the largest value. Group norm enlarges the rounding where its groups have few values.
+BFLOAT16 = {"BN": 0.03, "": 0.03, "GN": 0.1}
 needs_bfloat16 = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no instructions for bfloat16"
 )
@@ -110,7 +111,7 @@ def test_every_form_of_the_pyramid(options):
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("norm", ["BN", "GN"])
+@pytest.mark.parametrize("norm", BFLOAT16)
 @pytest.mark.parametrize("kind", ["hrnet", "hrfpn"])
 @torch.no_grad()
 def test_bfloat16_is_within_its_rounding(kind, norm):
@@ -118,7 +119,7 @@ def test_bfloat16_is_within_its_rounding(kind, norm):
     faster = optimize_for_inference(model, dtype=torch.bfloat16)
     expected, result = model(images()), faster(images())
     assert {x.dtype for x in result.values()} == {torch.bfloat16}
-    assert_near(result, expected, BFLOAT16)
+    assert_near(result, expected, BFLOAT16[norm])
 
 
 def test_the_model_that_it_is_made_from_stays_as_it_is():
