@@ -110,6 +110,19 @@ def test_every_form_of_the_pyramid(options):
         assert_near(faster(images(*size)), model(images(*size)), 1e-5)
 
 
+@torch.no_grad()
+def test_sizes_may_come_back_and_batches_may_be_empty():
+    model = hrfpn()
+    faster = optimize_for_inference(model)
+    for size in "ABBBAABA":
+        given = images(*{"A": (64, 96), "B": (96, 32)}[size])
+        assert_near(faster(given), model(given), 1e-5)
+    empty = torch.zeros(0, 3, 64, 96)
+    for name, x in faster(empty).items():
+        assert x.shape == model(empty)[name].shape and len(x) == 0
+    assert_near(faster(images()), model(images()), 1e-5)
+
+
 @needs_bfloat16
 @pytest.mark.parametrize("norm", BFLOAT16)
 @pytest.mark.parametrize("kind", ["hrnet", "hrfpn"])
