@@ -1,16 +1,22 @@
 """Models in their faster form, and fixed norms that are folded in training."""
 
 import copy
+import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from detectors import KINDS, assert_same, config, detect, detector, rows
-from tiny import CLASSES
+from detectors import KINDS, OWN, assert_same, config, detect, detector, rows
+from pycocotools import mask as coco_mask
+from tiny import CLASSES, custom, write_json
+from tiny import TINY as TINY_CONFIG
 from torch import nn
 
-from hrnet_det import HRFPN, Detector, HRNet, HRNetVariant
+from hrnet_det import HRFPN, Detector, HRNet, HRNetVariant, model_zoo
+from hrnet_det.data import prepare_datasets
+from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.model_zoo import check_inference_form, inference_form
 from hrnet_det.modeling import blocks, hrnet
@@ -520,3 +526,59 @@ def test_a_detector_is_made_in_the_form_that_its_config_asks_for(optimized):
     assert any(isinstance(m, FusedConv2d) for m in found.model.modules()) == optimized
     picture = rows()[0]["image"].permute(1, 2, 0).byte().numpy()
     assert len(found(picture)) == 10
+
+
+def test_both_forms_have_the_same_ap(coco, tmp_path):
+    """On what the plain form itself has found, every third of it left out."""
+    model = detector("mask")
+    plain = Detector(model, config("mask", "TEST.OPTIMIZED", "False"), CLASSES)
+    content = json.loads((coco / "polygons.json").read_text())
+    content["annotations"] = [
+        annotation
+        for image in content["images"]
+        for annotation in _annotations(plain(coco / "images" / image["file_name"]), image["id"])
+    ]
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation["id"] = number
+    written = write_json(tmp_path / "found.json", content)
+    found = [*custom(coco, str(written), ["TEST"]), "OUTPUT_DIR", str(tmp_path)]
+    results, forms = [], []
+    model.register_forward_hook(lambda m, _, __: forms.append(_is_fused(m)))  # copied with it
+    for optimized in ("True", "False"):
+        words = [*TINY_CONFIG, *OWN, *found, "TEST.OPTIMIZED", optimized]
+        cfg = model_zoo.get_config("quickstart/mask_rcnn.yaml", words)
+        prepare_datasets(cfg, stated=())
+        forms.clear()
+        results.append(Trainer.test(cfg, model))
+        assert len(forms) > 3 and set(forms) == {optimized == "True"}
+    faster, expected = results
+    assert list(faster) == list(expected) == ["bbox", "segm"]
+    for task, metrics in expected.items():
+        assert 30 < metrics["AP"] < 99
+        assert faster[task] == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+    assert not _is_fused(model)
+
+
+def _is_fused(model):
+    return any(isinstance(m, FusedConv2d) for m in model.modules())
+
+
+def _annotations(instances, image_id):
+    rows = zip(
+        instances.pred_boxes.tensor.tolist(),
+        instances.pred_classes.tolist(),
+        instances.pred_masks.numpy(),
+        strict=True,
+    )
+    for k, ((x0, y0, x1, y1), label, mask) in enumerate(rows):
+        if k % 3 == 1:
+            continue
+        encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        yield {
+            "image_id": image_id,
+            "category_id": (3, 7, 12)[label],
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": max(int(mask.sum()), 1),
+            "iscrowd": 0,
+            "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
+        }
