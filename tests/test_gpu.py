@@ -7,7 +7,7 @@ import torch
 from detectors import OWN, assert_same, config, detect, detector
 from detectron2.engine import AMPTrainer, SimpleTrainer
 from test_hrnet import total
-from test_inference import BFLOAT16, TINY, assert_near, hrfpn, images, spread_norms
+from test_inference import BFLOAT16, TINY, assert_near, hrfpn, images, spread
 from tiny import TINY as TINY_CONFIG
 from tiny import custom
 from torch import nn
@@ -143,7 +143,7 @@ def test_recomputation_changes_neither_gradients_nor_statistics(level, norm):
         torch.manual_seed(0)
         net = HRNet(variant=TINY, norm=norm, activation_checkpointing=name)
         backbone = HRFPN(bottom_up=net, out_channels=16, activation_checkpointing=name)
-        backbone = spread_norms(backbone).double().to(DEVICE)
+        backbone = spread(backbone).double().to(DEVICE)
         features = backbone(images().double().to(DEVICE))
         total({key: x.cpu() for key, x in features.items()}).backward()
         found.append((features, backbone))

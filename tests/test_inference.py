@@ -39,9 +39,11 @@ needs_bfloat16 = pytest.mark.skipif(
 )
 
 
-def spread_norms(model):
-    """Weights and statistics that are not 0 and 1, so that one left out would show."""
+def spread(model):
+    """Weights, biases and statistics that are not 0 and 1, so that one left out would show."""
     for m in model.modules():
+        if isinstance(m, nn.Conv2d) and m.bias is not None:
+            nn.init.normal_(m.bias, std=0.3)
         if hasattr(m, "running_var"):
             nn.init.normal_(m.running_mean, std=0.3)
             nn.init.uniform_(m.running_var, 0.5, 1.5)
@@ -54,13 +56,13 @@ def spread_norms(model):
 def hrfpn(bottom_up=None, **options):
     torch.manual_seed(0)
     options = {"out_channels": 32, **options}
-    return spread_norms(HRFPN(bottom_up=bottom_up or HRNet(variant=TINY), **options)).eval()
+    return spread(HRFPN(bottom_up=bottom_up or HRNet(variant=TINY), **options)).eval()
 
 
 def backbone(kind, norm):
     torch.manual_seed(0)
     net = HRNet(variant=WIDE if norm == "GN" else TINY, norm=norm)
-    return hrfpn(net, norm=norm) if kind == "hrfpn" else spread_norms(net).eval()
+    return hrfpn(net, norm=norm) if kind == "hrfpn" else spread(net).eval()
 
 
 def images(height=64, width=96):
@@ -311,7 +313,7 @@ def assert_equal_in_double(results, expected, tolerance=1e-10):
 def test_a_fixed_norm_is_folded_with_the_same_gradients(norm, relu, bias):
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=bias).double()
-    norm = spread_norms(norm_layer(norm, 6)).double().eval()
+    norm = spread(norm_layer(norm, 6)).double().eval()
     x = torch.randn(2, 4, 7, 9, dtype=torch.double, requires_grad=True)
     add = torch.randn(2, 6, 4, 5, dtype=torch.double, requires_grad=True)
     tensors = [x, add, *conv.parameters(), *norm.parameters()]
@@ -328,7 +330,7 @@ def test_a_fixed_norm_is_folded_with_the_same_gradients(norm, relu, bias):
 def test_folded_weights_can_be_differentiated_twice():
     torch.manual_seed(0)
     conv = nn.Conv2d(2, 3, 1).double()
-    norm = spread_norms(nn.BatchNorm2d(3)).double().eval()
+    norm = spread(nn.BatchNorm2d(3)).double().eval()
     parameters = [*conv.parameters(), *norm.parameters()]
 
     def of_parameters(weight, bias, scale, shift):
@@ -370,7 +372,7 @@ def test_which_norms_have_fixed_statistics():
 @pytest.mark.parametrize(("norm", "norm_eval"), [("BN", True), ("FrozenBN", False), ("BN", False)])
 def test_a_whole_network_learns_as_if_nothing_were_folded(norm, norm_eval, monkeypatch):
     torch.manual_seed(0)
-    net = spread_norms(HRNet(variant=TINY, norm=norm, norm_eval=norm_eval)).double().train()
+    net = spread(HRNet(variant=TINY, norm=norm, norm_eval=norm_eval)).double().train()
     plain = copy.deepcopy(net)
     x = torch.randn(2, 3, 64, 64, dtype=torch.double)
 
@@ -386,7 +388,7 @@ def test_a_whole_network_learns_as_if_nothing_were_folded(norm, norm_eval, monke
 @pytest.mark.parametrize("norm_eval", [False, True])
 def test_running_statistics_move_as_torchs_do_and_only_if_trained(norm_eval):
     torch.manual_seed(0)
-    net = spread_norms(HRNet(variant=TINY, norm_eval=norm_eval)).double().train()
+    net = spread(HRNet(variant=TINY, norm_eval=norm_eval)).double().train()
     before = copy.deepcopy(net.state_dict())
     x = torch.randn(2, 3, 64, 64, dtype=torch.double)
     net(x)
@@ -458,6 +460,11 @@ def test_a_detector_in_bfloat16_gives_boxes_and_scores_in_float32(kind):
         assert set(found.get_fields()) == set(theirs.get_fields())
         assert found.pred_boxes.tensor.isfinite().all()
         assert found.scores.max() == pytest.approx(theirs.scores.max().item(), abs=0.1)
+    if hasattr(faster, "roi_heads"):
+        with torch.no_grad():
+            decoded = [r.get_fields() for r in faster.inference(rows(), do_postprocess=False)]
+        for name in ("pred_masks", "pred_keypoints", "pred_keypoint_heatmaps"):
+            assert {fields[name].dtype for fields in decoded if name in fields} <= {torch.float32}
     assert computed == {torch.bfloat16}
 
 
