@@ -159,9 +159,8 @@ def opencv_resized(original):
 def resize_to(detector, shortest, longest):
     """The detector's own way to resize, to other sides."""
     cfg = detector.cfg.clone()
-    merge_overrides(
-        cfg, ["INPUT.MIN_SIZE_TEST", str(shortest), "INPUT.MAX_SIZE_TEST", str(longest)]
-    )
+    sides = ["INPUT.MIN_SIZE_TEST", str(shortest), "INPUT.MAX_SIZE_TEST", str(longest)]
+    merge_overrides(cfg, [*sides, "TEST.OPTIMIZED", "False"])  # the model is optimised already
     return Detector(detector.model, cfg, detector.class_names)._resize
 
 
