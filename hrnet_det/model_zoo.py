@@ -16,7 +16,7 @@ from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
 from hrnet_det.config import check_semantics, config_folder, load_config
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.modeling.inference import DTYPES, check_dtype, optimize_for_inference
+from hrnet_det.modeling.inference import DTYPES, check_dtype, is_optimized, optimize_for_inference
 
 
 def names() -> list[str]:
@@ -125,10 +125,12 @@ def build_detector(cfg: CfgNode) -> nn.Module:
 def inference_form(cfg: CfgNode, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 
+    A model that is optimised already stays as it is.
+
     Raises: InputError as `check_inference_form`.
     """
     dtype = check_inference_form(cfg)
-    if not cfg.TEST.OPTIMIZED:
+    if not cfg.TEST.OPTIMIZED or is_optimized(model):
         return model
     return optimize_for_inference(model, dtype=dtype, compile=cfg.TEST.COMPILE)
 

@@ -91,9 +91,8 @@ def build_detector(variant: str, device: str, *, norm_eval: bool) -> nn.Module:
     name = f"COCO-Detection/faster_rcnn_hrnetv2p_{variant}_1x.yaml"
     if name not in model_zoo.names():
         raise InputError(f"there is no config {name}: measure the pyramid of {variant}")
-    cfg = model_zoo.get_config(name)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.HRNET.NORM_EVAL = norm_eval
+    overrides = ["MODEL.DEVICE", "cpu", "MODEL.HRNET.NORM_EVAL", str(norm_eval)]
+    cfg = model_zoo.get_config(name, overrides)
     detector = model_zoo.build_detector(cfg)
     _calibrate(detector.backbone)
     return detector.to(device)

@@ -177,7 +177,9 @@ class Trainer(DefaultTrainer):
         results = super().test(cfg, model, evaluators)
         if cfg.TEST.AUG.ENABLED:
             logger.info("Evaluating with test-time augmentation")
-            augmented = super().test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
+            # it is left in the mode it came in, which would be training, as of every new module
+            several = GeneralizedRCNNWithTTA(cfg, model).train(model.training)
+            augmented = super().test(cfg, several, evaluators)
             results.update({f"{name}_TTA": values for name, values in augmented.items()})
         return results
 

@@ -49,7 +49,7 @@ def optimize_for_inference(
         compile: see above.
     Raises: ValueError if the dtype cannot be computed in, or the model is optimised already.
     """
-    if any(isinstance(module, FusedConv2d) for module in model.modules()):
+    if is_optimized(model):
         raise ValueError("the model is optimised already: give the one that it was made from")
     device = next(model.parameters()).device
     check_dtype(dtype, device)
@@ -63,6 +63,11 @@ def optimize_for_inference(
     if compile:
         getattr(model, "backbone", model).compile(dynamic=True)
     return model
+
+
+def is_optimized(model: nn.Module) -> bool:
+    """Whether the model has come from optimize_for_inference."""
+    return any(isinstance(module, FusedConv2d) for module in model.modules())
 
 
 def check_dtype(dtype: torch.dtype, device: torch.device) -> None:

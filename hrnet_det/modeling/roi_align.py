@@ -62,8 +62,8 @@ class BagROIAlign(ROIAlign):
         inside = sampled & (at >= -1) & (at <= size)
         at = at.clamp(0, size - 1)
 
-        first = at[..., 0].floor()
-        last = torch.where(sampled, at, first.unsqueeze(-1)).amax(dim=-1).ceil()
+        low, high = torch.where(sampled, at, at[..., :1]).aminmax(dim=-1)
+        first, last = low.floor(), high.ceil()  # of an inverted box the first sample is the highest
         cell = first.unsqueeze(-1) + torch.arange(int((last - first).max()) + 1, dtype=at.dtype)
         near = 1 - (at.unsqueeze(-1) - cell.unsqueeze(-2)).abs()  # (K, bins, samples, cells)
         weights = near.clamp(min=0).mul(inside.unsqueeze(-1)).sum(dim=2) / samples.clamp(min=1)
