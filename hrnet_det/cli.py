@@ -142,7 +142,8 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument(
         "--checkpointing",
         action="store_true",
-        help="instead, what each part of activation checkpointing saves and costs in training",
+        help="instead, what each part of activation checkpointing saves and costs: on the CPU, for "
+        "--part pyramid and --mode training",
     )
     benchmark.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
     plan = commands.add_parser(
@@ -153,7 +154,7 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     plan.add_argument("--config-file", "--config", required=True, help="a file or a shipped config")
     plan.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
     plan.add_argument("--size", metavar="HxW", help="of the largest picture; by default INPUT's")
-    plan.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4], help="(%(default)s)")
+    plan.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
     plan.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
 
 
@@ -266,7 +267,9 @@ def _plan(arguments: argparse.Namespace) -> None:
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
     print(f"{arguments.config_file}, pictures of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(
-        planning.plan_table(planning.plan(cfg, size), memory=memory, batches=tuple(arguments.batch))
+        planning.plan_table(
+            planning.plan(cfg, size), memory=memory, batches=tuple(arguments.batch or (1, 2, 4, 8))
+        )
     )
     print(
         "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and pictures of both orientations "

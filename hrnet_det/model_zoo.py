@@ -150,7 +150,7 @@ def check_inference_form(cfg: CfgNode) -> torch.dtype:
         raise InputError(f"unknown TEST.DTYPE {cfg.TEST.DTYPE!r}; known: {', '.join(DTYPES)}")
     try:
         check_dtype(DTYPES[cfg.TEST.DTYPE], torch.device(cfg.MODEL.DEVICE))
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise InputError(f"TEST.DTYPE: {error}") from error
     return DTYPES[cfg.TEST.DTYPE]
 

@@ -21,7 +21,7 @@ from hrnet_det.errors import InputError
 from hrnet_det.model_zoo import check_inference_form, inference_form
 from hrnet_det.modeling import blocks, hrnet
 from hrnet_det.modeling.blocks import conv_norm, norm_layer
-from hrnet_det.modeling.fused import FusedConv2d, folded, has_fixed_statistics
+from hrnet_det.modeling.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
 from hrnet_det.modeling.inference import optimize_for_inference
 from hrnet_det.modeling.roi_align import BagROIAlign
 
@@ -361,12 +361,41 @@ def test_without_a_norm_the_convolution_is_taken_as_it_is():
         assert weight is conv.weight and bias is conv.bias
 
 
-def test_which_norms_have_fixed_statistics():
+def test_which_norms_have_fixed_values():
     norm = nn.BatchNorm2d(4)
-    assert not has_fixed_statistics(norm) and has_fixed_statistics(norm.eval())
-    assert has_fixed_statistics(norm_layer("FrozenBN", 4))
-    assert not has_fixed_statistics(nn.BatchNorm2d(4, track_running_stats=False).eval())
-    assert not has_fixed_statistics(nn.GroupNorm(2, 4))
+    assert not has_fixed_values(norm) and has_fixed_values(norm.eval())
+    assert has_fixed_values(norm_layer("FrozenBN", 4))
+    assert not has_fixed_values(nn.BatchNorm2d(4, track_running_stats=False).eval())
+    assert not has_fixed_values(nn.GroupNorm(2, 4))
+    assert not has_fixed_values(nn.BatchNorm2d(4, affine=False).eval())
+
+
+def test_what_is_no_plain_convolution_is_not_folded():
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    norm = nn.BatchNorm2d(4).eval()
+    assert can_be_folded(nn.Conv2d(3, 4, 1), norm)
+    assert not can_be_folded(Doubled(3, 4, 1), norm)
+    assert not can_be_folded(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), norm)
+    assert not can_be_folded(nn.Conv2d(3, 4, 3, padding="same"), norm)
+    watched = nn.Conv2d(3, 4, 1)
+    watched.register_forward_hook(lambda *_: None)
+    assert not can_be_folded(watched, norm)
+
+
+def test_an_optimised_model_can_be_copied_but_neither_moved_nor_made_from_doubles():
+    fast = optimize_for_inference(HRNet(variant=TINY).eval())
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for _ in range(3):  # from the second on the weights are kept in oneDNN's order
+            expected = fast(x)["hr2"]
+        assert torch.equal(copy.deepcopy(fast)(x)["hr2"], expected)
+    with pytest.raises(RuntimeError, match="move or convert the model that it was given"):
+        fast.double()
+    with pytest.raises(ValueError, match="weights in float32"):
+        optimize_for_inference(HRNet(variant=TINY).double())
 
 
 @pytest.mark.parametrize(("norm", "norm_eval"), [("BN", True), ("FrozenBN", False), ("BN", False)])

@@ -9,7 +9,8 @@ from detectron2.layers import ROIAlign
 from torchvision.ops import roi_align
 
 from hrnet_det.modeling import roi_align as module
-from hrnet_det.modeling.roi_align import BagROIAlign, use_bag_roi_align
+from hrnet_det.modeling.layout import use_channels_last
+from hrnet_det.modeling.roi_align import BagROIAlign
 from hrnet_det.modeling.source_heads import SourceROIAlign
 
 SCALE = 0.25
@@ -205,7 +206,7 @@ def test_every_roi_align_of_a_detector_is_replaced(kind):
     model = detector(kind)
     before = {name: m for name, m in model.named_modules() if isinstance(m, ROIAlign)}
     assert {type(m) for m in before.values()} == {ROIAlign}
-    use_bag_roi_align(model)
+    use_channels_last(model)
     after = {name: m for name, m in model.named_modules() if isinstance(m, ROIAlign)}
     assert list(after) == list(before) and len(after) == (8 if kind == "mask" else 4)
     assert {type(m) for m in after.values()} == {BagROIAlign}
@@ -225,6 +226,6 @@ def test_within_a_source_roi_align_it_gives_the_same(closed):
     source = SourceROIAlign(ROIAlign((7, 7), SCALE, 2, True), closed=closed)
     x, boxes = a_map(dtype=torch.float), rois([*EVERY, *BOXES["inverted"]], torch.float)
     expected = source(x, boxes)
-    use_bag_roi_align(source)
+    use_channels_last(source)
     assert type(source.plain) is BagROIAlign
     torch.testing.assert_close(source(x, boxes), expected, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,9 @@ from torch import nn
 from hrnet_det.benchmark.memory import LiveBytes, activation_bytes
 from hrnet_det.benchmark.models import build_pyramid, with_naive_pyramid
 from hrnet_det.benchmark.speed import Case, alternate
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.blocks import CHECKPOINTING
+from hrnet_det.modeling.layout import use_channels_last
 
 PARTS = ("stage1", "bottlenecks", "branch0", "branch1", "branch2", "branch3", "modules", "pyramid")
 
@@ -20,15 +22,18 @@ def compare_checkpointing(case: Case, *, rounds: int = 3) -> list[dict]:
     """A training step of HRNetV2p with each part of CHECKPOINTING recomputed, and at each level.
 
     Args:
-        case: a case of training; its part is always the pyramid.
+        case: of the pyramid, in training.
         rounds: times that each is run, in alternating order, after two runs that are not counted.
     Returns: rows of name, activations (bytes kept for the backward pass), peak (bytes at most in a
         step, beside weights and statistics, with gradients), seconds; first "timm", then "none".
+    Raises: InputError for another case.
     """
+    if (case.part, case.mode == "inference") != ("pyramid", False):
+        raise InputError("benchmark of checkpointing: --part pyramid and a --mode of training")
     norm_eval = case.mode != "training with trained norms"
     plain = build_pyramid(case.variant, "cpu", norm_eval=norm_eval)
     naive = with_naive_pyramid(plain, case.variant)
-    ours = plain.to(memory_format=torch.channels_last)
+    ours = use_channels_last(plain)
     images = torch.randn(case.batch, 3, *case.size)
     choices = {"none": CHECKPOINTING["none"]}
     choices |= {f"{part} alone": frozenset({part}) for part in PARTS}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import sys
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -39,9 +36,11 @@ class LiveBytes(TorchDispatchMode):
 
     def _count(self, tensors: object, *, made: bool) -> None:
         for tensor in tree_leaves(tensors):
-            if not isinstance(tensor, Tensor) or tensor.untyped_storage()._cdata in self._known:
-                continue
+            if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+                continue  # such as a weight in oneDNN's order, which does not tell its size
             storage = tensor.untyped_storage()
+            if storage._cdata in self._known:
+                continue
             size = storage.nbytes() if made else 0
             self._known.add(storage._cdata)
             self.live += size
@@ -62,20 +61,17 @@ def activation_bytes(forward: Callable[[], object]) -> int:
     return live
 
 
-def peak_resident(function: Callable[[], object]) -> int:
-    """Bytes by which the process's resident memory grew at most while function ran."""
-    before = _status("VmRSS")
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
-    function()
-    return max(_status("VmHWM") - before, 0)
+def peak_bytes(step: Callable[[], object], device: torch.device) -> int:
+    """Bytes of tensors that a step takes at most, beside what is there before it.
 
-
-def _status(key: str) -> int:
-    """A line of Linux's /proc/self/status in bytes; elsewhere the process's peak for either key."""
-    path = Path("/proc/self/status")
-    if path.is_file():
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
-        return int(lines[key].split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    On a GPU the allocator says it. On a CPU tensors are counted: the resident memory of the process
+    also holds what its allocator has kept of earlier steps.
+    """
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return torch.cuda.max_memory_allocated(device) - before
+    with LiveBytes() as counted:
+        step()
+    return counted.peak

@@ -16,6 +16,8 @@ from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRFPN, HRNet
 
+TIMM_NAMES = {"w18_small_v1": "hrnet_w18_small"}
+
 
 class NaivePyramid(Backbone):
     """timm's HRNet, with HRFPN's formula on it as it is written down: what mmdetection computes.
@@ -35,7 +37,7 @@ class NaivePyramid(Backbone):
 
         network = ours.bottom_up
         self.bottom_up = timm.create_model(
-            f"hrnet_{variant}",
+            TIMM_NAMES.get(variant, f"hrnet_{variant}"),
             features_only=True,
             out_indices=(1, 2, 3, 4),
             feature_location="",
@@ -121,26 +123,26 @@ def with_naive_pyramid(model: nn.Module, variant: str) -> nn.Module:
     return detector
 
 
-def batch_of_pictures(
-    batch: int, size: tuple[int, int], device: str, *, objects: int = 8
-) -> list[dict]:
-    """Detectron2's rows of pictures of noise with boxes, for training and inference.
+OBJECTS = 8
+
+
+def batch_of_pictures(batch: int, size: tuple[int, int], device: str) -> list[dict]:
+    """Detectron2's rows of pictures of noise with OBJECTS boxes, for training and inference.
 
     Args:
         size: height and width in pixels.
-        objects: boxes in each picture.
     """
     generator = torch.Generator().manual_seed(0)
     height, width = size
     rows = []
     for _ in range(batch):
         coarse = torch.rand(1, 3, height // 16, width // 16, generator=generator) * 255
-        corner = torch.rand(objects, 2, generator=generator) * torch.tensor([width, height]) * 0.7
-        side = torch.rand(objects, 2, generator=generator) * min(size) * 0.3 + 8
+        corner = torch.rand(OBJECTS, 2, generator=generator) * torch.tensor([width, height]) * 0.7
+        side = torch.rand(OBJECTS, 2, generator=generator) * min(size) * 0.3 + 8
         instances = Instances(
             size,
             gt_boxes=Boxes(torch.cat([corner, corner + side], dim=1)),
-            gt_classes=torch.randint(80, (objects,), generator=generator),
+            gt_classes=torch.randint(80, (OBJECTS,), generator=generator),
         )
         image = F.interpolate(coarse, size=size)[0].to(device)
         rows.append({"image": image, "height": height, "width": width, "instances": instances})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from detectron2.config import CfgNode
@@ -24,19 +27,14 @@ FLOATS_PER_ANCHOR = 60
 
 @dataclass(frozen=True)
 class Plan:
-    """Predicted bytes of training at a level: fixed + pictures of a batch * each."""
+    """Training at a level of checkpointing; `bytes(batch)` predicts what a step takes at most."""
 
     level: str
-    fixed: int  # weights, gradients, the optimizer's state
-    each: int  # for each picture
-
-    def bytes(self, batch: int) -> int:
-        """Of a batch, at most in a step."""
-        return self.fixed + self.each * batch
+    bytes: Callable[[int], int]
 
     def largest_batch(self, memory: int) -> int:
-        """The most pictures that fit into so many bytes; 0: not one."""
-        return max((memory - self.fixed) // self.each, 0)
+        """The most pictures, up to 64, that fit into so many bytes; 0: not one."""
+        return bisect.bisect_right(range(1, 65), memory, key=self.bytes)
 
 
 def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
@@ -64,8 +62,7 @@ def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
         chosen.MODEL.DEVICE = "cpu"
         chosen.MODEL.HRNET.ACTIVATION_CHECKPOINTING = level
         detector = model_zoo.build_detector(chosen).train()
-        one, two = (_peak(detector, chosen, size, batch) for batch in (1, 2))
-        plans.append(Plan(level, fixed=one - (two - one), each=two - one))
+        plans.append(Plan(level, cache(partial(_peak, detector, chosen, size))))
     return plans
 
 
@@ -127,6 +124,8 @@ def parse_memory(text: str) -> int:
 
 def plan_table(plans: list[Plan], *, memory: int | None, batches: tuple[int, ...]) -> str:
     """Predicted GB of each level and batch, and the largest batch that fits into so many bytes."""
+    if min(batches) < 1:
+        raise InputError(f"plan: batch {min(batches)}: 1 or more")
     headers = ["ACTIVATION_CHECKPOINTING", *(f"batch {batch}: GB" for batch in batches)]
     rows = [[p.level, *(f"{p.bytes(batch) / 1e9:.2f}" for batch in batches)] for p in plans]
     if memory is not None:

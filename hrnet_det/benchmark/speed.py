@@ -13,7 +13,7 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from hrnet_det.benchmark.memory import activation_bytes, peak_resident
+from hrnet_det.benchmark.memory import activation_bytes, peak_bytes
 from hrnet_det.benchmark.models import (
     batch_of_pictures,
     build_detector,
@@ -24,7 +24,8 @@ from hrnet_det.errors import InputError
 from hrnet_det.evaluation.complexity import macs
 from hrnet_det.modeling.fused import FusedConv2d
 from hrnet_det.modeling.inference import check_dtype, optimize_for_inference
-from hrnet_det.modeling.roi_align import use_bag_roi_align
+from hrnet_det.modeling.layout import use_channels_last
+from hrnet_det.modeling.variants import VARIANTS
 
 PARTS = ("backbone", "pyramid", "detector")
 MODES = ("inference", "training", "training with trained norms")
@@ -57,6 +58,8 @@ class Case:
         if min(self.size) < 64 or any(side % 32 for side in self.size):
             height, width = self.size
             raise InputError(f"benchmark: size {height}x{width}: multiples of 32, 64 or more")
+        if self.variant not in VARIANTS:
+            raise InputError(f"benchmark: variant {self.variant!r}; known: {', '.join(VARIANTS)}")
         if self.batch < 1:
             raise InputError(f"benchmark: batch {self.batch}: 1 or more")
 
@@ -69,7 +72,7 @@ class Row:
     form: str
     seconds: list[float]  # of each round
     gmac: float | None  # multiply-adds of the convolutions, 10^9
-    memory: int  # at most, beside the weights: GPU allocator, or resident memory of the process
+    memory: int  # of tensors in a step at most, beside the weights
     activations: int | None  # kept for the backward pass
 
     @property
@@ -90,8 +93,11 @@ def benchmark(
         GFLOP/s of the best convolution in each type; rows are Row's fields with the median, its
         ratio to the plain form (times_plain), GFLOP/s and what part of the peak they are.
     """
-    if rounds < 1:
-        raise InputError(f"benchmark: {rounds} rounds: 1 or more")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"benchmark: device {device!r} cannot be used here: {reason}") from error
     peak = {dtype: peak_convolution(dtype, device) for dtype in ("float32", *_half(device))}
     rows = []
     for case in cases:
@@ -150,13 +156,15 @@ def peak_convolution(dtype: str, device: str) -> float:
 
 def alternate(steps: dict[str, Step], rounds: int, device: str) -> dict[str, list[float]]:
     """Seconds of each step in each round: A B C, A B C, ..., after two rounds not counted."""
+    if rounds < 1:
+        raise InputError(f"benchmark: {rounds} rounds: 1 or more")
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 2):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             if device != "cpu":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(device)
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
@@ -180,7 +188,7 @@ def _measure(case: Case, device: str, rounds: int, *, compiled: bool) -> list[Ro
                 form=form,
                 seconds=seconds[form],
                 gmac=work["timm" if form == "timm" else "plain"],
-                memory=peak_memory(steps[form], device),
+                memory=peak_bytes(steps[form], torch.device(device)),
                 activations=kept,
             )
         )
@@ -197,8 +205,7 @@ def _forms(case: Case, device: str, *, compiled: bool) -> dict[str, nn.Module]:
     if importlib.util.find_spec("timm"):
         forms["timm"] = with_naive_pyramid(plain, case.variant)
     if training:
-        ours = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-        use_bag_roi_align(ours)
+        ours = use_channels_last(copy.deepcopy(plain))
         forms |= {f"trained {dtype}": ours for dtype in ("float32", *_half(device))}
     else:
         for dtype in ("float32", *_half(device)):
@@ -252,13 +259,3 @@ def _gmac(case: Case, model: nn.Module, inputs: torch.Tensor | list[dict]) -> fl
         return None
     with torch.no_grad():
         return macs(model, inputs) / 1e9 * (1 if case.mode == "inference" else 3)
-
-
-def peak_memory(step: Step, device: str) -> int:
-    """Bytes that a step needs at most beside what is there before it."""
-    if device == "cpu":
-        return peak_resident(step)
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    return torch.cuda.max_memory_allocated() - before

@@ -39,7 +39,7 @@ from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
 from hrnet_det.model_zoo import build_detector, inference_form
-from hrnet_det.modeling.roi_align import use_bag_roi_align
+from hrnet_det.modeling.layout import use_channels_last
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -101,12 +101,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The detector, channels_last, which convolutions are faster in.
+        """The detector, in the layout that it is fastest in.
 
         Raises: InputError where the config asks for what does not exist.
         """
-        model = build_detector(cfg).to(memory_format=torch.channels_last)
-        use_bag_roi_align(model)
+        model = use_channels_last(build_detector(cfg))
         logger.debug("Model:\n%s", model)
         return model
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from hrnet_det.modeling.fused import FusedConv2d, folded, has_fixed_statistics
+from hrnet_det.modeling.fused import FusedConv2d, can_be_folded, folded
 
 NORMS = ("BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 Norm = str | Callable[[int], nn.Module]
@@ -67,7 +67,7 @@ def conv_norm(
     """
     if isinstance(conv, FusedConv2d):
         return conv(x, relu=relu, add=add)
-    if torch.is_grad_enabled() and has_fixed_statistics(norm):
+    if torch.is_grad_enabled() and can_be_folded(conv, norm):
         weight, bias = folded(conv, norm)
         y = F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
     else:
@@ -168,7 +168,7 @@ def _running_statistics_kept(module: nn.Module) -> Iterator[None]:
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
     before = [(m.momentum, m.num_batches_tracked) for m in norms]
     for m in norms:  # the same tensors are used and saved as in the first pass, and moved by 0
-        m.momentum, m.num_batches_tracked = 0.0, None
+        m.momentum, m.num_batches_tracked = 0.0, m.num_batches_tracked.clone()
     try:
         yield
     finally:

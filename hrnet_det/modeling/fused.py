@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import FrozenBatchNorm2d
+from detectron2.layers import Conv2d, FrozenBatchNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def has_fixed_statistics(norm: nn.Module) -> bool:
-    """Whether the norm is, as it stands, one multiplication and addition per channel."""
+def can_be_folded(conv: nn.Module, norm: nn.Module | None) -> bool:
+    """Whether norm(conv(x)) is, as they stand, one plain convolution."""
+    plain = type(conv) in (nn.Conv2d, Conv2d) and conv.padding_mode == "zeros"
+    watched = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm) if m is not None)
+    return plain and isinstance(conv.padding, tuple) and not watched and has_fixed_values(norm)
+
+
+def has_fixed_values(norm: nn.Module | None) -> bool:
+    """Whether the norm multiplies and adds the same, whatever comes in."""
     if isinstance(norm, _BatchNorm):
-        return not norm.training and norm.running_mean is not None
-    return isinstance(norm, FrozenBatchNorm2d)
+        return not norm.training and norm.running_mean is not None and norm.affine
+    return norm is None or isinstance(norm, (FrozenBatchNorm2d, nn.Identity))
 
 
 def folded(conv: nn.Conv2d, norm: nn.Module | None) -> tuple[Tensor, Tensor | None]:
@@ -51,7 +58,7 @@ class FusedConv2d(nn.Module):
         super().__init__()
         self.relu = False  # of a call that does not say
         self.geometry = [list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups]
-        self.out_channels, self.kernel_size = weight.shape[0], weight.shape[2:]
+        self.out_channels = weight.shape[0]
         self.dtype = weight.dtype
         self.onednn = (
             onednn and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
@@ -90,14 +97,22 @@ class FusedConv2d(nn.Module):
         oneDNN chooses the order by the size of the input, and weights in the order for another
         size are converted in every call, which is slower than anything gained.
         """
-        if x.shape == self._size and self._ordered is None:
+        size, ordered = x.shape, self._ordered
+        if size != self._size:
+            ordered = None
+        elif ordered is None:
             stride, padding, dilation, groups = self.geometry
-            self._ordered = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, padding, stride, dilation, groups, list(x.shape)
+            ordered = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, padding, stride, dilation, groups, list(size)
             )
-        elif x.shape != self._size:
-            self._size, self._ordered = x.shape, None
-        return self.weight if self._ordered is None else self._ordered
+        self._size, self._ordered = size, ordered
+        return self.weight if ordered is None else ordered
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_size": None, "_ordered": None}  # which cannot be copied
+
+    def _apply(self, *_: object, **__: object) -> FusedConv2d:
+        raise RuntimeError("optimize_for_inference: move or convert the model that it was given")
 
     def train(self, mode: bool = True) -> FusedConv2d:
         if mode:

@@ -6,17 +6,17 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from detectron2.layers import Conv2d, ROIAlign
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from torch import Tensor, nn
 
 from hrnet_det.modeling.blocks import BasicBlock, Bottleneck, ConvNorm
-from hrnet_det.modeling.fused import FusedConv2d, folded, has_fixed_statistics
+from hrnet_det.modeling.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
 from hrnet_det.modeling.hrfpn import HRFPN, upsampled
 from hrnet_det.modeling.hrnet import HRNet
-from hrnet_det.modeling.roi_align import use_bag_roi_align
+from hrnet_det.modeling.layout import use_channels_last
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -47,15 +47,18 @@ def optimize_for_inference(
         model: a Detectron2 detector, HRFPN, HRNet, ...
         dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16.
         compile: see above.
-    Raises: ValueError if the dtype cannot be computed in, or the model is optimised already.
+    Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
+        weights are not float32.
     """
     if is_optimized(model):
         raise ValueError("the model is optimised already: give the one that it was made from")
-    device = next(model.parameters()).device
+    types = {(p.device, p.dtype) for p in model.parameters()}
+    if {kind for _, kind in types} != {torch.float32}:
+        raise ValueError("the model must have its weights in float32: give the one that trained")
+    device = next(iter(types))[0]
     check_dtype(dtype, device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    model = model.to(memory_format=torch.channels_last)
-    use_bag_roi_align(model)
+    use_channels_last(model)
     for module in list(model.modules()):
         _fuse_children(module, dtype, onednn=not compile)
     if dtype != torch.float32:
@@ -87,25 +90,20 @@ def _fuse_children(module: nn.Module, dtype: torch.dtype, *, onednn: bool) -> No
     children = dict(module.named_children())
     if isinstance(module, (BasicBlock, Bottleneck, ConvNorm, HRNet)):
         for conv, norm in _PAIRS:
-            if norm in children and _can_be_folded(children[norm]):
+            if norm in children and can_be_folded(children[conv], children[norm]):
                 fused = _fused(children[conv], children[norm], dtype, onednn=onednn)
                 setattr(module, conv, fused)
                 setattr(module, norm, nn.Identity())
         return
-    if isinstance(module, HRFPN) and _can_be_folded(module.reduction_conv.norm):
+    if isinstance(module, HRFPN) and has_fixed_values(module.reduction_conv.norm):
         parts = _split(module.reduction_conv, module.channels, dtype, onednn=onednn)
         module.reduction_conv = FusedReduction(parts)
     for name, child in children.items():
-        if type(child) is nn.Conv2d:
-            setattr(module, name, _fused(child, None, dtype, onednn=onednn))
-        elif type(child) is Conv2d and _can_be_folded(child.norm) and _is_relu(child.activation):
-            fused = _fused(child, child.norm, dtype, onednn=onednn)
-            fused.relu = child.activation is not None
+        norm, activation = getattr(child, "norm", None), getattr(child, "activation", None)
+        if can_be_folded(child, norm) and _is_relu(activation):
+            fused = _fused(child, norm, dtype, onednn=onednn)
+            fused.relu = activation is not None
             setattr(module, name, fused)
-
-
-def _can_be_folded(norm: nn.Module | None) -> bool:
-    return norm is None or isinstance(norm, nn.Identity) or has_fixed_statistics(norm)
 
 
 def _is_relu(activation: object) -> bool:
@@ -157,9 +155,8 @@ def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
         if isinstance(module, _LAYERS):
             module.to(dtype)
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, dtype))
-        if (
-            isinstance(module, ROIAlign) and device.type != "cpu"
-        ):  # it would round boxes to the type of the features
+        # torchvision's RoIAlign, a GPU's, would round boxes to the type of the features.
+        if isinstance(module, ROIPooler) and device.type != "cpu":
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
         last = [getattr(module, name, None) for name in _LAST_LAYERS]
         if isinstance(module, DenseDetector):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from detectron2.layers import ROIAlign
-from torch import Tensor, nn
+from torch import Tensor
 
 # Terms of the sums computed at once; each takes some 40 bytes.
 MOST_TERMS = 4_000_000
@@ -113,12 +113,3 @@ def _weighted_sums(cells: Tensor, width: int, first: Tensor, rows: _Axis, column
     return F.embedding_bag(
         index, cells, offsets, mode="sum", per_sample_weights=weights.to(cells.dtype)
     )
-
-
-def use_bag_roi_align(model: nn.Module) -> None:
-    """Have the model's ROIAligns computed as BagROIAlign computes them, in place."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is ROIAlign:
-                options = (child.output_size, child.spatial_scale, child.sampling_ratio)
-                setattr(module, name, BagROIAlign(*options, child.aligned))
