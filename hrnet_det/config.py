@@ -88,7 +88,7 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     cfg.TEST.OPTIMIZED = True
     # What that form computes in: "float32", "bfloat16", or on GPUs "float16".
     cfg.TEST.DTYPE = "float32"
-    # torch.compile for its backbone: on a CPU it needs a C++ compiler and minutes to start.
+    # torch.compile for its backbone, anew for each evaluation: on a CPU it needs a C++ compiler.
     cfg.TEST.COMPILE = False
 
     # One's own data without Python: COCO json and picture folder, for training and for testing.

@@ -7,6 +7,15 @@ from hrnet_det.modeling import source_rcnn as _registers_source_rcnn  # noqa: F4
 from hrnet_det.modeling.heads import HRNetV1, HRNetV2
 from hrnet_det.modeling.hrfpn import HRFPN
 from hrnet_det.modeling.hrnet import HRNet
+from hrnet_det.modeling.inference import optimize_for_inference
 from hrnet_det.modeling.variants import VARIANTS, HRNetVariant
 
-__all__ = ["HRFPN", "VARIANTS", "HRNet", "HRNetV1", "HRNetV2", "HRNetVariant"]
+__all__ = [
+    "HRFPN",
+    "VARIANTS",
+    "HRNet",
+    "HRNetV1",
+    "HRNetV2",
+    "HRNetVariant",
+    "optimize_for_inference",
+]

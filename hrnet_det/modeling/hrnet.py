@@ -170,7 +170,7 @@ class HRNet(Backbone):
     Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
     Raises: ValueError if a name or number is unknown (the message lists the valid ones), or if
         the branches of an image of this size would not fit together.
-    Differs from source: nothing; nearest upsampling and addition are done as one broadcast.
+    Differs from source: nothing.
     """
 
     def __init__(
