@@ -113,7 +113,7 @@ def test_out_features_are_returned_in_order_without_what_only_others_need():
 PARTS = sorted({"branch2", "branch3"}.union(*CHECKPOINTING.values()))
 RECOMPUTED = [
     *((level, norm) for level in ("balanced", "smallest")
-      for norm in ("BN", "naiveSyncBN", "FrozenBN", "LN")),
+      for norm in ("BN", "SyncBN", "naiveSyncBN", "FrozenBN", "LN")),
     *((part, norm) for part in PARTS for norm in ("BN", "FrozenBN")),
 ]  # fmt: skip
 
@@ -151,7 +151,7 @@ def test_recomputation_changes_neither_gradients_nor_statistics(level, norm, mon
         assert (a.grad - b.grad).abs().max() <= 1e-12 * a.grad.abs().max(), key
     for (key, a), b in zip(plain.state_dict().items(), saving.state_dict().values(), strict=True):
         assert torch.equal(a, b), key  # running statistics moved once, not twice
-    if norm in ("BN", "naiveSyncBN"):
+    if norm in ("BN", "SyncBN", "naiveSyncBN"):
         assert not torch.equal(plain.bottom_up.bn1.running_mean, torch.zeros(64).double())
         assert plain.bottom_up.bn1.momentum == saving.bottom_up.bn1.momentum == 0.1
 

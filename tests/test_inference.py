@@ -19,7 +19,7 @@ from hrnet_det.data import prepare_datasets
 from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.model_zoo import check_inference_form, inference_form
-from hrnet_det.modeling import blocks, hrnet
+from hrnet_det.modeling import blocks, hrnet, inference
 from hrnet_det.modeling.blocks import conv_norm, norm_layer
 from hrnet_det.modeling.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
 from hrnet_det.modeling.inference import optimize_for_inference
@@ -618,3 +618,22 @@ def _annotations(instances, image_id):
             "iscrowd": 0,
             "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()},
         }
+
+
+@needs_bfloat16
+def test_a_gpu_pools_from_maps_in_single_precision(monkeypatch):
+    """With torchvision's RoIAlign, on this device; it takes and gives one type."""
+    compute_in = inference._compute_in
+
+    def as_on_a_gpu(model, dtype, _):
+        compute_in(model, dtype, torch.device("cuda"))
+
+    monkeypatch.setattr(inference, "_compute_in", as_on_a_gpu)
+    monkeypatch.setattr(inference, "use_channels_last", lambda model: model)
+    cfg = model_zoo.get_config("quickstart/mask_rcnn.yaml", TINY_CONFIG)
+    torch.manual_seed(0)
+    fast = optimize_for_inference(model_zoo.build_detector(cfg), dtype=torch.bfloat16)
+    with torch.no_grad():
+        (found,) = fast([{"image": torch.rand(3, 64, 96) * 255, "height": 64, "width": 96}])
+    assert len(found["instances"]) > 0
+    assert found["instances"].pred_boxes.tensor.dtype == torch.float32
