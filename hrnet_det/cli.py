@@ -137,13 +137,15 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
     benchmark.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     benchmark.add_argument(
-        "--compile", action="store_true", help="torch.compile too: slow to start"
+        "--compile", action="store_true", help="torch.compile too, in inference: slow to start"
     )
     benchmark.add_argument(
         "--checkpointing",
-        action="store_true",
-        help="instead, what each part of activation checkpointing saves and costs: on the CPU, for "
-        "--part pyramid and --mode training",
+        nargs="?",
+        const="levels",
+        choices=("levels", "parts"),
+        help="instead, what each level of activation checkpointing saves and costs, or each part "
+        "too: on the CPU, for --part pyramid and --mode training",
     )
     benchmark.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
     plan = commands.add_parser(
@@ -247,7 +249,8 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     ]
     if arguments.checkpointing:
         for case in cases:
-            rows = compare_checkpointing(case, rounds=arguments.rounds)
+            parts = arguments.checkpointing == "parts"
+            rows = compare_checkpointing(case, rounds=arguments.rounds, parts=parts)
             print(f"{report.title(case)}\n{report.checkpointing_table(rows)}\n")
         return
     results = benchmark(

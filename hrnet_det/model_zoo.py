@@ -138,8 +138,8 @@ def inference_form(cfg: CfgNode, model: nn.Module) -> nn.Module:
 def check_inference_form(cfg: CfgNode) -> torch.dtype:
     """The type that TEST.DTYPE names.
 
-    Raises: InputError if the three keys contradict each other, or MODEL.DEVICE does not compute in
-        that type.
+    Raises: InputError if the three keys contradict each other, MODEL.DEVICE does not compute in
+        that type, or torch.compile is asked for where it does not work.
     """
     if not cfg.TEST.OPTIMIZED and (cfg.TEST.DTYPE != "float32" or cfg.TEST.COMPILE):
         raise InputError(
@@ -152,7 +152,21 @@ def check_inference_form(cfg: CfgNode) -> torch.dtype:
         check_dtype(DTYPES[cfg.TEST.DTYPE], torch.device(cfg.MODEL.DEVICE))
     except (ValueError, RuntimeError) as error:
         raise InputError(f"TEST.DTYPE: {error}") from error
+    if cfg.TEST.COMPILE:
+        _check_compiler(cfg.MODEL.DEVICE)
     return DTYPES[cfg.TEST.DTYPE]
+
+
+def _check_compiler(device: str) -> None:
+    """Compile the smallest thing, lest a training's evaluation finds out that nothing can be."""
+    one = torch.ones(1, device=device)
+    try:
+        torch.compile(torch.neg)(one)
+    except Exception as error:  # torch wraps whatever its compiler says in its own types
+        raise InputError(
+            f"TEST.COMPILE: torch.compile does not work here ({str(error).splitlines()[0]}); on a "
+            "CPU it needs a C++ compiler such as g++. Install one, or set TEST.COMPILE False"
+        ) from error
 
 
 def checkpoints() -> list[Published]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from hrnet_det import model_zoo
 from hrnet_det.benchmark import Case, benchmark, compare_checkpointing, report
+from hrnet_det.benchmark.checkpointing import RECOMPUTABLE
 from hrnet_det.benchmark.memory import LiveBytes, activation_bytes, peak_bytes
 from hrnet_det.benchmark.models import batch_of_pictures, build_pyramid, with_naive_pyramid
 from hrnet_det.benchmark.planning import largest_size, parse_memory, plan, plan_table
@@ -109,8 +110,10 @@ def test_growth_is_the_slope_between_the_smallest_and_the_largest():
 
 @pytest.mark.parametrize("mode", ["training", "training with trained norms"])
 def test_checkpointing_keeps_less(mode):
-    rows = compare_checkpointing(Case("pyramid", mode, "w18_small_v1", (128, 128)), rounds=1)
+    case = Case("pyramid", mode, "w18_small_v1", (128, 128))
+    rows = compare_checkpointing(case, rounds=1, parts=True)
     kept = {row["name"]: row["activations"] for row in rows}
+    assert len(kept) == 2 + len(RECOMPUTABLE) + 2  # timm, none, each part, two levels
     assert kept["smallest"] < kept["balanced"] < kept["none"]
     assert all(kept[name] < kept["none"] for name in kept if name.endswith(" alone"))
     table = report.checkpointing_table(rows)
@@ -168,6 +171,7 @@ def test_memory_is_parsed(text, size):
         (["benchmark", "--batch", "0"], "batch 0: 1 or more"),
         (["benchmark", "--rounds", "0"], "0 rounds: 1 or more"),
         (["benchmark", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["benchmark", "--mode", "training", "--compile"], "--compile is for --mode inference"),
         (["benchmark", "--checkpointing"], "--part pyramid and a --mode of training"),
         (["plan", "--config-file", "nothing.yaml"], "nothing.yaml is neither a file nor"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--memory", "lots"], "memory 'lots': give"),

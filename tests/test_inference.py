@@ -474,6 +474,13 @@ def test_pictures_without_detections(kind):
             assert_same(found, theirs)
 
 
+DECODED = {
+    "mask": ["pred_masks"],
+    "keypoint": ["pred_keypoints", "pred_keypoint_heatmaps"],
+    "cascade mask": ["pred_masks"],
+}
+
+
 @needs_bfloat16
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_detector_in_bfloat16_gives_boxes_and_scores_in_float32(kind):
@@ -492,8 +499,8 @@ def test_a_detector_in_bfloat16_gives_boxes_and_scores_in_float32(kind):
     if hasattr(faster, "roi_heads"):
         with torch.no_grad():
             decoded = [r.get_fields() for r in faster.inference(rows(), do_postprocess=False)]
-        for name in ("pred_masks", "pred_keypoints", "pred_keypoint_heatmaps"):
-            assert {fields[name].dtype for fields in decoded if name in fields} <= {torch.float32}
+        for name in DECODED.get(kind, ()):
+            assert {fields[name].dtype for fields in decoded} == {torch.float32}
     assert computed == {torch.bfloat16}
 
 
@@ -547,12 +554,24 @@ def test_compile_is_passed_on(monkeypatch):
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compiled.append(
         (type(self), options)))  # fmt: skip
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # what is tried first
     model = detector("faster")
     inference_form(config("faster"), model)
     assert compiled == []
     faster = inference_form(config("faster", "TEST.COMPILE", "True"), model)
     assert compiled == [(HRFPN, {"dynamic": True})]
     assert not any(m.onednn for m in faster.modules() if isinstance(m, FusedConv2d))
+
+
+def test_without_a_compiler_nothing_is_compiled(monkeypatch):
+    def broken(_):
+        raise RuntimeError("no g++ in the PATH\nmore of it")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert refused("TEST.COMPILE", "True") == (
+        "TEST.COMPILE: torch.compile does not work here (no g++ in the PATH); on a CPU it needs a "
+        "C++ compiler such as g++. Install one, or set TEST.COMPILE False"
+    )
 
 
 @pytest.mark.parametrize("optimized", [True, False])

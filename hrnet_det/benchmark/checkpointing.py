@@ -1,4 +1,4 @@
-"""What activation checkpointing saves and costs: each part alone, and the levels made of them."""
+"""What activation checkpointing saves and costs: its levels, and each part that they choose from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling.blocks import CHECKPOINTING
 from hrnet_det.modeling.layout import use_channels_last
 
-PARTS = ("stage1", "bottlenecks", "branch0", "branch1", "branch2", "branch3", "modules", "pyramid")
+RECOMPUTABLE = ("stage1", "bottlenecks", "branch0", "branch1", "branch2", "branch3", "modules", "pyramid")
 
 
-def compare_checkpointing(case: Case, *, rounds: int = 3) -> list[dict]:
-    """A training step of HRNetV2p with each part of CHECKPOINTING recomputed, and at each level.
+def compare_checkpointing(case: Case, *, rounds: int = 3, parts: bool = False) -> list[dict]:
+    """A training step of HRNetV2p at each level of CHECKPOINTING.
 
     Args:
         case: of the pyramid, in training.
         rounds: times that each is run, in alternating order, after two runs that are not counted.
+        parts: also with each of RECOMPUTABLE alone, which the levels were chosen by.
     Returns: rows of name, activations (bytes kept for the backward pass), peak (bytes at most in a
         step, beside weights and statistics, with gradients), seconds; first "timm", then "none".
     Raises: InputError for another case.
@@ -36,7 +37,8 @@ def compare_checkpointing(case: Case, *, rounds: int = 3) -> list[dict]:
     ours = use_channels_last(plain)
     images = torch.randn(case.batch, 3, *case.size)
     choices = {"none": CHECKPOINTING["none"]}
-    choices |= {f"{part} alone": frozenset({part}) for part in PARTS}
+    if parts:
+        choices |= {f"{part} alone": frozenset({part}) for part in RECOMPUTABLE}
     choices |= {name: parts for name, parts in CHECKPOINTING.items() if name != "none"}
 
     def forward(name: str) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from hrnet_det.benchmark.speed import Case
 from hrnet_det.errors import InputError
 
-HEADERS = ("", "ms", "times plain", "GMAC", "GFLOP/s", "of peak", "memory MB", "kept MB")
+HEADERS = ("", "ms", "speed / plain", "GMAC", "GFLOP/s", "of peak", "memory MB", "kept MB")
 
 
 def speed_table(results: dict) -> str:
@@ -70,7 +70,7 @@ def checkpointing_table(rows: list[dict]) -> str:
                 f"{saved / cost / 1e6:,.0f}" if saved > 0 and cost > 0 else "-",
             )
         )
-    headers = ("recomputed", "kept MB", "of none", "peak MB", "s", "times none", "MB saved per s")
+    headers = ("recomputed", "kept MB", "of none", "peak MB", "s", "time / none", "MB saved per s")
     return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
 
 

@@ -88,7 +88,7 @@ def benchmark(
     Args:
         device: "cpu" or "cuda".
         rounds: times that each form is run, after two runs that are not counted.
-        compiled: measure torch.compile too.
+        compiled: measure torch.compile too, in inference.
     Returns: {"environment": {...}, "peak": {...}, "rows": [...]}, ready for json: peak is the
         GFLOP/s of the best convolution in each type; rows are Row's fields with the median, its
         ratio to the plain form (times_plain), GFLOP/s and what part of the peak they are.
@@ -98,6 +98,8 @@ def benchmark(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise InputError(f"benchmark: device {device!r} cannot be used here: {reason}") from error
+    if compiled and not any(case.mode == "inference" for case in cases):
+        raise InputError("benchmark: --compile is for --mode inference, which is not measured")
     peak = {dtype: peak_convolution(dtype, device) for dtype in ("float32", *_half(device))}
     rows = []
     for case in cases:

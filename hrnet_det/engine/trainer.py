@@ -213,8 +213,8 @@ class _BestCheckpointer(hooks.BestCheckpointer):
 def _autocast_training(model: nn.Module) -> None:
     """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it.
 
-    The backbone's features are returned as float32: RoIAlign would cast its boxes to the features'
-    type, and a bfloat16 coordinate near 600 pixels is rounded to a multiple of 4.
+    The backbone's features are returned as float32: the backward pass of RoIAlign sums up what
+    many boxes say of a cell, and in bfloat16 a sum of 256 equal numbers already stops growing.
     """
     backbone = getattr(model, "module", model).backbone
     backbone.register_forward_hook(

@@ -78,7 +78,10 @@ def conv_norm(
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut; (N, C, H, W) to the same shape."""
+    """Two 3x3 convolutions with a shortcut; (N, C, H, W) to the same shape.
+
+    In the form that optimize_for_inference makes, the input is overwritten.
+    """
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
@@ -93,7 +96,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions with a shortcut; (N, in, H, W) to (N, 4 * width, H, W)."""
+    """1x1, 3x3, 1x1 convolutions with a shortcut; (N, in, H, W) to (N, 4 * width, H, W).
+
+    In the form that optimize_for_inference makes, the input is overwritten where in is 4 * width.
+    """
 
     expansion = 4
 
