@@ -7,7 +7,7 @@ MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=
 
-.PHONY: help setup quickstart test compare lint format doctor clean
+.PHONY: help setup quickstart test compare matrix lint format doctor clean
 
 help: ## list the targets
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="options for the command"], where TARGET is'
@@ -23,6 +23,9 @@ test: $(PARITY) ## run all tests, with mmdetection to compare with where it can 
 
 compare: $(STAMP) ## train HRNetV2p and ResNet-FPN on the same pictures, three seeds each
 	$(VENV)/bin/python -m hrnet_det.engine.compare $(ARGS)
+
+matrix: $(STAMP) ## train every kind of detector on the quickstart's pictures: about an hour
+	$(VENV)/bin/python -m hrnet_det.engine.matrix $(ARGS)
 
 lint: $(STAMP) ## check the formatting and the code
 	$(VENV)/bin/ruff format --check .

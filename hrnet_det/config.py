@@ -49,6 +49,9 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     # merges the whole of configs/semantics/NAME.yaml; in a file, name that file in _BASE_.
     cfg.MODEL.SEMANTICS = "detectron2"
 
+    # Semantic segmentation by HRNetV2SemSegHead: a weight of the loss for each class, [] for none.
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
+
     # FCOS, where MODEL.META_ARCHITECTURE names it.
     cfg.MODEL.FCOS = CfgNode()
     cfg.MODEL.FCOS.NUM_CLASSES = 80
@@ -78,6 +81,9 @@ def add_hrnet_config(cfg: CfgNode) -> None:
 
     # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # SOLVER.LR_SCHEDULER_NAME may be "WarmupPolyLR" too: the learning rate falls to 0 by
+    # (1 - iteration / MAX_ITER) to this power.
+    cfg.SOLVER.POLY_LR_POWER = 0.9
 
     # What computes COCO's AP, with the same result: "detectron2" (its compiled part),
     # "faster_coco_eval", "pycocotools", or "auto": the first of these that is installed.

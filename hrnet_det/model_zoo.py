@@ -45,11 +45,11 @@ def find_config(name: str | Path) -> Path:
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:
         return config_folder() / found[0]
-    by_file = {n.rsplit("/", 1)[-1]: n for n in shipped}
+    by_file = {Path(n).stem: n for n in shipped}
     near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
     near += [
         by_file[n]
-        for n in difflib.get_close_matches(wanted.rsplit("/", 1)[-1], by_file, n=3, cutoff=0.5)
+        for n in difflib.get_close_matches(Path(wanted).stem, by_file, n=3, cutoff=0.5)
         if by_file[n] not in near
     ]
     hint = "; nearest: " + ", ".join(near) if near else f"; shipped: {', '.join(shipped)}"

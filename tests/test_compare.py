@@ -1,7 +1,5 @@
 """The comparison's table, and what it runs."""
 
-import json
-
 from hrnet_det import model_zoo
 from hrnet_det.engine import compare
 
@@ -18,29 +16,6 @@ def test_the_table_has_the_mean_and_each_seed():
     assert rows[2][:3] == ["ours", "4.2 M", "**15.0** (10.0, 20.0)"]
     assert rows[2][4] == "**2.0** (1.0, 3.0)"
     assert rows[3][:3] == ["theirs", "14.1 M", "**5.0** (5.0, 5.0)"]
-
-
-def test_a_finished_run_is_used_again_with_the_same_options_alone(tmp_path, monkeypatch, capsys):
-    commands = []
-
-    def finish(command, **_):
-        commands.append(command)
-        (tmp_path / "run").mkdir(exist_ok=True)
-        content = json.dumps({"bbox": metrics(30.0, 10.0 + len(commands))})
-        (tmp_path / "run" / "results.json").write_text(content)
-
-    def train(*overrides):
-        config, output = "quickstart/faster_rcnn.yaml", tmp_path / "run"
-        return compare.train(config, seed=7, output=output, overrides=overrides)["APs"]
-
-    monkeypatch.setattr(compare.subprocess, "run", finish)
-    assert [train("SOLVER.MAX_ITER", "5"), train("SOLVER.MAX_ITER", "5")] == [11.0, 11.0]
-    assert "is finished: its results are used again" in capsys.readouterr().out
-    assert train() == 12.0  # other options: trained again
-    assert len(commands) == 2
-    end = ["SEED", "7", "OUTPUT_DIR", str(tmp_path / "run")]
-    assert commands[0][-6:] == ["SOLVER.MAX_ITER", "5", *end]
-    assert commands[1][-6:] == ["--config-file", "quickstart/faster_rcnn.yaml", *end]
 
 
 def test_the_two_configs_differ_in_the_backbone_alone():

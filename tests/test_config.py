@@ -4,25 +4,68 @@ import re
 
 import pytest
 import torch
-from detectron2.modeling import build_backbone, build_model
+from detectron2.modeling import (
+    GeneralizedRCNN,
+    PanopticFPN,
+    ProposalNetwork,
+    build_backbone,
+    build_model,
+)
+from detectron2.modeling.meta_arch.retinanet import RetinaNet
+from detectron2.modeling.roi_heads import CascadeROIHeads
 from tiny import train_net
 
 from hrnet_det import model_zoo
 from hrnet_det.config import get_cfg, load_config, merge_overrides, stated_keys
 from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.modeling import HRFPN, HRNetV2
+from hrnet_det.modeling import HRFPN, HRNetV1, HRNetV2
 from hrnet_det.modeling.blocks import CHECKPOINTING
+from hrnet_det.modeling.fcos import FCOS
 
-SCHEDULES = {"1x": (90_000, (60_000, 80_000)), "2x": (180_000, (120_000, 160_000))}
+SCHEDULES = {
+    "1x": (90_000, (60_000, 80_000)),
+    "2x": (180_000, (120_000, 160_000)),
+    "mstrain_2x": (180_000, (120_000, 160_000)),
+    "20e": (20 * 7_329, (16 * 7_329, 19 * 7_329)),
+}
+ALL, SMALL = ("w18", "w32", "w40", "w48"), ("w18", "w32")
 LEAVES = {
     f"{folder}/{kind}_hrnetv2p_{width}_{schedule}.yaml": (kind, width, schedule)
-    for folder, kind in (
-        ("COCO-Detection", "faster_rcnn"),
-        ("COCO-InstanceSegmentation", "mask_rcnn"),
+    for folder, kind, widths, schedules in (
+        ("COCO-Detection", "faster_rcnn", ALL, ("1x", "2x")),
+        ("COCO-InstanceSegmentation", "mask_rcnn", ALL, ("1x", "2x")),
+        ("COCO-Detection", "cascade_rcnn", ALL, ("20e",)),
+        ("COCO-InstanceSegmentation", "cascade_mask_rcnn", ALL, ("20e",)),
+        ("COCO-Detection", "fcos", SMALL, ("1x", "2x", "mstrain_2x")),
+        ("COCO-Detection", "retinanet", SMALL, ("1x",)),
+        ("COCO-Detection", "rpn", SMALL, ("1x",)),
+        ("COCO-Keypoints", "keypoint_rcnn", SMALL, ("1x",)),
+        ("COCO-PanopticSegmentation", "panoptic_fpn", SMALL, ("1x",)),
     )
-    for width in ("w18", "w32", "w40", "w48")
-    for schedule in SCHEDULES
+    for width in widths
+    for schedule in schedules
+}
+# Of other backbones than the pyramid.
+OTHERS = [
+    "COCO-Detection/faster_rcnn_hrnetv1_w32_1x.yaml",
+    "Cityscapes/semantic_hrnetv2_w40.yaml",
+    "Cityscapes/semantic_hrnetv2_w48.yaml",
+]
+KINDS = {
+    "faster_rcnn": GeneralizedRCNN,
+    "mask_rcnn": GeneralizedRCNN,
+    "cascade_rcnn": GeneralizedRCNN,
+    "cascade_mask_rcnn": GeneralizedRCNN,
+    "keypoint_rcnn": GeneralizedRCNN,
+    "fcos": FCOS,
+    "retinanet": RetinaNet,
+    "rpn": ProposalNetwork,
+    "panoptic_fpn": PanopticFPN,
+}
+DATA = {
+    "keypoint_rcnn": ("keypoints_coco_2017_train", "keypoints_coco_2017_val"),
+    "panoptic_fpn": ("coco_2017_train_panoptic_separated", "coco_2017_val_panoptic_separated"),
 }
 HEADLINES = {
     "hrnetv2p_faster_rcnn.yaml": "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x.yaml",
@@ -56,7 +99,9 @@ def on_meta(cfg):
 def test_names_are_the_leaves_the_headlines_and_the_quickstart():
     names = model_zoo.names()
     assert names == sorted(names)
-    assert [n for n in names if not n.startswith("quickstart/")] == sorted([*LEAVES, *HEADLINES])
+    assert [n for n in names if not n.startswith("quickstart/")] == sorted(
+        [*LEAVES, *HEADLINES, *OTHERS]
+    )
     assert {n for n in names if n.startswith("quickstart/")} >= set(QUICKSTART)
 
 
@@ -73,16 +118,48 @@ def test_every_shipped_config_builds_the_detector_that_its_name_says(name):
         4 * width,
         8 * width,
     ]
+    one_stage = "fcos" in name or "retinanet" in name
+    levels = range(3, 8) if one_stage else range(2, 7)
     assert {n: s.stride for n, s in backbone.output_shape().items()} == {
-        "p2": 4,
-        "p3": 8,
-        "p4": 16,
-        "p5": 32,
-        "p6": 64,
+        f"p{level}": 2**level for level in levels
     }
-    assert model.roi_heads.mask_on == ("mask" in name)
-    assert model.roi_heads.keypoint_on == ("keypoint" in name)
+    if hasattr(model, "roi_heads"):
+        assert model.roi_heads.mask_on == ("mask" in name or "panoptic" in name)
+        assert model.roi_heads.keypoint_on == ("keypoint" in name)
+        assert isinstance(model.roi_heads, CascadeROIHeads) == ("cascade" in name)
     assert cfg.MODEL.BACKBONE.NAME == "build_hrnetv2p_backbone"
+    if name in LEAVES:
+        assert type(model) is KINDS[LEAVES[name][0]]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_configs_of_other_backbones_build_what_their_names_say(name):
+    model = on_meta(model_zoo.get_config(name))
+    if "hrnetv1" in name:
+        assert type(model.backbone) is HRNetV1
+        anchors = model.proposal_generator.anchor_generator
+        assert (anchors.num_anchors, anchors.strides) == ([15], [4])
+        return
+    width = int(re.search(r"_w(\d+)", name)[1])
+    assert type(model.backbone) is HRNetV2
+    head = model.sem_seg_head
+    assert head.conv.weight.shape == (15 * width, 15 * width, 1, 1)
+    assert head.predictor.weight.shape == (19, 15 * width, 1, 1)
+    assert head.class_weights.shape == (19,)
+
+
+def test_the_anchors_of_the_one_stage_detectors_are_those_of_their_paper():
+    model = on_meta(model_zoo.get_config("retinanet_hrnetv2p_w18_1x"))
+    assert model.anchor_generator.num_anchors == [9] * 5
+    sizes = model_zoo.get_config("retinanet_hrnetv2p_w18_1x").MODEL.ANCHOR_GENERATOR.SIZES
+    for level, row in zip(range(3, 8), sizes, strict=True):
+        assert row == pytest.approx([4 * 2**level * 2 ** (k / 3) for k in range(3)], abs=1e-4)
+
+
+def test_a_leaf_is_at_most_twelve_lines():
+    folder = model_zoo.find_config(FASTER).parent
+    for name in [*LEAVES, *OTHERS, *HEADLINES]:
+        assert len((folder / name).read_text().splitlines()) <= 12, name
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -91,7 +168,11 @@ def test_schedules_of_the_leaves(name):
     cfg = model_zoo.get_config(name)
     assert schedule == (cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS)
     assert width == cfg.MODEL.HRNET.VARIANT
-    assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == (("coco_2017_train",), ("coco_2017_val",))
+    train, test = DATA.get(LEAVES[name][0], ("coco_2017_train", "coco_2017_val"))
+    assert ((train,), (test,)) == (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
+    one_stage = LEAVES[name][0] in ("fcos", "retinanet")
+    assert (0.01 if one_stage else 0.02) == cfg.SOLVER.BASE_LR
+    assert ((640, 800) if "mstrain" in name else (800,)) == cfg.INPUT.MIN_SIZE_TRAIN
 
 
 @pytest.mark.parametrize("name", HEADLINES)
@@ -170,7 +251,7 @@ def test_an_unknown_config_names_the_nearest():
     )
     nearest = str(error.value).split("nearest: ")[1].split(", ")
     assert "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x.yaml" in nearest
-    with pytest.raises(MissingInputError, match="shipped: COCO-Detection/faster_rcnn"):
+    with pytest.raises(MissingInputError, match="shipped: COCO-Detection/cascade_rcnn"):
         model_zoo.find_config("zzz")
     with pytest.raises(FileNotFoundError):
         model_zoo.find_config("zzz")

@@ -1,4 +1,4 @@
-"""What activation checkpointing saves and costs: its levels, and each part that they choose from."""
+"""What activation checkpointing saves and costs: its levels, and each of the parts they choose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling.blocks import CHECKPOINTING
 from hrnet_det.modeling.layout import use_channels_last
 
-RECOMPUTABLE = ("stage1", "bottlenecks", "branch0", "branch1", "branch2", "branch3", "modules", "pyramid")
+RECOMPUTABLE = (
+    "stage1",
+    "bottlenecks",
+    "branch0",
+    "branch1",
+    "branch2",
+    "branch3",
+    "modules",
+    "pyramid",
+)
 
 
 def compare_checkpointing(case: Case, *, rounds: int = 3, parts: bool = False) -> list[dict]:

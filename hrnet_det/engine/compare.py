@@ -6,10 +6,7 @@ Each run is a process of its own; a finished one is not run again unless the opt
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,27 +15,13 @@ from tabulate import tabulate
 
 from hrnet_det import model_zoo
 from hrnet_det.data import prepare_datasets
+from hrnet_det.engine.runs import train
 
 DETECTORS = {
     "HRNetV2p (w18_small_v1)": "quickstart/faster_rcnn.yaml",
     "ResNet-18-FPN": "quickstart/faster_rcnn_resnet_fpn.yaml",
 }
 METRICS = ("AP", "AP50", "APs", "APm", "APl")
-
-
-def train(config: str, *, seed: int, output: Path, overrides: Sequence[str] = ()) -> dict:
-    """Box metrics, in percent, of a shipped config trained with a seed, from results.json."""
-    results, given = output / "results.json", output / "overrides.json"
-    same = given.is_file() and json.loads(given.read_text()) == list(overrides)
-    if results.is_file() and same:
-        print(f"{output} is finished: its results are used again", flush=True)
-    else:
-        command = [sys.executable, "-m", "hrnet_det.engine.train", "--config-file", config]
-        command += [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(output)]
-        print(f"training {config} with seed {seed}: progress in {output / 'log.txt'}", flush=True)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        given.write_text(json.dumps(list(overrides)))
-    return json.loads(results.read_text())["bbox"]
 
 
 def count_parameters(config: str) -> int:
@@ -78,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for seed in args.seeds:
         for name, config in DETECTORS.items():
             output = args.output / f"{Path(config).stem}_seed{seed}"
-            runs[name].append(train(config, seed=seed, output=output, overrides=args.opts))
+            run = train(config, seed=seed, output=output, overrides=args.opts)
+            runs[name].append(run.results["bbox"])
     parameters = {name: count_parameters(config) for name, config in DETECTORS.items()}
     table = comparison_table(runs, parameters)
     (args.output / "comparison.md").write_text(table + "\n")

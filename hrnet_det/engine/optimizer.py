@@ -1,17 +1,25 @@
-"""The optimizers of SOLVER.OPTIMIZER, and clipping of the whole model's gradient."""
+"""The optimizers of SOLVER.OPTIMIZER, clipping of the whole model's gradient, and schedules."""
 
 from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
+from detectron2.solver import build_lr_scheduler as build_detectron2_scheduler
 from detectron2.solver import build_optimizer as build_sgd
-from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
+from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from hrnet_det.errors import InputError
 
+SCHEDULES = (
+    "WarmupMultiStepLR",
+    "WarmupCosineLR",
+    "WarmupStepWithFixedGammaLR",
+    "WarmupPolyLR",
+)
 CLIP_TYPES = ("value", "norm", "full_model")
 
 
@@ -47,6 +55,29 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
         optimizer.register_step_pre_hook(clip_all)
     return optimizer
+
+
+def build_lr_scheduler(
+    cfg: CfgNode, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Detectron2's schedules, and "WarmupPolyLR": the published one of semantic segmentation.
+
+    Raises: InputError for another SOLVER.LR_SCHEDULER_NAME (the message lists them).
+    """
+    options = cfg.SOLVER
+    if options.LR_SCHEDULER_NAME not in SCHEDULES:
+        raise InputError(
+            f"SOLVER.LR_SCHEDULER_NAME {options.LR_SCHEDULER_NAME!r}: {', '.join(SCHEDULES)}"
+        )
+    if options.LR_SCHEDULER_NAME != "WarmupPolyLR":
+        return build_detectron2_scheduler(cfg, optimizer)
+    multiplier = WarmupParamScheduler(
+        PolynomialDecayParamScheduler(base_value=1.0, power=options.POLY_LR_POWER),
+        options.WARMUP_FACTOR,
+        min(options.WARMUP_ITERS / options.MAX_ITER, 1.0),
+        options.WARMUP_METHOD,
+    )
+    return LRMultiplier(optimizer, multiplier=multiplier, max_iter=options.MAX_ITER)
 
 
 def _adamw(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:

@@ -34,7 +34,7 @@ from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data.resize import build_mapper
-from hrnet_det.engine.optimizer import build_optimizer
+from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
@@ -144,6 +144,13 @@ class Trainer(DefaultTrainer):
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         """See `hrnet_det.engine.optimizer.build_optimizer`."""
         return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """See `hrnet_det.engine.optimizer.build_lr_scheduler`."""
+        return build_lr_scheduler(cfg, optimizer)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from detectron2.modeling import GeneralizedRCNN
-from fvcore.nn import FlopCountAnalysis
+from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hrnet_det import model_zoo
+from hrnet_det.modeling import HRFPN
 
 # arXiv:1908.07919 Table VII, Faster R-CNN: (parameters, GFLOPs). Counting shows its units: "M" is
 # 2^20 parameters, and a "GFLOP" is 2^30 multiply-adds of convolutions and linear layers, at
@@ -38,53 +40,103 @@ class Complexity:
     run_form: float  # MACs: reduction before upsampling
 
 
-def faster_rcnn_complexity(
-    detector: GeneralizedRCNN, *, proposals: int = PUBLISHED_PROPOSALS
+def complexity(
+    model: nn.Module,
+    *,
+    size: tuple[int, int] = PADDED_SIZE,
+    proposals: int = 1000,
+    detections: int = 100,
 ) -> Complexity:
-    """Count a Faster R-CNN's parameters and the MACs of its convolutions and linear layers.
+    """Count a detector's parameters and the MACs of its convolutions and linear layers.
 
     Args:
-        detector: a Faster R-CNN with an HRFPN backbone, on the CPU, in evaluation mode.
-        proposals: boxes that go through the box head.
+        model: any of the shipped configs' models, in evaluation mode; on the meta device nothing
+            is computed.
+        size: height and width of its one picture, in pixels.
+        proposals: boxes that go through each box head.
+        detections: boxes that go through each mask and keypoint head.
     """
-    pyramid = detector.backbone
-    images = torch.zeros(1, 3, *PADDED_SIZE)
-    with torch.no_grad():
-        levels = list(pyramid(images).values())
-    rois = torch.zeros(proposals, levels[0].shape[1], 7, 7)
-    heads = nn.Sequential(detector.roi_heads.box_head, _Predictor(detector.roi_heads.box_predictor))
-    run = (
-        macs(pyramid, images)
-        + macs(detector.proposal_generator.rpn_head, levels)
-        + macs(heads, rois)
-    )
-    cells = math.prod(PADDED_SIZE) / 16  # of hr2, stride 4
-    out_channels = pyramid.reduction_conv.out_channels
-    saved = sum(
+
+    def run() -> None:
+        features = model.backbone(torch.zeros(1, 3, *size, device=model.device))
+        for part in ("proposal_generator", "roi_heads", "sem_seg_head", "head"):
+            if getattr(model, part, None) is not None:
+                _RUN[part](model, features, proposals, detections)
+
+    counted = macs(run)
+    saved = _spared_by_reducing_first(model.backbone, size)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Complexity(parameters=parameters, published_form=counted + saved, run_form=counted)
+
+
+def macs(function: Callable, *inputs: object) -> float:
+    """Multiply-adds of the convolutions and matrix products of function(*inputs)."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*inputs)
+    return counter.get_total_flops() / 2
+
+
+Features = dict[str, torch.Tensor]
+
+
+def _proposals(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
+    part = model.proposal_generator
+    part.rpn_head([features[name] for name in part.in_features])
+
+
+def _roi_heads(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
+    heads = model.roi_heads
+    boxes = _pooled(heads.box_pooler, features[heads.box_in_features[0]], proposals)
+    if isinstance(heads.box_head, nn.ModuleList):  # of a cascade
+        for head, predictor in zip(heads.box_head, heads.box_predictor, strict=True):
+            predictor(head(boxes))
+    else:
+        heads.box_predictor(heads.box_head(boxes))
+    for kind in ("mask", "keypoint"):
+        if getattr(heads, f"{kind}_on"):
+            level = features[getattr(heads, f"{kind}_in_features")[0]]
+            head = getattr(heads, f"{kind}_head")
+            head.layers(_pooled(getattr(heads, f"{kind}_pooler"), level, detections))
+
+
+def _pooled(pooler: nn.Module, level: torch.Tensor, boxes: int) -> torch.Tensor:
+    return level.new_zeros(boxes, level.shape[1], *pooler.output_size)
+
+
+def _sem_seg_head(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
+    model.sem_seg_head(features, None)
+
+
+def _dense_head(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
+    model.head([features[name] for name in model.head_in_features])
+
+
+_RUN = {
+    "proposal_generator": _proposals,
+    "roi_heads": _roi_heads,
+    "sem_seg_head": _sem_seg_head,
+    "head": _dense_head,
+}
+
+
+def _spared_by_reducing_first(backbone: nn.Module, size: tuple[int, int]) -> float:
+    """MACs that HRFPN's 1x1 convolution would have more on the concatenated maps, at stride 4."""
+    if not isinstance(backbone, HRFPN):
+        return 0.0
+    cells, out_channels = math.prod(size) / 16, backbone.reduction_conv.out_channels
+    return sum(
         channels * out_channels * cells * (1 - 0.25**b)
-        for b, channels in enumerate(pyramid.channels)
+        for b, channels in enumerate(backbone.channels)
     )
-    parameters = sum(p.numel() for p in detector.parameters())
-    return Complexity(parameters=parameters, published_form=run + saved, run_form=run)
 
 
-class _Predictor(nn.Module):
-    """The box predictor with one tensor as its result, which the counter can trace."""
-
-    def __init__(self, predictor: nn.Module) -> None:
-        super().__init__()
-        self.predictor = predictor
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat(self.predictor(x), dim=1)
-
-
-def macs(module: nn.Module, inputs: torch.Tensor | list[torch.Tensor]) -> float:
-    """Multiply-adds of the convolutions and linear layers of module(inputs)."""
-    analysis = FlopCountAnalysis(module, (inputs,))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    by_operator = analysis.by_operator()
-    return by_operator["conv"] + by_operator["linear"] + by_operator["addmm"]
+def on_meta(cfg: CfgNode) -> nn.Module:
+    """A config's model in evaluation mode, without memory for its weights."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return model_zoo.build_detector(cfg).eval()
 
 
 def complexity_table() -> str:
@@ -92,7 +144,8 @@ def complexity_table() -> str:
     rows = []
     for variant, (parameters, gflops) in PUBLISHED.items():
         name = f"COCO-Detection/faster_rcnn_hrnetv2p_{variant}_1x.yaml"
-        counted = faster_rcnn_complexity(model_zoo.get(name))
+        model = on_meta(model_zoo.get_config(name))
+        counted = complexity(model, proposals=PUBLISHED_PROPOSALS)
         rows.append(
             [
                 f"Faster {variant.upper()}",
