@@ -10,7 +10,6 @@ from functools import cache, partial
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import GeneralizedRCNN
 from tabulate import tabulate
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -19,10 +18,13 @@ from hrnet_det import model_zoo
 from hrnet_det.benchmark.memory import LiveBytes
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.blocks import CHECKPOINTING
+from hrnet_det.modeling.layers import run_layers
 
-# What losses and the choice of proposals take, in tensors of one float for each anchor: deltas,
-# logits and their copies, overlaps with objects. Measured with the CPU's Faster R-CNN.
-FLOATS_PER_ANCHOR = 60
+# What losses and the choice of proposals take, in tensors as large as the outputs that they are of:
+# copies of logits and deltas, overlaps with objects; of an RPN and of a one-stage head. Measured on
+# the CPU.
+COPIES_OF_PROPOSALS = 12
+COPIES_OF_DETECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,10 @@ def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
     type that SOLVER.AMP chooses, with as many boxes and masks as the config allows at most.
 
     Args:
-        cfg: of a Faster, Mask, Cascade or Keypoint R-CNN.
+        cfg: of any of the shipped detectors.
         size: height and width of the largest picture after padding, pixels, multiples of 32.
-    Raises: InputError if the config is of another detector, or the size of no picture.
+    Raises: InputError if the size is of no picture.
     """
-    if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
-        raise InputError(
-            "plan is for MODEL.META_ARCHITECTURE GeneralizedRCNN, not "
-            f"{cfg.MODEL.META_ARCHITECTURE}"
-        )
     if min(size) < 64 or any(side % 32 for side in size):
         raise InputError(f"plan: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
     plans = []
@@ -82,34 +79,20 @@ def _peak(detector: nn.Module, cfg: CfgNode, size: tuple[int, int], batch: int) 
     return weights + states * sum(p.nbytes for p in trained) + counted.peak
 
 
-def _network(detector: GeneralizedRCNN, cfg: CfgNode, images: Tensor) -> list[Tensor]:
-    """All outputs of the network's layers for a batch, with boxes that the images do not decide."""
-    features = detector.backbone(images)
-    rpn = detector.proposal_generator
-    logits, deltas = rpn.rpn_head([features[name] for name in rpn.in_features])
-    anchors = torch.empty(sum(x.numel() for x in logits), FLOATS_PER_ANCHOR)
-    outputs = [*logits, *deltas, anchors]
-
-    heads = detector.roi_heads
-    finest = features[cfg.MODEL.ROI_HEADS.IN_FEATURES[0]]
+def _network(detector: nn.Module, cfg: CfgNode, images: Tensor) -> list[Tensor]:
+    """All outputs of the network's layers for a batch, and what stands for its losses' tensors."""
     boxes = len(images) * cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE
     objects = int(boxes * cfg.MODEL.ROI_HEADS.POSITIVE_FRACTION)
-    cascade = isinstance(heads.box_head, nn.ModuleList)
-    for stage in range(len(heads.box_head) if cascade else 1):
-        head = heads.box_head[stage] if cascade else heads.box_head
-        predictor = heads.box_predictor[stage] if cascade else heads.box_predictor
-        outputs += predictor(head(_pooled(heads.box_pooler, finest, boxes)))
-    if heads.mask_on:
-        outputs.append(heads.mask_head.layers(_pooled(heads.mask_pooler, finest, objects)))
-    if heads.keypoint_on:
-        pooled = _pooled(heads.keypoint_pooler, finest, objects)
-        outputs.append(heads.keypoint_head.layers(pooled))
-    return outputs
-
-
-def _pooled(pooler: nn.Module, finest: Tensor, boxes: int) -> Tensor:
-    """So many boxes' features, all from the finest level."""
-    return pooler.level_poolers[0](finest, torch.empty(boxes, 5))
+    outputs = run_layers(detector, images, boxes=boxes, objects=objects)
+    losses = []
+    if outputs.dense:
+        two_stage = hasattr(detector, "proposal_generator")
+        copies = COPIES_OF_PROPOSALS if two_stage else COPIES_OF_DETECTIONS
+        losses.append(torch.empty(sum(x.numel() for x in outputs.dense), copies))
+    targets = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
+    for logits in outputs.pixels:
+        losses += detector.sem_seg_head.losses(logits, targets).values()
+    return [*outputs.dense, *outputs.boxes, *losses]
 
 
 def parse_memory(text: str) -> int:

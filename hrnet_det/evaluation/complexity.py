@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hrnet_det import model_zoo
 from hrnet_det.modeling import HRFPN
+from hrnet_det.modeling.layers import run_layers
 
 # arXiv:1908.07919 Table VII, Faster R-CNN: (parameters, GFLOPs). Counting shows its units: "M" is
 # 2^20 parameters, and a "GFLOP" is 2^30 multiply-adds of convolutions and linear layers, at
@@ -57,13 +59,8 @@ def complexity(
         detections: boxes that go through each mask and keypoint head.
     """
 
-    def run() -> None:
-        features = model.backbone(torch.zeros(1, 3, *size, device=model.device))
-        for part in ("proposal_generator", "roi_heads", "sem_seg_head", "head"):
-            if getattr(model, part, None) is not None:
-                _RUN[part](model, features, proposals, detections)
-
-    counted = macs(run)
+    images = torch.zeros(1, 3, *size, device=model.device)
+    counted = macs(partial(run_layers, model, images, boxes=proposals, objects=detections))
     saved = _spared_by_reducing_first(model.backbone, size)
     parameters = sum(p.numel() for p in model.parameters())
     return Complexity(parameters=parameters, published_form=counted + saved, run_form=counted)
@@ -74,49 +71,6 @@ def macs(function: Callable, *inputs: object) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         function(*inputs)
     return counter.get_total_flops() / 2
-
-
-Features = dict[str, torch.Tensor]
-
-
-def _proposals(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
-    part = model.proposal_generator
-    part.rpn_head([features[name] for name in part.in_features])
-
-
-def _roi_heads(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
-    heads = model.roi_heads
-    boxes = _pooled(heads.box_pooler, features[heads.box_in_features[0]], proposals)
-    if isinstance(heads.box_head, nn.ModuleList):  # of a cascade
-        for head, predictor in zip(heads.box_head, heads.box_predictor, strict=True):
-            predictor(head(boxes))
-    else:
-        heads.box_predictor(heads.box_head(boxes))
-    for kind in ("mask", "keypoint"):
-        if getattr(heads, f"{kind}_on"):
-            level = features[getattr(heads, f"{kind}_in_features")[0]]
-            head = getattr(heads, f"{kind}_head")
-            head.layers(_pooled(getattr(heads, f"{kind}_pooler"), level, detections))
-
-
-def _pooled(pooler: nn.Module, level: torch.Tensor, boxes: int) -> torch.Tensor:
-    return level.new_zeros(boxes, level.shape[1], *pooler.output_size)
-
-
-def _sem_seg_head(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
-    model.sem_seg_head(features, None)
-
-
-def _dense_head(model: nn.Module, features: Features, proposals: int, detections: int) -> None:
-    model.head([features[name] for name in model.head_in_features])
-
-
-_RUN = {
-    "proposal_generator": _proposals,
-    "roi_heads": _roi_heads,
-    "sem_seg_head": _sem_seg_head,
-    "head": _dense_head,
-}
 
 
 def _spared_by_reducing_first(backbone: nn.Module, size: tuple[int, int]) -> float:

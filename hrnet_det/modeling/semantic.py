@@ -87,14 +87,24 @@ class HRNetV2SemSegHead(nn.Module):
     def forward(
         self, features: dict[str, Tensor], targets: Tensor | None = None
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
-        logits = self.predictor(self.conv(features[self.in_feature])).float()
-        logits = F.interpolate(
-            logits, scale_factor=self.stride, mode="bilinear", align_corners=False
-        )
-        if not self.training:
-            return logits, {}
+        logits = self.layers(features)
+        if self.training:
+            return None, self.losses(logits, targets)
+        return self._enlarged(logits), {}
+
+    def layers(self, features: dict[str, Tensor]) -> Tensor:
+        """Logits of the feature's cells, (N, num_classes, H/s, W/s)."""
+        return self.predictor(self.conv(features[self.in_feature]))
+
+    def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The loss of `layers`' logits; targets (N, H, W)."""
         options = {"weight": self.class_weights, "ignore_index": self.ignore_value}
-        loss = F.cross_entropy(logits, targets, reduction="sum", **options)
-        labelled = targets[targets != self.ignore_value]
-        total = self.class_weights[labelled].sum().clamp(min=torch.finfo(loss.dtype).tiny)
-        return None, {"loss_sem_seg": self.loss_weight * loss / total}
+        loss = F.cross_entropy(self._enlarged(logits), targets, reduction="sum", **options)
+        labelled = targets != self.ignore_value
+        weights = self.class_weights[targets * labelled] * labelled
+        return {"loss_sem_seg": self.loss_weight * loss / weights.sum().clamp(min=1e-6)}
+
+    def _enlarged(self, logits: Tensor) -> Tensor:
+        return F.interpolate(
+            logits.float(), scale_factor=self.stride, mode="bilinear", align_corners=False
+        )
