@@ -10,18 +10,23 @@ from torch import nn
 
 from hrnet_det import model_zoo
 
-ONE_STAGE = ["MODEL.HRFPN.MIN_LEVEL", "3", "MODEL.RETINANET.NUM_CLASSES", "3",
-             "MODEL.META_ARCHITECTURE", "RetinaNet",
-             "MODEL.RETINANET.IN_FEATURES", "['p3','p4','p5','p6','p7']"]  # fmt: skip
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
 # A config of each kind of detector, and what it overrides.
 KINDS = {
     "faster": ("quickstart/faster_rcnn.yaml", []),
     "mask": ("quickstart/mask_rcnn.yaml", []),
     "keypoint": ("quickstart/keypoint_rcnn.yaml", []),
-    "retinanet": ("Base-RCNN-HRNetV2p.yaml", ONE_STAGE),
+    "retinanet": ("Base-RetinaNet-HRNetV2p.yaml", ["MODEL.RETINANET.NUM_CLASSES", "3"]),
     "fcos": ("Base-FCOS-HRNetV2p.yaml", ["MODEL.FCOS.NUM_CLASSES", "3"]),
     "cascade mask": ("Base-Cascade-RCNN-HRNetV2p.yaml", ["MODEL.MASK_ON", "True"]),
+    "panoptic": (
+        "Base-Panoptic-FPN-HRNetV2p.yaml",
+        ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"],
+    ),
+    "one level": (
+        "Base-RCNN-HRNetV1.yaml",
+        ["MODEL.ANCHOR_GENERATOR.SIZES", "[[12, 24, 36, 48, 64]]"],
+    ),
     "mmdet": (MASK, ["MODEL.SEMANTICS", "mmdet"]),
     "hrnet_object_detection": (FASTER, ["MODEL.SEMANTICS", "hrnet_object_detection"]),
 }

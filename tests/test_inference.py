@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from detectors import KINDS, OWN, assert_same, config, detect, detector, rows
+from detectors import KINDS, OWN, assert_same, calibrate, config, detect, detector, rows
 from pycocotools import mask as coco_mask
 from tiny import CLASSES, custom, write_json
 from tiny import TINY as TINY_CONFIG
@@ -450,6 +450,22 @@ def test_a_faster_detector_detects_the_same(kind):
         assert_same(detect(faster, [picture])[0], theirs)
 
 
+@torch.no_grad()
+def test_a_faster_segmentation_gives_the_same_logits():
+    words = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", "[]"]
+    words += ["MODEL.HRNET.NORM", "BN", "MODEL.SEM_SEG_HEAD.NORM", "BN"]
+    cfg = model_zoo.get_config("Base-SemanticSegmentation-HRNetV2.yaml", [*TINY_CONFIG, *words])
+    torch.manual_seed(0)
+    segmentor = model_zoo.build_detector(cfg).eval()
+    calibrate(segmentor, lambda: segmentor(rows()))
+    for model in (segmentor, detector("panoptic")):
+        faster = optimize_for_inference(model)
+        assert not any(type(m) is nn.Conv2d for m in faster.modules())
+        for found, theirs in zip(faster(rows()), model(rows()), strict=True):
+            scale = theirs["sem_seg"].abs().max()
+            assert (found["sem_seg"] - theirs["sem_seg"]).abs().max() < 1e-4 * scale
+
+
 def _set_threshold(model, value):
     heads = getattr(model, "roi_heads", None)
     if heads is None:
@@ -465,8 +481,9 @@ def test_pictures_without_detections(kind):
     model = detector(kind)
     best = sorted(found.scores.max().item() for found in detect(model))
     in_one, in_both = (sum(best) / 2, 1), (1.5, 2)
-    # FCOS's threshold is for the classes alone, its scores are of the centerness as well
-    for threshold, empty in [in_both] if kind == "fcos" else [in_one, in_both]:
+    # FCOS's threshold is for the classes alone, its scores are of the centerness as well; the
+    # panoptic detector's best masks are empty
+    for threshold, empty in [in_both] if kind in ("fcos", "panoptic") else [in_one, in_both]:
         _set_threshold(model, threshold)
         expected = detect(model)
         assert sum(len(found) == 0 for found in expected) == empty
@@ -478,6 +495,7 @@ DECODED = {
     "mask": ["pred_masks"],
     "keypoint": ["pred_keypoints", "pred_keypoint_heatmaps"],
     "cascade mask": ["pred_masks"],
+    "panoptic": ["pred_masks"],
 }
 
 
@@ -498,7 +516,11 @@ def test_a_detector_in_bfloat16_gives_boxes_and_scores_in_float32(kind):
         assert found.scores.max() == pytest.approx(theirs.scores.max().item(), abs=0.1)
     if hasattr(faster, "roi_heads"):
         with torch.no_grad():
-            decoded = [r.get_fields() for r in faster.inference(rows(), do_postprocess=False)]
+            decoded = faster.inference(rows(), do_postprocess=False)
+        if kind == "panoptic":
+            decoded, logits = decoded
+            assert logits.dtype == torch.float32
+        decoded = [found.get_fields() for found in decoded]
         for name in DECODED.get(kind, ()):
             assert {fields[name].dtype for fields in decoded} == {torch.float32}
     assert computed == {torch.bfloat16}
