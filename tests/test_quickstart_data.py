@@ -12,6 +12,7 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
 from hrnet_det.data import quickstart, scene, shapes
+from hrnet_det.data.pixels import KINDS
 from hrnet_det.data.quickstart import CLASSES, KEYPOINTS, make_quickstart
 
 SPLITS = ("train", "val")
@@ -87,7 +88,36 @@ def test_whole_set_has_its_pictures(whole):
         sizes = {(row["width"], row["height"]) for row in rows.values()}
         assert len(sizes) > count / 2
     assert not set(images(whole, "train")) & set(images(whole, "val"))
-    assert {p.name for p in whole.iterdir()} == {"train", "val", "annotations", "VERSION"}
+    labels = {f"{kind}_{split}" for kind in KINDS for split in ("train", "val")}
+    assert {p.name for p in whole.iterdir()} == {"train", "val", "annotations", "VERSION", *labels}
+
+
+def test_labels_of_pixels_tell_the_same_as_the_masks(whole):
+    """Built up again from the instances' masks, which do not overlap."""
+    content = json.loads((whole / "annotations" / "panoptic_val.json").read_text())
+    ids = [row["id"] for row in content["categories"]]
+    assert ids == [1, 2, 3, 4, 5, 6, 7] and content["categories"][-1]["name"] == "ground"
+    assert [row["isthing"] for row in content["categories"]] == [1] * 6 + [0]
+    coco = COCO(str(whole / "annotations" / "instances_val.json"))
+    for row in content["annotations"][::7]:
+        picture = {k: np.asarray(Image.open(whole / f"{k}_val" / row["file_name"])) for k in KINDS}
+        assert {k: x.ndim for k, x in picture.items()} == {"semantic": 2, "stuff": 2, "panoptic": 3}
+        classes = np.zeros_like(picture["semantic"])
+        objects = coco.loadAnns(coco.getAnnIds(imgIds=row["image_id"]))
+        ground, *segments = row["segments_info"]
+        assert (ground["id"], ground["category_id"], ground["iscrowd"]) == (1, 7, 0)
+        assert len(segments) == len(objects)
+        for o, s in zip(objects, segments, strict=True):
+            mask = coco.annToMask(o).astype(bool)
+            classes[mask] = o["category_id"]
+            seen = picture["panoptic"][..., 0] == s["id"]
+            assert (seen ^ mask).sum() <= 0.03 * mask.sum() + 6  # of polygons rounded to pixels
+            assert (s["category_id"], s["iscrowd"]) == (o["category_id"], o["iscrowd"])
+            assert (s["area"], s["bbox"]) == (o["area"], o["bbox"])
+        assert (classes != picture["semantic"]).mean() < 0.01
+        assert np.array_equal(picture["stuff"], picture["semantic"] == 0)
+        assert not picture["panoptic"][..., 1:].any() and picture["panoptic"][..., 0].min() == 1
+        assert ground["area"] == (picture["semantic"] == 0).sum()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -111,7 +141,7 @@ def test_keypoint_category_as_in_coco(few):
 def test_two_runs_are_equal_in_every_byte(few, tmp_path):
     again = make_quickstart(tmp_path / "again", counts=FEW)
     files = sorted(p.relative_to(few) for p in few.rglob("*") if p.is_file())
-    assert len(files) == 5 + 2 + 4 + 1
+    assert len(files) == (5 + 2) * 4 + 6 + 1  # pictures with three kinds of labels, json, marker
     for file in files:
         assert (few / file).read_bytes() == (again / file).read_bytes(), file
 
@@ -432,6 +462,7 @@ def test_generator_does_without_detectron2(module):
             names.add(node.module if node.module.startswith("hrnet_det") else node.module[:3])
     assert not names & {"detectron2", "det", "torch", "tor"}
     assert {n for n in names if n.startswith("hrnet_det")} <= {
+        "hrnet_det.data.pixels",
         "hrnet_det.data.scene",
         "hrnet_det.data.shapes",
     }

@@ -125,7 +125,7 @@ def test_own_data_trains_and_is_evaluated(mask_run):
 
 def test_what_a_run_prints(mask_run):
     output, outcome, _ = mask_run
-    report = outcome.out[outcome.out.index("\nResults (COCO metrics, percent)") :]
+    report = outcome.out[outcome.out.index("\nResults (percent)") :]
     for name, what in (
         ("model_final.pth", "weights"),
         ("model_best.pth", "weights of the best box AP"),
@@ -278,7 +278,7 @@ def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch
     outcome = train_net(*words(coco, tmp_path, "SOLVER.MAX_ITER", 1))
     assert outcome.code == 0
     assert "model_best.pth has custom_test/bbox/AP 12.00, the best so far" in outcome.out
-    assert "Results custom_train (COCO metrics, percent)" in outcome.out
+    assert "Results custom_train (percent)" in outcome.out
 
 
 def test_keypoint_rcnn(coco, tmp_path):

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.data.datasets import load_coco_json
+from detectron2.data.datasets import load_coco_json, load_sem_seg
+from detectron2.data.datasets.coco_panoptic import merge_to_panoptic
 
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_file import CocoFile
 from hrnet_det.errors import InputError, MissingInputError
 
 QUICKSTART = {
-    f"quickstart_{kind}{split}": (split, f"{stem}_{split}.json")
-    for kind, stem in (("", "instances"), ("keypoints_", "keypoints"))
+    f"quickstart_{kind}{split}": (kind.rstrip("_"), split)
+    for kind in ("", "keypoints_", "semantic_", "panoptic_")
     for split in ("train", "val")
 }
+# Groups of config keys whose NUM_CLASSES is that of the things or of the stuff.
+THING_HEADS, STUFF_HEADS = ("ROI_HEADS", "RETINANET", "FCOS"), ("SEM_SEG_HEAD",)
+IGNORED = 255  # the label of pixels that count for nothing
+# What a data set's metadata may name on disk.
+FILES = (
+    "json_file",
+    "image_root",
+    "panoptic_json",
+    "panoptic_root",
+    "sem_seg_root",
+    "image_dir",
+    "gt_dir",
+)
 
 
 def datasets_root() -> Path:
@@ -29,47 +44,98 @@ def datasets_root() -> Path:
 
 
 def register_quickstart() -> None:
-    """Register quickstart_train, quickstart_val and their keypoint forms; made when first read."""
+    """Register the quickstart's data sets, which are made when they are first read.
+
+    quickstart_{train,val} and quickstart_keypoints_{train,val} have objects,
+    quickstart_semantic_{train,val} a class for each pixel, quickstart_panoptic_{train,val} objects
+    and stuff, as Detectron2 has them for Panoptic FPN.
+    """
     root = datasets_root() / "quickstart"
-    for name, (split, json_name) in QUICKSTART.items():
-        keypoints = "keypoints" in name
-        _register(
+    for name, (kind, split) in QUICKSTART.items():
+        keypoints = kind == "keypoints"
+        stem = "keypoints" if keypoints else "instances"
+        json_file, images = root / "annotations" / f"{stem}_{split}.json", root / split
+        if kind == "semantic":
+            labels = root / f"semantic_{split}"
+            _register(
+                name,
+                partial(load_sem_seg, str(labels), str(images), "png", "png"),
+                evaluator_type="sem_seg",
+                image_root=str(images),
+                sem_seg_root=str(labels),
+                stuff_classes=[quickstart.GROUND, *quickstart.CLASSES],
+                ignore_label=IGNORED,
+            )
+            continue
+        _register_coco(
             name,
-            json_file=root / "annotations" / json_name,
-            image_root=root / split,
+            json_file=json_file,
+            image_root=images,
             classes=["arrow"] if keypoints else list(quickstart.CLASSES),
             keypoint_names=list(quickstart.KEYPOINTS) if keypoints else [],
+            **(_panoptic(root, split) if kind == "panoptic" else {}),
         )
 
 
-def _register(
+def _panoptic(root: Path, split: str) -> dict[str, object]:
+    """The metadata of objects and stuff together."""
+    return {
+        "evaluator_type": "coco_panoptic_seg",
+        "panoptic_json": str(root / "annotations" / f"panoptic_{split}.json"),
+        "panoptic_root": str(root / f"panoptic_{split}"),
+        "sem_seg_root": str(root / f"stuff_{split}"),
+        "stuff_classes": ["things", quickstart.GROUND],
+        "stuff_dataset_id_to_contiguous_id": {quickstart.GROUND_ID: 1},
+        "ignore_label": IGNORED,
+    }
+
+
+def _register_coco(
     name: str,
     *,
     json_file: Path,
     image_root: Path,
     classes: list[str],
     keypoint_names: list[str],
+    evaluator_type: str = "coco",
+    **metadata: object,
 ) -> None:
-    """Register a COCO json under a name, in place of what had the name before."""
+    """Register a COCO json under a name, with labels of pixels where metadata has sem_seg_root."""
+
+    def load() -> list[dict]:
+        rows = load_coco_json(str(json_file), str(image_root), name)
+        if "sem_seg_root" not in metadata:
+            return rows
+        labels = load_sem_seg(metadata["sem_seg_root"], str(image_root), "png", "png")
+        return merge_to_panoptic(rows, labels)
+
+    if keypoint_names:
+        pairs = flip_pairs(keypoint_names)
+        metadata |= {"keypoint_names": keypoint_names, "keypoint_flip_map": pairs}
+    _register(
+        name,
+        load,
+        evaluator_type=evaluator_type,
+        json_file=str(json_file),
+        image_root=str(image_root),
+        thing_classes=classes,
+        **metadata,
+    )
+
+
+def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> None:
+    """Register a data set in place of what had the name before."""
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.pop(name)
 
-    def load() -> list[dict]:
+    def made_and_loaded() -> list[dict]:
         if name in QUICKSTART:
-            quickstart.make_quickstart(image_root.parent)
-        return load_coco_json(str(json_file), str(image_root), name)
+            quickstart.make_quickstart(datasets_root() / "quickstart")
+        return load()
 
-    DatasetCatalog.register(name, load)
-    metadata = MetadataCatalog.get(name)
-    metadata.set(
-        json_file=str(json_file),
-        image_root=str(image_root),
-        evaluator_type="coco",
-        thing_classes=classes,
-    )
-    if keypoint_names:
-        metadata.set(keypoint_names=keypoint_names, keypoint_flip_map=flip_pairs(keypoint_names))
+    DatasetCatalog.register(name, made_and_loaded)
+    MetadataCatalog.get(name).set(**metadata)
 
 
 def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
@@ -136,7 +202,7 @@ def register_custom(cfg: CfgNode) -> None:
             evaluated=split == "TEST",
         )
         name = f"custom_{split.lower()}"
-        _register(
+        _register_coco(
             name,
             json_file=file.path,
             image_root=file.images,
@@ -156,9 +222,7 @@ def _check_files(names: list[str]) -> None:
     wanted: dict[str, None] = {}  # ordered, without repetition
     for name in names:
         metadata = MetadataCatalog.get(name)
-        for file in (getattr(metadata, "json_file", None), getattr(metadata, "image_root", None)):
-            if file:
-                wanted[file] = None
+        wanted |= dict.fromkeys(metadata.get(key) for key in FILES if metadata.get(key))
     missing = [file for file in wanted if not Path(file).exists()]
     if not missing:
         return
@@ -179,18 +243,27 @@ def _check_files(names: list[str]) -> None:
 
 
 def _follow_data(cfg: CfgNode, names: list[str], stated: Collection[str]) -> None:
-    metadata = {name: MetadataCatalog.get(name) for name in names}
-    classes = {name: list(m.get("thing_classes", [])) for name, m in metadata.items()}
+    first = _follow_classes(cfg, names, "thing_classes", THING_HEADS, stated)
+    _follow_classes(cfg, names, "stuff_classes", STUFF_HEADS, stated)
+    if cfg.MODEL.KEYPOINT_ON and first is not None:
+        _follow_keypoints(cfg, first, MetadataCatalog.get(first), stated)
+
+
+def _follow_classes(
+    cfg: CfgNode, names: list[str], kind: str, groups: Collection[str], stated: Collection[str]
+) -> str | None:
+    """Let NUM_CLASSES of some groups follow the data sets' classes; the first that has classes."""
+    classes = {name: list(MetadataCatalog.get(name).get(kind, [])) for name in names}
     first = next((name for name in names if classes[name]), None)
     if first is None:
-        return
+        return None
     for name in names:
         if classes[name] and classes[name] != classes[first]:
             raise InputError(
                 f"the classes of {first} and {name} differ: {_some(classes[first])} against "
                 f"{_some(classes[name])}; train and test on the same categories"
             )
-    for group in ("ROI_HEADS", "RETINANET", "FCOS"):
+    for group in groups:
         _set_or_compare(
             cfg.MODEL[group],
             "NUM_CLASSES",
@@ -199,8 +272,7 @@ def _follow_data(cfg: CfgNode, names: list[str], stated: Collection[str]) -> Non
             what=f"MODEL.{group}.NUM_CLASSES",
             data=f"{first} has {len(classes[first])} classes ({_some(classes[first])})",
         )
-    if cfg.MODEL.KEYPOINT_ON:
-        _follow_keypoints(cfg, first, metadata[first], stated)
+    return first
 
 
 def _follow_keypoints(cfg: CfgNode, name: str, metadata: Metadata, stated: Collection[str]) -> None:

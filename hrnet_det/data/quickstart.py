@@ -1,9 +1,9 @@
 """The quickstart data set: drawn pictures with COCO annotations, made in seconds on first use.
 
 Discs, rings, squares, triangles, stars and arrows on cluttered ground. Shape tells them apart for
-certain; most have about the hue of their class, the others any. Boxes, masks, crowds and (for
-arrows) keypoints follow COCO's format, so whatever trains on COCO trains on this, from scratch and
-on a CPU.
+certain; most have about the hue of their class, the others any. Boxes, masks, crowds, (for arrows)
+keypoints and panoptic segments follow COCO's format, and there is a class for each pixel, so
+whatever trains on COCO trains on this, from scratch and on a CPU.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from hrnet_det.data.pixels import GROUND, GROUND_ID, KINDS, box, pixel_labels
 from hrnet_det.data.scene import FIRST_IMAGE_ID, Figure, draw_scene, visible_masks
 from hrnet_det.data.shapes import CLASSES, KEYPOINTS
 
-__all__ = ["CLASSES", "KEYPOINTS", "make_quickstart"]
+__all__ = ["CLASSES", "GROUND", "GROUND_ID", "KEYPOINTS", "make_quickstart"]
 
 SKELETON = ((1, 2), (1, 3), (1, 4))  # pairs of keypoints, counted from 1 as COCO does
 
-VERSION = 1  # to be raised with every change of a picture or an annotation
+VERSION = 2  # to be raised with every change of a picture or an annotation
 MARKER = "VERSION"
 COUNTS = {"train": 320, "val": 100}  # pictures
 
@@ -35,7 +36,10 @@ def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> 
     """Make the data set in `root` unless it is already there, and return `root`.
 
     Layout: `{train,val}/*.png`, `annotations/instances_{train,val}.json` (all classes) and
-    `annotations/keypoints_{train,val}.json` (the same pictures, arrows only). The set is written to
+    `annotations/keypoints_{train,val}.json` (the same pictures, arrows only);
+    `semantic_{train,val}/*.png` (0: ground, 1 to 6: the classes), `stuff_{train,val}/*.png` (0: an
+    object, 1: ground), and in COCO's panoptic format `panoptic_{train,val}/*.png` with
+    `annotations/panoptic_{train,val}.json`. The set is written to
     a folder beside `root` and renamed when complete, so neither an interruption nor a second
     process leaves half a set. A set of another version or other counts is replaced.
 
@@ -98,10 +102,11 @@ def _install(staged: Path, *, target: Path, marker: str) -> None:
 
 
 def _write_split(root: Path, *, split: str, count: int) -> None:
-    """Draw `count` pictures and write them with both annotation files below `root`."""
-    (root / split).mkdir(parents=True)
+    """Draw `count` pictures and write them with all their annotations below `root`."""
+    for folder in (split, *(f"{kind}_{split}" for kind in KINDS)):
+        (root / folder).mkdir(parents=True)
     (root / "annotations").mkdir(exist_ok=True)
-    images, instances, keypoints = [], [], []
+    images, instances, keypoints, panoptic = [], [], [], []
     for index in tqdm(range(count), desc=f"quickstart {split}", disable=None, leave=False):
         pixels, figures = draw_scene(split=split, index=index)
         image_id = FIRST_IMAGE_ID[split] + index
@@ -110,7 +115,12 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
         height, width = pixels.shape[:2]
         image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
         images.append({**image, "license": 1})
-        for figure, visible, covered in zip(figures, *visible_masks(figures), strict=True):
+        masks, covers = visible_masks(figures)
+        labels, segments = pixel_labels(figures, masks, (height, width))
+        for kind, content in labels.items():
+            Image.fromarray(content).save(root / f"{kind}_{split}" / file_name, compress_level=1)
+        panoptic.append({"image_id": image_id, "file_name": file_name, "segments_info": segments})
+        for figure, visible, covered in zip(figures, masks, covers, strict=True):
             ids = {"id": len(instances) + 1, "image_id": image_id}
             instance = {**ids, **_annotation(figure, visible=visible)}
             instances.append(instance)
@@ -120,9 +130,12 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
     shapes = [_category(name=name, number=i) for i, name in enumerate(CLASSES, start=1)]
     arrow = {"keypoints": list(KEYPOINTS), "skeleton": [list(bone) for bone in SKELETON]}
     arrows = [{**_category(name="arrow", number=1), **arrow}]
+    ground = {"id": GROUND_ID, "name": GROUND, "supercategory": GROUND}
+    everything = [*({**shape, "isthing": 1} for shape in shapes), {**ground, "isthing": 0}]
     for kind, items, categories in (
         ("instances", instances, shapes),
         ("keypoints", keypoints, arrows),
+        ("panoptic", panoptic, everything),
     ):
         content = {**_header(), "images": images, "categories": categories, "annotations": items}
         (root / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(content))
@@ -146,8 +159,6 @@ def _annotation(figure: Figure, *, visible: np.ndarray) -> dict:
     A polygon where one polygon tells the whole truth: nothing covered, nothing cut off, no hole, no
     crowd. Uncompressed RLE otherwise.
     """
-    ys, xs = np.nonzero(visible)
-    x0, y0, x1, y1 = int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
     height, width = visible.shape
     polygons = figure.members[0]
     points = polygons[0]
@@ -158,7 +169,7 @@ def _annotation(figure: Figure, *, visible: np.ndarray) -> dict:
         segmentation = _uncompressed_rle(visible)
     return {
         "category_id": CLASSES.index(figure.name) + 1,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "bbox": box(visible),
         "area": int(visible.sum()),
         "iscrowd": int(figure.is_crowd),
         "segmentation": segmentation,

@@ -11,8 +11,8 @@ from detectron2.config import CfgNode
 from hrnet_det import model_zoo
 from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
+from hrnet_det.evaluation.evaluators import check_evaluator
 from hrnet_det.modeling.semantics import get_semantics
 
 
@@ -75,7 +75,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         )
     model_zoo.check_inference_form(cfg)
     for name in cfg.DATASETS.TEST:
-        Trainer.check_evaluator(cfg, name)
+        check_evaluator(cfg, name)
     if args.eval_only:
         if not cfg.DATASETS.TEST:
             raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -36,8 +35,7 @@ from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data.resize import build_mapper
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
-from hrnet_det.errors import InputError
-from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
+from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
 from hrnet_det.model_zoo import build_detector, inference_form
 from hrnet_det.modeling.layout import use_channels_last
 
@@ -49,7 +47,7 @@ class Trainer(DefaultTrainer):
 
     Differs from source: distributed training and AMP (bfloat16 autocast) run on the CPU too;
     checkpoints are loaded checked and without unpickling objects; COCO evaluation; the checkpoint
-    of the best box AP is kept as model_best.pth; a progress bar on a terminal.
+    of the best box AP (or mIoU, PQ, AR) is kept as model_best.pth; a progress bar on a terminal.
 
     Args:
         cfg: a config whose data sets have been prepared (`hrnet_det.data.prepare_datasets`).
@@ -86,9 +84,7 @@ class Trainer(DefaultTrainer):
             return built
         *first, writers = built  # the writers come last, so that they see all metrics
         if self.cfg.DATASETS.TEST:
-            metric = "bbox/AP"
-            if len(self.cfg.DATASETS.TEST) > 1:
-                metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
+            metric = best_metric(self.cfg)
             first.append(_BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric))
         if on_terminal():
             first.append(ProgressBar())
@@ -154,24 +150,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """COCO's evaluator of boxes, masks and keypoints, whichever the model predicts."""
-        cls.check_evaluator(cfg, dataset_name)
-        return CocoEvaluator(
-            dataset_name,
-            implementation=cfg.TEST.COCO_EVAL,
-            output_dir=os.path.join(cfg.OUTPUT_DIR, "inference"),
-            kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
-        )
-
-    @classmethod
-    def check_evaluator(cls, cfg: CfgNode, dataset_name: str) -> None:
-        """Raises: InputError if build_evaluator has no evaluator for the data set."""
-        find_implementation(cfg.TEST.COCO_EVAL)
-        kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
-        if kind != "coco":
-            raise InputError(
-                f"data set {dataset_name} wants the evaluator {kind!r}; only COCO's is here"
-            )
+        """See `hrnet_det.evaluation.evaluators.build_evaluator`."""
+        return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list | None = None) -> OrderedDict:

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances, read_image
 from detectron2.evaluation.evaluator import inference_context
-from detectron2.structures import BoxMode, Instances
+from detectron2.structures import BitMasks, BoxMode, Instances
 from PIL import Image, ImageDraw
 from torch import nn
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
@@ -22,6 +22,7 @@ from hrnet_det.data.resize import build_mapper
 SHEET_PICTURES = 8
 SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
 SCORE_SHOWN = 0.5
+PROPOSALS_SHOWN = 10
 PALETTE = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6")
 
 
@@ -63,7 +64,6 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
     from matplotlib import pyplot
 
     name = cfg.DATASETS.TEST[0]
-    classes = MetadataCatalog.get(name).thing_classes
     rows = DatasetCatalog.get(name)
     count = min(SHEET_PICTURES, len(rows))
     columns = min(2, count)
@@ -81,10 +81,11 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
     mapper = build_mapper(cfg, is_train=False)
     for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
         picture = read_image(row["file_name"], format="RGB")
-        left.imshow(annotated(picture, _truth(row), classes))
+        left.imshow(_true_view(picture, row, name))
         left.set_title("ground truth", fontsize="small")
-        right.imshow(annotated(picture, _predicted(model, mapper(row)), classes))
-        right.set_title(f"prediction, score over {SCORE_SHOWN}", fontsize="small")
+        view, title = _predicted_view(picture, _predicted(model, mapper(row)), name)
+        right.imshow(view)
+        right.set_title(title, fontsize="small")
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
 
@@ -103,10 +104,68 @@ def _truth(row: dict) -> Instances:
     return annotations_to_instances(objects, (row["height"], row["width"]), mask_format="bitmask")
 
 
-def _predicted(model: nn.Module, picture: dict) -> Instances:
+def _predicted(model: nn.Module, picture: dict) -> dict:
     with inference_context(model), torch.no_grad():
-        instances = model([picture])[0]["instances"].to("cpu")
-    return instances[instances.scores > SCORE_SHOWN]
+        return model([picture])[0]
+
+
+def _true_view(picture: np.ndarray, row: dict, dataset: str) -> np.ndarray:
+    """The picture with its objects, or the classes of its pixels where it has no objects."""
+    metadata = MetadataCatalog.get(dataset)
+    if "annotations" in row:
+        return annotated(picture, _truth(row), metadata.thing_classes)
+    labels = np.asarray(Image.open(row["sem_seg_file_name"]))
+    return coloured(picture, labels, ignored=metadata.get("ignore_label"))
+
+
+def _predicted_view(picture: np.ndarray, output: dict, dataset: str) -> tuple[np.ndarray, str]:
+    """The picture with what a model of any kind says of it, and what is shown."""
+    metadata = MetadataCatalog.get(dataset)
+    if "panoptic_seg" in output:
+        things = _things(*output["panoptic_seg"])
+        return annotated(picture, things, metadata.thing_classes), "prediction, panoptic"
+    if "instances" in output:
+        found = output["instances"].to("cpu")
+        shown = found[found.scores > SCORE_SHOWN]
+        title = f"prediction, score over {SCORE_SHOWN}"
+        return annotated(picture, shown, metadata.thing_classes), title
+    if "proposals" in output:
+        best = output["proposals"].to("cpu")[:PROPOSALS_SHOWN]
+        numbers = torch.zeros(len(best), dtype=torch.long)
+        shown = Instances(best.image_size, pred_boxes=best.proposal_boxes, pred_classes=numbers)
+        return annotated(picture, shown, [""]), f"the best {PROPOSALS_SHOWN} proposals"
+    labels = output["sem_seg"].argmax(dim=0).cpu().numpy()
+    return coloured(picture, labels), "prediction, class of each pixel"
+
+
+def _things(ids: torch.Tensor, segments: list[dict]) -> Instances:
+    """The things of a panoptic prediction."""
+    things = [s for s in segments if s["isthing"]]
+    numbers = torch.tensor([s["id"] for s in things], dtype=ids.dtype)
+    masks = BitMasks(ids.cpu() == numbers.view(-1, 1, 1))
+    return Instances(
+        tuple(ids.shape),
+        pred_boxes=masks.get_bounding_boxes(),
+        pred_masks=masks.tensor,
+        pred_classes=torch.tensor([s["category_id"] for s in things], dtype=torch.long),
+    )
+
+
+def coloured(picture: np.ndarray, labels: np.ndarray, ignored: int | None = None) -> np.ndarray:
+    """A picture, enlarged if it is small, with the class of each pixel as a colour over it.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB. labels: (H, W); class 0 and `ignored` have no colour.
+    Output: (H', W', 3) uint8, RGB.
+    """
+    scale = max(1, round(SHEET_SIDE / max(picture.shape[:2])))
+    image = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+    numbers = [n for n in np.unique(labels).tolist() if n not in (0, ignored)]
+    if numbers:
+        masks = torch.from_numpy(np.stack([labels == n for n in numbers]))
+        colors = [PALETTE[(n - 1) % len(PALETTE)] for n in numbers]
+        image = draw_segmentation_masks(image, masks, alpha=0.6, colors=colors)
+    return image.permute(1, 2, 0).numpy().repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def annotated(picture: np.ndarray, instances: Instances, classes: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,101 @@
+"""Which evaluators a data set wants, by its evaluator_type."""
+
+from __future__ import annotations
+
+import os
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    DatasetEvaluator,
+    DatasetEvaluators,
+    SemSegEvaluator,
+)
+
+from hrnet_det.errors import InputError
+from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
+from hrnet_det.evaluation.panoptic import PanopticEvaluator
+
+# The metric that the best checkpoint is chosen by, of each meta-architecture.
+BEST_METRIC = {
+    "SemanticSegmentor": "sem_seg/mIoU",
+    "PanopticFPN": "panoptic_seg/PQ",
+    "ProposalNetwork": "box_proposals/AR@1000",
+}
+
+
+def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+    """Detectron2's evaluators for a data set; of boxes, masks and panoptic quality ours.
+
+    Raises: InputError as check_evaluator.
+    """
+    check_evaluator(cfg, dataset_name)
+    return _BUILDERS[MetadataCatalog.get(dataset_name).evaluator_type](cfg, dataset_name)
+
+
+def check_evaluator(cfg: CfgNode, dataset_name: str) -> None:
+    """Raises: InputError if there is no evaluator for the data set, or what it needs is missing."""
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
+    if kind not in _BUILDERS:
+        raise InputError(
+            f"data set {dataset_name} wants the evaluator {kind!r}; there are "
+            f"{', '.join(_BUILDERS)}"
+        )
+    if kind.startswith("coco"):
+        find_implementation(cfg.TEST.COCO_EVAL)
+    if kind.startswith("cityscapes"):
+        _check_cityscapes(dataset_name)
+
+
+def best_metric(cfg: CfgNode) -> str:
+    """What model_best.pth is the best of, as metrics.json names it."""
+    metric = BEST_METRIC.get(cfg.MODEL.META_ARCHITECTURE, "bbox/AP")
+    if _wants(cfg.DATASETS.TEST[0], "cityscapes_sem_seg"):
+        metric = "sem_seg/IoU"
+    return f"{cfg.DATASETS.TEST[0]}/{metric}" if len(cfg.DATASETS.TEST) > 1 else metric
+
+
+def _wants(dataset_name: str, kind: str) -> bool:
+    return MetadataCatalog.get(dataset_name).get("evaluator_type", None) == kind
+
+
+def _check_cityscapes(dataset_name: str) -> None:
+    try:
+        import cityscapesscripts  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"data set {dataset_name} is evaluated by Cityscapes' own scripts: "
+            "pip install cityscapesscripts"
+        ) from error
+
+
+def _coco(cfg: CfgNode, name: str) -> DatasetEvaluator:
+    return CocoEvaluator(
+        name,
+        implementation=cfg.TEST.COCO_EVAL,
+        output_dir=_folder(cfg),
+        kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
+    )
+
+
+def _semantic(cfg: CfgNode, name: str) -> DatasetEvaluator:
+    return SemSegEvaluator(name, output_dir=_folder(cfg))
+
+
+def _panoptic(cfg: CfgNode, name: str) -> DatasetEvaluator:
+    return DatasetEvaluators([_coco(cfg, name), _semantic(cfg, name), PanopticEvaluator(name)])
+
+
+def _folder(cfg: CfgNode) -> str:
+    return os.path.join(cfg.OUTPUT_DIR, "inference")
+
+
+_BUILDERS = {
+    "coco": _coco,
+    "sem_seg": _semantic,
+    "coco_panoptic_seg": _panoptic,
+    "cityscapes_sem_seg": lambda _, name: CityscapesSemSegEvaluator(name),
+    "cityscapes_instance": lambda _, name: CityscapesInstanceEvaluator(name),
+}
