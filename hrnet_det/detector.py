@@ -23,6 +23,7 @@ from hrnet_det.data.resize import source_augmentation
 from hrnet_det.errors import InputError, MissingInputError
 
 Picture = str | Path | Image.Image | np.ndarray
+WITHOUT_OBJECTS = ("ProposalNetwork", "SemanticSegmentor")
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 
 
@@ -35,7 +36,8 @@ class Detector:
             runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
         class_names: one for each class.
         report: of the load of its weights.
-    Raises: InputError if the config asks for a way to resize or to compute that cannot be had.
+    Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
+        is of a model that detects no objects.
     """
 
     def __init__(
@@ -45,6 +47,11 @@ class Detector:
         class_names: Sequence[str],
         report: LoadReport | None = None,
     ) -> None:
+        if cfg.MODEL.META_ARCHITECTURE in WITHOUT_OBJECTS:
+            raise InputError(
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} gives no objects; take its "
+                "model, model_zoo.get(CONFIG, weights=FILE), or evaluate it with --eval-only"
+            )
         self.model = model_zoo.inference_form(cfg, model)
         self.cfg = cfg
         self.class_names = list(class_names)

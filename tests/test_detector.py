@@ -374,3 +374,10 @@ def test_a_missing_opencv_is_said_before_the_first_picture(five, monkeypatch):
         "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where pictures "
         "are shown in windows, opencv-python)"
     )
+
+
+@pytest.mark.parametrize("name", ["quickstart/rpn.yaml", "quickstart/semantic.yaml"])
+def test_a_model_without_objects_is_no_detector(name):
+    cfg = model_zoo.get_config(name)
+    with pytest.raises(InputError, match=f"{cfg.MODEL.META_ARCHITECTURE} gives no objects; take"):
+        Detector(torch.nn.Identity(), cfg, [])
