@@ -73,6 +73,13 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     # "opencv_float" (HRNet-Object-Detection's) or "pillow_floor" (maskrcnn-benchmark's).
     cfg.INPUT.RESIZE = "pillow"
 
+    # Several scales to train on, one chosen for each picture: [shorter, longer side] in pixels, the
+    # longer one at most. [] for none: MIN_SIZE_TRAIN and MAX_SIZE_TRAIN.
+    cfg.INPUT.SCALES_TRAIN = []
+    # [shorter, longer side] of a crop of the resized picture, around a random object; [] for none.
+    # Objects whose centre lies outside are dropped.
+    cfg.INPUT.CROP_TRAIN = []
+
     # Weights files that hold Python objects beside tensors may run any code when they are loaded.
     # True permits it: only for files whose origin you trust.
     cfg.MODEL.WEIGHTS_UNPICKLE = False
@@ -81,6 +88,9 @@ def add_hrnet_config(cfg: CfgNode) -> None:
 
     # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # A step's IMS_PER_BATCH pictures go through the detector in so many parts that a recipe of 16
+    # takes the memory of 16 / ACCUMULATE (shared by the GPUs). Schedules do not change.
+    cfg.SOLVER.ACCUMULATE = 1
     # SOLVER.LR_SCHEDULER_NAME may be "WarmupPolyLR" too: the learning rate falls to 0 by
     # (1 - iteration / MAX_ITER) to this power.
     cfg.SOLVER.POLY_LR_POWER = 0.9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,5 +122,8 @@ def plan_table(plans: list[Plan], *, memory: int | None, batches: tuple[int, ...
 
 def largest_size(cfg: CfgNode) -> tuple[int, int]:
     """Height and width of the largest landscape picture that the config trains on, padded."""
-    sides = max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN
+    sides = cfg.INPUT.CROP_TRAIN or max(
+        cfg.INPUT.SCALES_TRAIN or [(max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN)],
+        key=math.prod,
+    )
     return tuple(-(-side // 32) * 32 for side in sides)

@@ -11,6 +11,7 @@ from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import NoOpTransform, Transform
 
+from hrnet_det.data.augmentation import CropAroundObject, CropMapper, OneOf, check_scales
 from hrnet_det.errors import InputError
 
 
@@ -139,8 +140,26 @@ def source_augmentation(augmentation: T.Augmentation, name: str) -> T.Augmentati
 
 
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
-    """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE."""
-    mapper = DatasetMapper(cfg, is_train=is_train)
-    augmentations = [source_augmentation(a, cfg.INPUT.RESIZE) for a in mapper.augmentations.augs]
+    """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
+
+    Where INPUT.SCALES_TRAIN names scales, one of them takes the place of MIN_SIZE_TRAIN and
+    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized picture.
+
+    Raises: InputError if one of these keys cannot be followed.
+    """
+    check_scales(cfg)
+    crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
+    mapper = (CropMapper if crops else DatasetMapper)(cfg, is_train=is_train)
+    augmentations = []
+    for augmentation in mapper.augmentations.augs:
+        resizes = type(augmentation) is T.ResizeShortestEdge
+        if resizes and is_train and cfg.INPUT.SCALES_TRAIN:
+            scales = [T.ResizeShortestEdge(short, long) for short, long in cfg.INPUT.SCALES_TRAIN]
+            scales = [source_augmentation(scale, cfg.INPUT.RESIZE) for scale in scales]
+            augmentations.append(OneOf(scales))
+        else:
+            augmentations.append(source_augmentation(augmentation, cfg.INPUT.RESIZE))
+        if resizes and crops:
+            augmentations.append(CropAroundObject(cfg.INPUT.CROP_TRAIN))
     mapper.augmentations = T.AugmentationList(augmentations)
     return mapper

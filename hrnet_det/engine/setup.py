@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from hrnet_det import model_zoo
 from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
+from hrnet_det.data.augmentation import check_scales
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
 from hrnet_det.modeling.semantics import get_semantics
@@ -74,6 +75,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"{cfg.MODEL.SEMANTICS}"
         )
     model_zoo.check_inference_form(cfg)
+    check_scales(cfg)
     for name in cfg.DATASETS.TEST:
         check_evaluator(cfg, name)
     if args.eval_only:
@@ -94,12 +96,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             "MODEL.META_ARCHITECTURE GeneralizedRCNN, or only evaluate"
         )
     world_size = args.num_gpus * args.num_machines
-    batch = cfg.SOLVER.IMS_PER_BATCH
-    if batch < 1 or (cfg.SOLVER.REFERENCE_WORLD_SIZE == 0 and batch % world_size):
-        raise InputError(
-            f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
-            f"among {world_size} processes: take a positive multiple of {world_size}"
-        )
+    _check_batch(cfg, world_size)
     if not cfg.DATASETS.TEST:
         print("DATASETS.TEST is empty: the detector is trained, but never evaluated.")
     if "SyncBN" in str(cfg.MODEL.HRNET.NORM) and cfg.MODEL.HRNET.NORM_EVAL and cfg.MODEL.WEIGHTS:
@@ -124,6 +121,23 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         raise InputError(
             f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
             "freeze random weights: give weights, or set it to 0"
+        )
+
+
+def _check_batch(cfg: CfgNode, world_size: int) -> None:
+    """Whether the pictures of a step can be shared by the processes, and by the parts of each."""
+    solver = cfg.SOLVER
+    processes = solver.REFERENCE_WORLD_SIZE or world_size  # the batch will be scaled to world_size
+    batch, parts = solver.IMS_PER_BATCH, solver.ACCUMULATE
+    if batch < 1 or batch % processes:
+        raise InputError(
+            f"SOLVER.IMS_PER_BATCH {batch} pictures cannot be shared equally "
+            f"among {processes} processes: take a positive multiple of {processes}"
+        )
+    if parts < 1 or batch // processes % parts:
+        raise InputError(
+            f"SOLVER.ACCUMULATE {parts}: each process has {batch // processes} of "
+            f"SOLVER.IMS_PER_BATCH {batch} pictures, which cannot be divided into {parts} parts"
         )
 
 

@@ -33,6 +33,7 @@ from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data.resize import build_mapper
+from hrnet_det.engine.accumulation import InParts
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
@@ -68,7 +69,12 @@ class Trainer(DefaultTrainer):
         if cfg.SOLVER.AMP.ENABLED and on_cpu:
             _autocast_training(model)
         amp = cfg.SOLVER.AMP.ENABLED and not on_cpu
-        self._trainer = (AMPTrainer if amp else SimpleTrainer)(model, data_loader, optimizer)
+        trained = model if cfg.SOLVER.ACCUMULATE == 1 else InParts(model, cfg.SOLVER.ACCUMULATE)
+        self._trainer = (AMPTrainer if amp else SimpleTrainer)(
+            trained, data_loader, optimizer, zero_grad_before_forward=trained is not model
+        )
+        if amp and trained is not model:
+            trained.scale = self._trainer.grad_scaler.scale
 
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = self.build_checkpointer(cfg, model, trainer=weakref.proxy(self))

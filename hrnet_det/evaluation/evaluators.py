@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
@@ -13,6 +14,7 @@ from detectron2.evaluation import (
     DatasetEvaluators,
     SemSegEvaluator,
 )
+from PIL import Image
 
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
@@ -81,7 +83,12 @@ def _coco(cfg: CfgNode, name: str) -> DatasetEvaluator:
 
 
 def _semantic(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    return SemSegEvaluator(name, output_dir=_folder(cfg))
+    return SemSegEvaluator(name, output_dir=_folder(cfg), sem_seg_loading_fn=_read_labels)
+
+
+def _read_labels(path: str, dtype: type) -> np.ndarray:
+    """A picture of labels; Detectron2's own function for it does not work with NumPy 2."""
+    return np.asarray(Image.open(path), dtype=dtype)
 
 
 def _panoptic(cfg: CfgNode, name: str) -> DatasetEvaluator:
