@@ -103,6 +103,15 @@ def _mmdet_roi_heads(prefix: str) -> Rules:
             ),
             (prefix + "mask_head*.upsample.{p}", "roi_heads.mask_head*.deconv.{p}"),
             (prefix + "mask_head*.conv_logits.{p}", "roi_heads.mask_head*.predictor.{p}"),
+            (prefix + "mask_head*.conv_res.conv.{p}", "roi_heads.mask_head*.conv_res.{p}"),
+        )
+    ) + tuple(
+        (f"{prefix}semantic_head.{theirs}.{{p}}", f"roi_heads.semantic_head.{ours}.{{p}}")
+        for theirs, ours in (
+            ("lateral_convs.{n}.conv", "lateral_convs.{n}"),
+            ("convs.{n}.conv", "convs.{n}"),
+            ("conv_embedding.conv", "embedding"),
+            ("conv_logits", "predictor"),
         )
     )
 
