@@ -116,6 +116,11 @@ def _mmdet_roi_heads(prefix: str) -> Rules:
     )
 
 
+# Of a Hybrid Task Cascade of mmdetection 1.
+_UNUSED_FLOW = (
+    r"(roi_head\.)?mask_head\.0\.conv_res\..+",
+    "the first mask head takes no features of another",
+)
 _FCOS: Rules = (
     *(
         (f"bbox_head.{theirs}.{k}.{part}.{{p}}", f"head.{ours}.{3 * k + i}.{{p}}")
@@ -152,6 +157,7 @@ MMDET = Format(
         *_mmdet_roi_heads("roi_head."),
         *_FCOS,
     ),
+    ignored=(_UNUSED_FLOW,),
 )
 OBJECT_DETECTION = Format(
     "hrnet_object_detection",
@@ -166,6 +172,7 @@ OBJECT_DETECTION = Format(
         *_RPN,
         *_mmdet_roi_heads(""),
     ),
+    ignored=(_UNUSED_FLOW,),
     background_first=True,
 )
 MASKRCNN_BENCHMARK = Format(
