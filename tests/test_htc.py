@@ -11,6 +11,7 @@ from torchvision.ops import roi_align
 from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.complexity import complexity, macs, on_meta
+from hrnet_det.modeling.layers import run_layers
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 HEIGHT, WIDTH = 64, 96  # pixels
@@ -383,6 +384,16 @@ def test_parameters_beside_the_published_ones():
         assert round(counted / 1e6, 1) == published
     semantic = sum(p.numel() for p in model.roi_heads.semantic_head.parameters())
     assert semantic == 6 * (256 * 256 + 256) + 4 * (9 * 256 * 256 + 256) + 183 * 257
+
+
+def test_all_layers_run_for_a_number_of_boxes(model):
+    """What plans of memory and counts of multiply-adds are made from."""
+    outputs = run_layers(model.train(), torch.rand(1, 3, 64, 96), boxes=5, objects=2)
+    assert [x.shape for x in outputs.boxes] == [(5, 4)] * 6 + [(2, 3, 28, 28)] * 3
+    assert [x.shape for x in outputs.pixels] == [(1, 54, 8, 12)] and len(outputs.features) == 5
+    sum(x.square().mean() for x in (*outputs.boxes, *outputs.pixels)).backward()
+    without = [n for n, p in model.roi_heads.named_parameters() if p.grad is None]
+    assert without == []
 
 
 def test_multiply_adds_beside_those_of_a_cascade_with_one_mask_head():

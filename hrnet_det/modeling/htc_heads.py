@@ -144,16 +144,15 @@ class SemanticPooler(nn.Module):
         self.pyramid = pyramid
         self.embedding = embedding
 
-    @property
-    def output_size(self) -> tuple[int, int]:
-        return self.pyramid.output_size
-
     def forward(self, x: list[Tensor], boxes: list[Boxes]) -> Tensor:
         *levels, embedding = x
-        added = self.embedding([embedding], boxes)
-        if self.embedding.output_size != self.output_size:
-            added = F.adaptive_avg_pool2d(added, self.output_size)
-        return self.pyramid(levels, boxes) + added
+        return self.joined(self.pyramid(levels, boxes), self.embedding([embedding], boxes))
+
+    def joined(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(R, C, S, S) of the two poolers' outputs."""
+        if embedding.shape[-2:] != x.shape[-2:]:
+            embedding = F.adaptive_avg_pool2d(embedding, x.shape[-2:])
+        return x + embedding
 
 
 class HTCMaskHead(MaskRCNNConvUpsampleHead):
@@ -221,8 +220,13 @@ class HTCMaskHeads(StageMaskHeads):
             x: (R, C, S, S), pooled from the boxes that the stage learns from.
             instances: these boxes, R in all, with their gt_classes and gt_masks.
         """
+        head = self[stage]
+        loss = mask_rcnn_loss(self.stage_logits(x, stage), instances, head.vis_period)
+        return {"loss_mask": loss * head.loss_weight}
+
+    def stage_logits(self, x: Tensor, stage: int) -> Tensor:
+        """(R, classes, 2S, 2S) of one stage, without those of the stages before it."""
         features = None
         for head in islice(self, stage + 1):
             features = head.features(x, features)
-        loss = mask_rcnn_loss(head.logits(features), instances, head.vis_period)
-        return {"loss_mask": loss * head.loss_weight}
+        return head.logits(features)
