@@ -1,11 +1,16 @@
 """Hybrid Task Cascade: what it computes, in plain torch; what it learns; what it refuses."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from detectors import config, detect, detector, rows
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BitMasks, Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
+from PIL import Image
+from tiny import CLASSES, TINY, custom, make_coco, metrics_rows, train_net
 from torchvision.ops import roi_align
 
 from hrnet_det import model_zoo
@@ -409,6 +414,70 @@ def test_multiply_adds_beside_those_of_a_cascade_with_one_mask_head():
     mask = 14 * 14 * 4 * 9 * 256**2 + 28 * 28 * (256**2 + 256 * 80)
     flow = 14 * 14 * 256**2
     assert of_htc - of_cascade == semantic + 3 * (2 * mask + 2 * flow)
+
+
+# --- from the command line ---
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    """A data set whose pictures have labels of pixels too, registered as htc_labelled."""
+    folder = make_coco(tmp_path_factory.mktemp("coco"))
+    (folder / "labels").mkdir()
+    for path in (folder / "images").iterdir():
+        labels = np.asarray(Image.open(path)).max(axis=2) > 200  # the objects
+        Image.fromarray(labels.astype(np.uint8)).save(folder / "labels" / path.name)
+
+    def load():
+        found = load_coco_json(str(folder / "polygons.json"), str(folder / "images"), NAME)
+        for one in found:
+            one["sem_seg_file_name"] = one["file_name"].replace("images", "labels")
+        return found
+
+    DatasetCatalog.register(NAME, load)
+    MetadataCatalog.get(NAME).set(
+        thing_classes=CLASSES,
+        stuff_classes=["ground", "things"],
+        evaluator_type="coco",
+        json_file=str(folder / "polygons.json"),
+        image_root=str(folder / "images"),
+    )
+    yield folder
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.pop(NAME)
+
+
+NAME = "htc_labelled"
+COMMAND = ["--config-file", "quickstart/htc.yaml", *TINY, "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"]
+
+
+def test_training_and_evaluation(coco, tmp_path):
+    words = [word for split in ("TRAIN", "TEST") for word in (f"DATASETS.{split}", f"('{NAME}',)")]
+    outcome = train_net(*COMMAND, *words, "OUTPUT_DIR", tmp_path)
+    assert outcome.code == 0, outcome.err
+    (last,) = metrics_rows(tmp_path, "segm/AP")
+    assert {"bbox/AP", "segm/AP75"} <= set(last)
+    (trained, *_) = metrics_rows(tmp_path)
+    assert set(trained) >= NAMES | RPN | {"loss_sem_seg", "stage2/mask/roi_head/num_fg_samples"}
+
+
+def test_training_without_labels_of_pixels_is_refused_before_it_starts(coco, tmp_path):
+    words = [*COMMAND, *custom(coco, "polygons.json"), "OUTPUT_DIR", tmp_path]
+    outcome = train_net(*words)
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: custom_train has no labels of pixels (no stuff_classes in its metadata), which the "
+        "semantic branch learns from: train on a data set that has them, such as "
+        "coco_2017_train_panoptic_separated, or set MODEL.HTC.SEMANTIC_ON False\n",
+    )
+    outcome = train_net(*words, "MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: MODEL.META_ARCHITECTURE GeneralizedRCNN gives HTCROIHeads no labels of pixels: "
+        "only HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is without one\n",
+    )
+    outcome = train_net(*words, "MODEL.HTC.SEMANTIC_ON", "False", "SOLVER.MAX_ITER", "1")
+    assert outcome.code == 0, outcome.err
 
 
 # --- what it refuses ---
