@@ -89,7 +89,7 @@ def test_every_checkpoint_has_its_config():
         found = [cfg.HRNET.VARIANT, cfg.MASK_ON, cfg.ROI_HEADS.NAME]
         assert found == [row.variant, has_masks(row.kind), heads], row.name
         assert (cfg.SEM_SEG_HEAD.NUM_CLASSES == 183) == (row.kind == "htc")
-        assert cfg.ROI_HEADS.SCORE_THRESH_TEST == (0.001 if row.kind == "htc" else 0.05)
+        assert (0.001 if row.kind == "htc" else 0.05) == cfg.ROI_HEADS.SCORE_THRESH_TEST
         found = [cfg.ROI_HEADS.NUM_CLASSES, cfg.FCOS.NUM_CLASSES]
         assert found == [80, 80]
 
