@@ -27,6 +27,7 @@ KINDS = {
         "Base-RCNN-HRNetV1.yaml",
         ["MODEL.ANCHOR_GENERATOR.SIZES", "[[12, 24, 36, 48, 64]]"],
     ),
+    "htc": ("quickstart/htc.yaml", ["MODEL.ROI_MASK_HEAD.NUM_CONV", "2"]),
     "mmdet": (MASK, ["MODEL.SEMANTICS", "mmdet"]),
     "hrnet_object_detection": (FASTER, ["MODEL.SEMANTICS", "hrnet_object_detection"]),
 }

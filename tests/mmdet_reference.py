@@ -30,6 +30,7 @@ _CONFIGS = {
     "mask_rcnn": "mask-rcnn_hrnetv2p-w18-1x_coco",
     "cascade_rcnn": "cascade-rcnn_hrnetv2p-w18-20e_coco",
     "cascade_mask_rcnn": "cascade-mask-rcnn_hrnetv2p-w18_20e_coco",
+    "htc": "htc_hrnetv2p-w18_20e_coco",
     "fcos": "fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco",
 }
 KINDS = tuple(_CONFIGS)
@@ -149,7 +150,8 @@ def run(model: nn.Module, picture: np.ndarray, original_size: tuple[int, int]) -
     if hasattr(model, "rpn_head"):
         proposed = model.rpn_head.predict(features, samples, rescale=False)
         proposals, objectness = proposed[0].bboxes.clone(), proposed[0].scores.clone()
-        (found,) = model.roi_head.predict(features, proposed, samples, rescale=True)
+        with _all_mask_heads(model.roi_head):
+            (found,) = model.roi_head.predict(features, proposed, samples, rescale=True)
     else:
         (found,) = model.bbox_head.predict(features, samples, rescale=True)
     return Trace(
@@ -162,6 +164,34 @@ def run(model: nn.Module, picture: np.ndarray, original_size: tuple[int, int]) -
         found.labels,
         found.masks if "masks" in found else None,
     )
+
+
+@contextmanager
+def _all_mask_heads(roi_head: nn.Module) -> Iterator[None]:
+    """While it lasts, a Hybrid Task Cascade averages its three mask heads.
+
+    So did mmdetection 1 and 2, which the published detectors were trained and measured with, and
+    so does the paper; 3.3.0 takes the last head alone.
+    """
+    if not hasattr(roi_head, "semantic_head"):
+        yield
+        return
+    forward, logits = roi_head._mask_forward, []
+
+    def of_all(*inputs: object, **options: object) -> dict:
+        logits.clear()
+        forward(*inputs, **options)
+        return {"mask_preds": list(logits)}
+
+    hooks = [
+        head.register_forward_hook(lambda _, __, output: logits.append(output[0]))
+        for head in roi_head.mask_head
+    ]
+    roi_head._mask_forward = of_all
+    yield
+    del roi_head._mask_forward
+    for hook in hooks:
+        hook.remove()
 
 
 def state_dict(model: nn.Module) -> dict:
@@ -341,9 +371,13 @@ def _calibrate(model: nn.Module, generator: torch.Generator) -> None:
             proposed = model.rpn_head.predict(features, samples, rescale=False)
             few = [proposals[:_CALIBRATION_PROPOSALS] for proposals in proposed]
             metas, head = [sample.metainfo for sample in samples], model.roi_head
-            found = head.predict_bbox(features, metas, few, head.test_cfg)
+            semantic = head.semantic_head(features)[1] if hasattr(head, "semantic_head") else None
+            more = {} if semantic is None else {"semantic_feat": semantic}
+            found = head.predict_bbox(features, metas, few, head.test_cfg, **more)
             if head.with_mask:
-                head.predict_mask(features, metas, [f[:_CALIBRATION_MASKS] for f in found])
+                few = [f[:_CALIBRATION_MASKS] for f in found]
+                more = {} if semantic is None else {"semantic_heat": semantic}
+                head.predict_mask(features, batch_img_metas=metas, results_list=few, **more)
         else:
             model.bbox_head.predict(features, samples, rescale=False)
 

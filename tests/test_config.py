@@ -22,12 +22,14 @@ from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling import HRFPN, HRNetV1, HRNetV2
 from hrnet_det.modeling.blocks import CHECKPOINTING
 from hrnet_det.modeling.fcos import FCOS
+from hrnet_det.modeling.htc import HTC
 
 SCHEDULES = {
     "1x": (90_000, (60_000, 80_000)),
     "2x": (180_000, (120_000, 160_000)),
     "mstrain_2x": (180_000, (120_000, 160_000)),
     "20e": (20 * 7_329, (16 * 7_329, 19 * 7_329)),
+    "28e": (28 * 7_329, (24 * 7_329, 27 * 7_329)),
 }
 ALL, SMALL = ("w18", "w32", "w40", "w48"), ("w18", "w32")
 LEAVES = {
@@ -37,6 +39,8 @@ LEAVES = {
         ("COCO-InstanceSegmentation", "mask_rcnn", ALL, ("1x", "2x")),
         ("COCO-Detection", "cascade_rcnn", ALL, ("20e",)),
         ("COCO-InstanceSegmentation", "cascade_mask_rcnn", ALL, ("20e",)),
+        ("COCO-InstanceSegmentation", "htc", ALL, ("20e",)),
+        ("COCO-InstanceSegmentation", "htc", ("w48",), ("28e",)),
         ("COCO-Detection", "fcos", SMALL, ("1x", "2x", "mstrain_2x")),
         ("COCO-Detection", "retinanet", SMALL, ("1x",)),
         ("COCO-Detection", "rpn", SMALL, ("1x",)),
@@ -62,10 +66,12 @@ KINDS = {
     "retinanet": RetinaNet,
     "rpn": ProposalNetwork,
     "panoptic_fpn": PanopticFPN,
+    "htc": HTC,
 }
 DATA = {
     "keypoint_rcnn": ("keypoints_coco_2017_train", "keypoints_coco_2017_val"),
     "panoptic_fpn": ("coco_2017_train_panoptic_separated", "coco_2017_val_panoptic_separated"),
+    "htc": ("coco_2017_train_panoptic_separated", "coco_2017_val"),
 }
 HEADLINES = {
     "hrnetv2p_faster_rcnn.yaml": "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x.yaml",
@@ -124,9 +130,9 @@ def test_every_shipped_config_builds_the_detector_that_its_name_says(name):
         f"p{level}": 2**level for level in levels
     }
     if hasattr(model, "roi_heads"):
-        assert model.roi_heads.mask_on == ("mask" in name or "panoptic" in name)
+        assert model.roi_heads.mask_on == any(part in name for part in ("mask", "panoptic", "htc"))
         assert model.roi_heads.keypoint_on == ("keypoint" in name)
-        assert isinstance(model.roi_heads, CascadeROIHeads) == ("cascade" in name)
+        assert isinstance(model.roi_heads, CascadeROIHeads) == ("cascade" in name or "htc" in name)
     assert cfg.MODEL.BACKBONE.NAME == "build_hrnetv2p_backbone"
     if name in LEAVES:
         assert type(model) is KINDS[LEAVES[name][0]]

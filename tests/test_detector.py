@@ -22,9 +22,13 @@ from hrnet_det.checkpoint.source_config import config_of, known_config
 from hrnet_det.config import merge_overrides
 from hrnet_det.errors import InputError, MissingInputError
 
-KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "fcos")
+KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "htc", "fcos")
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
 RUN = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY]
+
+
+def has_masks(kind):
+    return "mask" in kind or kind == "htc"
 
 
 def own(kind, classes=5, channels=64, semantics="mmdet"):
@@ -32,7 +36,7 @@ def own(kind, classes=5, channels=64, semantics="mmdet"):
     cfg = known_config(kind, semantics, [
         "MODEL.HRNET.VARIANT", "w18_small_v1", "MODEL.HRFPN.OUT_CHANNELS", str(channels),
         "MODEL.ROI_HEADS.NUM_CLASSES", str(classes), "MODEL.FCOS.NUM_CLASSES", str(classes),
-        "MODEL.MASK_ON", str("mask" in kind), "MODEL.DEVICE", "cpu",
+        "MODEL.MASK_ON", str(has_masks(kind)), "MODEL.DEVICE", "cpu",
     ])  # fmt: skip
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -109,7 +113,7 @@ def run(coco, tmp_path_factory):
 # --- whose detector it is ---
 
 
-@pytest.mark.parametrize(("kind", "classes"), [*zip(KINDS, (5, 2, 7, 5, 3), strict=True)])
+@pytest.mark.parametrize(("kind", "classes"), [*zip(KINDS, (5, 2, 7, 5, 4, 3), strict=True)])
 def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
     monkeypatch.setattr(model_zoo, "inference_form", lambda _, model: model)  # as it was loaded
     found = Detector.from_pretrained(mmdet(kind, classes), device="cpu")
@@ -118,10 +122,11 @@ def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
         "FCOS" if fcos else "SourceRCNN",
         "mmdet_fcos" if fcos else "mmdet",
         "w18_small_v1",
-        "mask" in kind,
+        has_masks(kind),
     ]
     assert stated(found, "FCOS.NUM_CLASSES" if fcos else "ROI_HEADS.NUM_CLASSES") == [classes]
-    heads = "CascadeROIHeads" if kind.startswith("cascade") else "StandardROIHeads"
+    heads = {"cascade": "CascadeROIHeads", "htc": "HTCROIHeads"}
+    heads = heads.get(kind.partition("_")[0], "StandardROIHeads")
     assert fcos or stated(found, "ROI_HEADS.NAME") == [heads]
     pixels = stated(found, "FORMAT", "RESIZE", "MIN_SIZE_TEST", "MAX_SIZE_TEST", group="INPUT")
     assert pixels == ["BGR" if fcos else "RGB", "opencv", 800, 1333]
@@ -261,7 +266,7 @@ def test_a_device_that_is_not_there(tmp_path):
 def test_instances(mmdet, kind):
     found = small(mmdet(kind))(picture())
     assert type(found) is Instances and found.image_size == (60, 100)
-    fields = ["pred_boxes", "scores", "pred_classes"] + ["pred_masks"] * ("mask" in kind)
+    fields = ["pred_boxes", "scores", "pred_classes"] + ["pred_masks"] * has_masks(kind)
     assert sorted(found.get_fields()) == sorted(fields)
     boxes, scores = found.pred_boxes.tensor, found.scores
     assert boxes.shape == (len(found), 4) and 0 < len(found) <= 100
@@ -269,7 +274,7 @@ def test_instances(mmdet, kind):
     assert torch.equal(scores, scores.sort(descending=True).values)
     assert set(found.pred_classes.tolist()) <= set(range(5))
     assert boxes.min() >= 0 and boxes[:, 2].max() <= 100 and boxes[:, 3].max() <= 60
-    if "mask" in kind:
+    if has_masks(kind):
         assert found.pred_masks.shape == (len(found), 60, 100)
         assert found.pred_masks.dtype == torch.bool
     assert not scores.requires_grad

@@ -496,6 +496,7 @@ DECODED = {
     "keypoint": ["pred_keypoints", "pred_keypoint_heatmaps"],
     "cascade mask": ["pred_masks"],
     "panoptic": ["pred_masks"],
+    "htc": ["pred_masks"],
 }
 
 

@@ -33,16 +33,20 @@ def as_mmdet(model, path, **meta):
 # --- the table ---
 
 
+def has_masks(kind):
+    return "mask" in kind or kind == "htc"
+
+
 def test_the_table_of_checkpoints():
     rows = model_zoo.checkpoints()
     names = [row.name for row in rows]
-    assert len(rows) == len(set(names)) == 60
+    assert len(rows) == len(set(names)) == 67
     sources = [row.source for row in rows]
-    assert [sources.count(source) for source in list(SEMANTICS)[1:]] == [25, 0, 25, 10]
-    assert all((row.mask_ap is None) == ("mask" not in row.kind) for row in rows)
+    assert [sources.count(source) for source in list(SEMANTICS)[1:]] == [28, 0, 29, 10]
+    assert all((row.mask_ap is not None) == has_masks(row.kind) for row in rows)
     assert all(30 < row.box_ap < 50 for row in rows)
     downloadable = [row.source for row in rows if row.downloadable]
-    assert downloadable.count("mmdet") == 25 and "maskrcnn_benchmark" not in downloadable
+    assert downloadable.count("mmdet") == 28 and "maskrcnn_benchmark" not in downloadable
     files = [row.file for row in rows if row.file]
     addresses = [row.address for row in rows if row.address]
     assert len(set(files)) == len(files) and len(set(addresses)) == len(addresses)
@@ -57,11 +61,13 @@ def test_the_table_of_checkpoints():
         ("mmdet/mask_rcnn_hrnetv2p_w32_2x", 42.5, 37.8),
         ("mmdet/cascade_rcnn_hrnetv2p_w32_20e", 43.3, None),
         ("mmdet/cascade_mask_rcnn_hrnetv2p_w40_20e", 45.1, 39.3),
+        ("mmdet/htc_hrnetv2p_w40_20e", 46.4, 40.8),
         ("mmdet/fcos_hrnetv2p_w32_ms_2x", 41.9, None),
         ("hrnet_object_detection/faster_rcnn_hrnetv2p_w32_2x_syncbn_default", 42.6, None),
         ("hrnet_object_detection/faster_rcnn_hrnetv2p_w48_2x", 41.5, None),
         ("hrnet_object_detection/mask_rcnn_hrnetv2p_w48_1x", 42.4, 38.1),  # not 38.1, 42.4
         ("hrnet_object_detection/cascade_mask_rcnn_hrnetv2p_w48_20e", 46.0, 39.5),
+        ("hrnet_object_detection/htc_hrnetv2p_w48_28e", 47.0, 41.0),
         ("maskrcnn_benchmark/faster_rcnn_hrnetv2p_w18_2x", 38.4, None),
         ("maskrcnn_benchmark/faster_rcnn_hrnetv2p_w48_1x", 41.3, None),
     ],
@@ -78,8 +84,12 @@ def test_every_checkpoint_has_its_config():
         expected = ("FCOS", "mmdet_fcos") if fcos else ("SourceRCNN", row.source)
         found = (cfg.META_ARCHITECTURE, cfg.SEMANTICS)
         assert found == expected, row.name
-        found = [cfg.HRNET.VARIANT, cfg.MASK_ON, "Cascade" in cfg.ROI_HEADS.NAME]
-        assert found == [row.variant, "mask" in row.kind, "cascade" in row.kind], row.name
+        heads = {"cascade": "CascadeROIHeads", "htc": "HTCROIHeads"}
+        heads = heads.get(row.kind.partition("_")[0], "StandardROIHeads")
+        found = [cfg.HRNET.VARIANT, cfg.MASK_ON, cfg.ROI_HEADS.NAME]
+        assert found == [row.variant, has_masks(row.kind), heads], row.name
+        assert (cfg.SEM_SEG_HEAD.NUM_CLASSES == 183) == (row.kind == "htc")
+        assert (0.001 if row.kind == "htc" else 0.05) == cfg.ROI_HEADS.SCORE_THRESH_TEST
         found = [cfg.ROI_HEADS.NUM_CLASSES, cfg.FCOS.NUM_CLASSES]
         assert found == [80, 80]
 
@@ -88,7 +98,7 @@ def test_the_command_lists_them(capsys):
     assert main(["checkpoints"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "box", "AP", "mask", "AP", "file", "address"]
-    assert len(lines) == 2 + 60 + 1
+    assert len(lines) == 2 + 67 + 1
     assert lines[-1] == "AP on COCO val2017, as their authors published it."
     rows = {line.split()[0]: line.split()[1:] for line in lines[2:-1]}
     name = "mask_rcnn_hrnetv2p_w18_1x_coco_20200205-1c3d78ed.pth"

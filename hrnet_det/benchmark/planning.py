@@ -19,7 +19,7 @@ from hrnet_det import model_zoo
 from hrnet_det.benchmark.memory import LiveBytes
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.blocks import CHECKPOINTING
-from hrnet_det.modeling.layers import run_layers
+from hrnet_det.modeling.layers import pixel_head, run_layers
 
 # What losses and the choice of proposals take, in tensors as large as the outputs that they are of:
 # copies of logits and deltas, overlaps with objects; of an RPN and of a one-stage head. Measured on
@@ -92,7 +92,7 @@ def _network(detector: nn.Module, cfg: CfgNode, images: Tensor) -> list[Tensor]:
         losses.append(torch.empty(sum(x.numel() for x in outputs.dense), copies))
     targets = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
     for logits in outputs.pixels:
-        losses += detector.sem_seg_head.losses(logits, targets).values()
+        losses += pixel_head(detector).losses(logits, targets).values()
     return [*outputs.dense, *outputs.boxes, *losses]
 
 

@@ -16,6 +16,7 @@ BASES = {  # the config that each kind of detector starts from
     "mask_rcnn": "Base-RCNN-HRNetV2p.yaml",
     "cascade_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
     "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
+    "htc": "Base-HTC-HRNetV2p.yaml",
     "fcos": "Base-FCOS-HRNetV2p.yaml",
 }
 TITLES = {
@@ -23,6 +24,7 @@ TITLES = {
     "mask_rcnn": "Mask R-CNN",
     "cascade_rcnn": "Cascade R-CNN",
     "cascade_mask_rcnn": "Cascade Mask R-CNN",
+    "htc": "Hybrid Task Cascade",
     "fcos": "FCOS",
 }
 
@@ -75,6 +77,8 @@ class Architecture:
         out_channels: of the pyramid.
         box_channels, mask_channels: of the layers inside the box and mask heads; 0 without them.
         shares_conv: one 3x3 convolution for all of its levels.
+        semantic_classes, semantic_channels: of a Hybrid Task Cascade's semantic branch, and of the
+            layers inside it; 0 without one.
     """
 
     kind: str
@@ -84,6 +88,8 @@ class Architecture:
     box_channels: int
     mask_channels: int
     shares_conv: bool
+    semantic_classes: int = 0
+    semantic_channels: int = 0
 
     @property
     def title(self) -> str:
@@ -97,6 +103,8 @@ class Architecture:
         sizes = {
             "MODEL.ROI_BOX_HEAD.FC_DIM": self.box_channels,
             "MODEL.ROI_MASK_HEAD.CONV_DIM": self.mask_channels,
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES": self.semantic_classes,
+            "MODEL.SEM_SEG_HEAD.CONVS_DIM": self.semantic_channels,
         }
         return [
             *(word for key, size in sizes.items() if size for word in (key, str(size))),
@@ -104,7 +112,8 @@ class Architecture:
             *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),
             *("MODEL.HRFPN.SHARE_CONV", str(self.shares_conv)),
             *(f"MODEL.{group}.NUM_CLASSES", str(self.classes)),
-            *("MODEL.MASK_ON", str("mask" in self.kind)),
+            *("MODEL.MASK_ON", str(self.mask_channels > 0)),
+            *("MODEL.HTC.SEMANTIC_ON", str(self.semantic_classes > 0)),
         ]
 
 
@@ -127,6 +136,8 @@ def architecture(shapes: Shapes) -> Architecture | None:
                 return None
         elif kind == "rcnn":
             kind = "mask_rcnn" if masks else "faster_rcnn"
+        elif "roi_heads.mask_head.1.conv_res.weight" in shapes:
+            kind = "htc"
         elif masks:
             kind = "cascade_mask_rcnn"
         convs = {n for n in shapes if n.startswith("backbone.fpn_convs.") and n.endswith(".weight")}
@@ -138,6 +149,8 @@ def architecture(shapes: Shapes) -> Architecture | None:
             box_channels=_outputs(shapes, "roi_heads.box_head", "fc1"),
             mask_channels=_outputs(shapes, "roi_heads.mask_head", "mask_fcn1"),
             shares_conv=len(convs) == 1,
+            semantic_classes=_outputs(shapes, "roi_heads.semantic_head", "predictor"),
+            semantic_channels=_outputs(shapes, "roi_heads.semantic_head", "convs.0"),
         )
     return None
 

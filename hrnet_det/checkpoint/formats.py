@@ -103,10 +103,24 @@ def _mmdet_roi_heads(prefix: str) -> Rules:
             ),
             (prefix + "mask_head*.upsample.{p}", "roi_heads.mask_head*.deconv.{p}"),
             (prefix + "mask_head*.conv_logits.{p}", "roi_heads.mask_head*.predictor.{p}"),
+            (prefix + "mask_head*.conv_res.conv.{p}", "roi_heads.mask_head*.conv_res.{p}"),
+        )
+    ) + tuple(
+        (f"{prefix}semantic_head.{theirs}.{{p}}", f"roi_heads.semantic_head.{ours}.{{p}}")
+        for theirs, ours in (
+            ("lateral_convs.{n}.conv", "lateral_convs.{n}"),
+            ("convs.{n}.conv", "convs.{n}"),
+            ("conv_embedding.conv", "embedding"),
+            ("conv_logits", "predictor"),
         )
     )
 
 
+# Of a Hybrid Task Cascade of mmdetection 1.
+_UNUSED_FLOW = (
+    r"(roi_head\.)?mask_head\.0\.conv_res\..+",
+    "the first mask head takes no features of another",
+)
 _FCOS: Rules = (
     *(
         (f"bbox_head.{theirs}.{k}.{part}.{{p}}", f"head.{ours}.{3 * k + i}.{{p}}")
@@ -143,6 +157,7 @@ MMDET = Format(
         *_mmdet_roi_heads("roi_head."),
         *_FCOS,
     ),
+    ignored=(_UNUSED_FLOW,),
 )
 OBJECT_DETECTION = Format(
     "hrnet_object_detection",
@@ -157,6 +172,7 @@ OBJECT_DETECTION = Format(
         *_RPN,
         *_mmdet_roi_heads(""),
     ),
+    ignored=(_UNUSED_FLOW,),
     background_first=True,
 )
 MASKRCNN_BENCHMARK = Format(

@@ -19,8 +19,8 @@ class Published:
     Source: configs/hrnet/metafile.yml of mmdetection 3.3 and the README files of
     HRNet-Object-Detection (whose W48 rows of Mask R-CNN have their columns exchanged, and whose
     second W48 Faster R-CNN is 2x) and HRNet-MaskRCNN-Benchmark. An address that a README gives to
-    two rows is kept with the first. Hybrid Task Cascades and the FCOS of mmdetection 1, which have
-    no detector here, are left out.
+    two rows is kept with the first. The FCOS of mmdetection 1, which has no detector here, is left
+    out.
 
     Args:
         source: whose it is, a key of `semantics.SEMANTICS`.
@@ -52,7 +52,10 @@ class Published:
 
     def config(self) -> CfgNode:
         """The config of the detector, with its source's semantics."""
-        words = ["MODEL.HRNET.VARIANT", self.variant, "MODEL.MASK_ON", str("mask" in self.kind)]
+        has_masks = self.mask_ap is not None
+        words = ["MODEL.HRNET.VARIANT", self.variant, "MODEL.MASK_ON", str(has_masks)]
+        if self.kind == "htc":  # COCO's stuff and thing maps
+            words += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"]
         return known_config(self.kind, self.source, words)
 
 

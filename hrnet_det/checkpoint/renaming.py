@@ -43,10 +43,6 @@ def recognise(names: Iterable[str], path: str) -> Format:
                 f"{path} is an FCOS of mmdetection 1, whose heads are not known here; FCOS of "
                 "mmdetection 2 and 3 can be loaded"
             )
-        if has("roi_head.semantic_head.", "semantic_head.") or any("conv_res" in n for n in names):
-            raise InputError(
-                f"{path} is a Hybrid Task Cascade, which this version has no detector for"
-            )
         if has("roi_head.", "bbox_head.conv_cls."):
             return MMDET
         heads = {name for name in names if name.startswith(("bbox_head.", "mask_head."))}

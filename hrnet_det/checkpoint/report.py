@@ -23,13 +23,14 @@ PARTS = {  # by the start of our names; the first that fits
     "RPN": ("proposal_generator.",),
     "box head": ("roi_heads.box_head.", "roi_heads.box_predictor."),
     "mask head": ("roi_heads.mask_head.",),
+    "semantic head": ("roi_heads.semantic_head.",),
     "keypoint head": ("roi_heads.keypoint_head.",),
     "dense head": ("head.",),
 }
 # Their shape follows the number of classes, or of keypoints.
 _CLASS_LAYERS = re.compile(
     r"roi_heads\.(box_predictor\.|mask_head\.(\d+\.)?predictor\.|keypoint_head\.score_lowres\.).+"
-    r"|head\.cls_score\..+"
+    r"|head\.cls_score\..+|roi_heads\.semantic_head\.predictor\..+"
 )
 
 

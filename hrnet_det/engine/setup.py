@@ -7,6 +7,7 @@ import os
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 
 from hrnet_det import model_zoo
 from hrnet_det.config import load_config, stated_keys
@@ -84,6 +85,8 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         return
     if not cfg.DATASETS.TRAIN:
         raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
+    if cfg.MODEL.ROI_HEADS.NAME == "HTCROIHeads" and cfg.MODEL.HTC.SEMANTIC_ON:
+        _check_semantic_branch(cfg)
     cascade = cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads" and cfg.MODEL.MASK_ON
     if (
         cascade
@@ -138,6 +141,24 @@ def _check_batch(cfg: CfgNode, world_size: int) -> None:
         raise InputError(
             f"SOLVER.ACCUMULATE {parts}: each process has {batch // processes} of "
             f"SOLVER.IMS_PER_BATCH {batch} pictures, which cannot be divided into {parts} parts"
+        )
+
+
+def _check_semantic_branch(cfg: CfgNode) -> None:
+    """Refuse to train a Hybrid Task Cascade's semantic branch without labels of pixels."""
+    if cfg.MODEL.META_ARCHITECTURE != "HTC":
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} gives HTCROIHeads no labels of "
+            "pixels: only HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is "
+            "without one"
+        )
+    names = cfg.DATASETS.TRAIN
+    without = [name for name in names if not MetadataCatalog.get(name).get("stuff_classes")]
+    if without:
+        raise InputError(
+            f"{', '.join(without)} has no labels of pixels (no stuff_classes in its metadata), "
+            "which the semantic branch learns from: train on a data set that has them, such as "
+            "coco_2017_train_panoptic_separated, or set MODEL.HTC.SEMANTIC_ON False"
         )
 
 

@@ -2,6 +2,7 @@
 
 from hrnet_det.modeling import build as _registers_the_builders  # noqa: F401
 from hrnet_det.modeling import fcos as _registers_fcos  # noqa: F401
+from hrnet_det.modeling import htc as _registers_htc  # noqa: F401
 from hrnet_det.modeling import semantic as _registers_the_semantic_head  # noqa: F401
 from hrnet_det.modeling import source_heads as _registers_source_heads  # noqa: F401
 from hrnet_det.modeling import source_rcnn as _registers_source_rcnn  # noqa: F401

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from detectron2.modeling.poolers import ROIPooler
 from torch import Tensor, nn
 
+from hrnet_det.modeling.htc import EMBEDDING
+from hrnet_det.modeling.htc_heads import HTCMaskHeads, SemanticPooler
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -40,11 +43,21 @@ def run_layers(model: nn.Module, images: Tensor, *, boxes: int, objects: int) ->
     for head, names in _dense_heads(model):
         for maps in head([features[name] for name in names]):
             dense += maps
-    pixels = []
+    pixels, maps = [], features
     if hasattr(model, "sem_seg_head"):
         pixels.append(model.sem_seg_head.layers(features))
-    found = _box_outputs(model.roi_heads, features, boxes, objects) if _has_boxes(model) else []
+    elif pixel_head(model) is not None:
+        logits, embedding = pixel_head(model)(features)
+        pixels.append(logits)
+        maps = {**features, EMBEDDING: embedding}
+    found = _box_outputs(model.roi_heads, maps, boxes, objects) if _has_boxes(model) else []
     return Outputs(list(features.values()), dense, pixels, found)
+
+
+def pixel_head(model: nn.Module) -> nn.Module | None:
+    """The head that `pixels` are of, which may be a part of the RoI heads; None without one."""
+    own = getattr(model, "sem_seg_head", None)
+    return own or getattr(getattr(model, "roi_heads", None), "semantic_head", None)
 
 
 def _has_boxes(model: nn.Module) -> bool:
@@ -62,22 +75,36 @@ def _dense_heads(model: nn.Module) -> list[tuple[nn.Module, list[str]]]:
 
 
 def _box_outputs(
-    heads: nn.Module, features: dict[str, Tensor], boxes: int, objects: int
+    heads: nn.Module, maps: dict[str, Tensor], boxes: int, objects: int
 ) -> list[Tensor]:
-    finest = features[heads.box_in_features[0]]
+    finest = maps[heads.box_in_features[0]]
+    embedding = maps.get(EMBEDDING)
     outputs: list[Tensor] = []
     cascade = isinstance(heads.box_head, nn.ModuleList)
     box_heads = heads.box_head if cascade else [heads.box_head]
     predictors = heads.box_predictor if cascade else [heads.box_predictor]
     for head, predictor in zip(box_heads, predictors, strict=True):
-        outputs += predictor(head(_pooled(heads.box_pooler, finest, boxes)))
+        outputs += predictor(head(_pooled(heads.box_pooler, finest, embedding, boxes)))
     for kind in ("mask", "keypoint"):
-        if getattr(heads, f"{kind}_on"):
-            pooled = _pooled(getattr(heads, f"{kind}_pooler"), finest, objects)
-            outputs.append(getattr(heads, f"{kind}_head").layers(pooled))
+        if not getattr(heads, f"{kind}_on"):
+            continue
+        pooler, head = getattr(heads, f"{kind}_pooler"), getattr(heads, f"{kind}_head")
+        if isinstance(head, HTCMaskHeads) and head.training:  # each stage has boxes of its own
+            for stage in range(len(head)):
+                x = _pooled(pooler, finest, embedding, objects)
+                outputs.append(head.stage_logits(x, stage))
+            continue
+        found = head.layers(_pooled(pooler, finest, embedding, objects))
+        outputs += found if isinstance(found, list) else [found]
     return outputs
 
 
-def _pooled(pooler: ROIPooler, finest: Tensor, boxes: int) -> Tensor:
+def _pooled(
+    pooler: ROIPooler | SemanticPooler, finest: Tensor, embedding: Tensor | None, boxes: int
+) -> Tensor:
     """So many boxes' features, all from the finest level."""
-    return pooler.level_poolers[0](finest, finest.new_zeros(boxes, 5))
+    rois = finest.new_zeros(boxes, 5)
+    if isinstance(pooler, SemanticPooler):
+        parts = ((pooler.pyramid, finest), (pooler.embedding, embedding))
+        return pooler.joined(*(part.level_poolers[0](x, rois) for part, x in parts))
+    return pooler.level_poolers[0](finest, rois)

@@ -40,7 +40,7 @@ class SourceROIAlign(nn.Module):
         return self.plain(input, rois + rois.new_tensor(self.shift))
 
 
-def _with_poolers(parts: dict, semantics: Semantics) -> dict:
+def with_poolers(parts: dict, semantics: Semantics) -> dict:
     """The arguments of ROI heads; their poolers with the code base's RoIAlign at every level."""
     if semantics.roi_align != "centre":
         closed = semantics.roi_align == "corner_closed"
@@ -112,7 +112,7 @@ class SourceROIHeads(StandardROIHeads):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        return _with_poolers(super().from_config(cfg, input_shape), get_semantics(cfg))
+        return with_poolers(super().from_config(cfg, input_shape), get_semantics(cfg))
 
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -137,7 +137,7 @@ class StageMaskHeads(nn.ModuleList):
                 "a cascade with a mask head for each stage is for inference here; to train one "
                 "with a single mask head leave MODEL.SEMANTICS at detectron2"
             )
-        probabilities = torch.stack([head.layers(x).sigmoid() for head in self]).mean(dim=0)
+        probabilities = torch.stack([logits.sigmoid() for logits in self.layers(x)]).mean(dim=0)
         classes = cat([found.pred_classes for found in instances])
         if probabilities.shape[1] > 1:
             boxes = torch.arange(len(classes), device=classes.device)
@@ -146,6 +146,10 @@ class StageMaskHeads(nn.ModuleList):
         for found, masks in zip(instances, probabilities.split(counts), strict=True):
             found.pred_masks = masks
         return instances
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        """Each head's logits, (R, classes, 2S, 2S)."""
+        return [head.layers(x) for head in self]
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -167,7 +171,7 @@ class SourceCascadeROIHeads(CascadeROIHeads):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         semantics = get_semantics(cfg)
-        parts = _with_poolers(super().from_config(cfg, input_shape), semantics)
+        parts = with_poolers(super().from_config(cfg, input_shape), semantics)
         return {**parts, "semantics": semantics}
 
     @classmethod

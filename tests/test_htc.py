@@ -1,0 +1,524 @@
+"""Hybrid Task Cascade: what it computes, in plain torch; what it learns; what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from detectors import config, detect, detector, rows
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_coco_json
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances
+from detectron2.utils.events import EventStorage
+from PIL import Image
+from tiny import CLASSES, TINY, custom, make_coco, metrics_rows, train_net
+from torchvision.ops import roi_align
+
+from hrnet_det import model_zoo
+from hrnet_det.errors import InputError
+from hrnet_det.evaluation.complexity import complexity, macs, on_meta
+from hrnet_det.modeling.layers import run_layers
+
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+HEIGHT, WIDTH = 64, 96  # pixels
+PLAIN = ("MODEL.HTC.SEMANTIC_ON", "False")
+WEIGHTS = (1.0, 0.5, 0.25)
+
+
+@pytest.fixture
+def model():
+    return detector("htc")
+
+
+def without_branch():
+    torch.manual_seed(0)
+    return model_zoo.build_detector(config("htc", *PLAIN)).eval()
+
+
+def row(boxes, labelled=True):
+    """A row of Detectron2's mapper: two classes in turn, and their ground truth as labels."""
+    boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.zeros(len(boxes), HEIGHT, WIDTH, dtype=torch.bool)
+    sem_seg = torch.zeros(HEIGHT, WIDTH, dtype=torch.long)
+    for n, (x0, y0, x1, y1) in enumerate(boxes.int().tolist()):
+        masks[n, y0:y1, x0:x1] = True
+        sem_seg[y0:y1, x0:x1] = 1 + n % 2
+    objects = Instances(
+        (HEIGHT, WIDTH),
+        gt_boxes=Boxes(boxes),
+        gt_classes=torch.arange(len(boxes)) % 2,
+        gt_masks=BitMasks(masks),
+    )
+    image = 255 * torch.rand(3, HEIGHT, WIDTH, generator=generator)
+    labels = {"sem_seg": sem_seg} if labelled else {}
+    return {"image": image, "instances": objects, **labels}
+
+
+TWO = [[8, 10, 40, 50], [50, 20, 90, 60]]
+
+
+def losses(model, *batch):
+    with EventStorage() as storage:
+        found = model.train()(list(batch))
+    return found, storage.latest()
+
+
+# --- what it computes ---
+
+
+def conv(layer, x):
+    return F.conv2d(x, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
+
+
+def embedding_of(head, features):
+    """Logits and embedding as the paper's figure draws them."""
+    x = 0
+    for lateral, name in zip(head.lateral_convs, LEVELS, strict=True):
+        size = features["p3"].shape[-2:]
+        level = F.interpolate(features[name], size, mode="bilinear", align_corners=True)
+        x = x + conv(lateral, level).relu()
+    for layer in head.convs:
+        x = conv(layer, x).relu()
+    return conv(head.predictor, x), conv(head.embedding, x).relu()
+
+
+def pooled(features, embedding, boxes, side):
+    """RoI features of a picture's boxes (R, 4), one after the other, one sample per bin."""
+    found = []
+    for box in boxes:
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        level = int((4 + torch.log2(area.sqrt() / 224 + 1e-8)).floor().clamp(2, 5))
+        rois = torch.cat([torch.zeros(1), box])[None]
+        x = roi_align(features[f"p{level}"], rois, side, 1 / 2**level, 1, aligned=True)
+        if embedding is not None:
+            added = roi_align(embedding, rois, 14, 1 / 8, 1, aligned=True)
+            x = x + (F.avg_pool2d(added, 2) if side == 7 else added)
+        found.append(x)
+    return torch.cat(found)
+
+
+def box_outputs(heads, stage, x):
+    """Class logits (R, 4) and deltas (R, 4) of a stage."""
+    box_head, predictor = heads.box_head[stage], heads.box_predictor[stage]
+    for fc in (box_head.fc1, box_head.fc2):
+        x = F.linear(x.flatten(1), fc.weight, fc.bias).relu()
+    layers = (predictor.cls_score, predictor.bbox_pred)
+    return [F.linear(x, layer.weight, layer.bias) for layer in layers]
+
+
+def moved(boxes, deltas, weights, size):
+    """Boxes changed by deltas and clipped, arXiv:1311.2524 appendix C."""
+    dx, dy, dw, dh = (deltas / torch.tensor(weights)).unbind(1)
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    x, y = boxes[:, 0] + w / 2 + dx * w, boxes[:, 1] + h / 2 + dy * h
+    w, h = w * dw.exp(), h * dh.exp()
+    sides = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    limits = [size[1], size[0]] * 2
+    return torch.stack([s.clamp(0, limit) for s, limit in zip(sides, limits, strict=True)], dim=1)
+
+
+def mask_logits(heads, x):
+    """Of the three mask heads, each with the features of the one before."""
+    logits, features = [], None
+    for head in heads.mask_head:
+        y = x if features is None else x + conv(head.conv_res, features).relu()
+        features = conv(head.mask_fcn2, conv(head.mask_fcn1, y).relu()).relu()
+        up = F.conv_transpose2d(features, head.deconv.weight, head.deconv.bias, stride=2).relu()
+        logits.append(conv(head.predictor, up))
+    return logits
+
+
+PROPOSALS = torch.tensor([[3.0, 4, 40, 50], [20, 2, 90, 60], [5, 5, 30, 20], [50, 30, 95, 62]])
+STAGES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
+
+
+@pytest.mark.parametrize("branch", [True, False], ids=["semantic", "plain"])
+@torch.no_grad()
+def test_boxes_scores_and_masks_by_the_papers_formulas(branch):
+    model = detector("htc") if branch else without_branch()
+    heads, size = model.roi_heads, (HEIGHT, WIDTH)
+    if not branch:  # as they are built, scores and masks are all alike
+        for p in heads.parameters():
+            torch.nn.init.normal_(p, std=0.1)
+    images = model.preprocess_image([row(TWO)])
+    features = model.backbone(images.tensor)
+    proposal = Instances(size, proposal_boxes=Boxes(PROPOSALS), objectness_logits=torch.zeros(4))
+    for predictor in heads.box_predictor:
+        predictor.test_score_thresh, predictor.test_nms_thresh = 0.0, 1.0
+        predictor.test_topk_per_image = 100
+    found = heads(images, features, [proposal])[0][0]
+
+    embedding = embedding_of(heads.semantic_head, features)[1] if branch else None
+    boxes, probabilities = PROPOSALS, []
+    for stage, weights in enumerate(STAGES):
+        logits, deltas = box_outputs(heads, stage, pooled(features, embedding, boxes, 7))
+        probabilities.append(logits.softmax(dim=1))
+        boxes = moved(boxes, deltas, weights, size)
+    scores = (probabilities[0] + probabilities[1] + probabilities[2]) / 3
+    # all boxes for each of the 3 classes, the best first
+    order = scores[:, :3].flatten().argsort(descending=True)
+    of_box, of_class = order // 3, order % 3
+    assert len(found) == 12 and torch.equal(found.pred_classes, of_class)
+    assert torch.allclose(found.scores, scores[of_box, of_class], atol=1e-5)
+    assert torch.allclose(found.pred_boxes.tensor, boxes[of_box], atol=1e-3)
+    masks = mask_logits(heads, pooled(features, embedding, boxes, 14))
+    mean = sum(m.sigmoid() for m in masks) / 3
+    assert mean.std() > 0.01
+    assert torch.allclose(found.pred_masks[:, 0], mean[of_box, of_class], atol=1e-4)
+    # the three heads differ, and so does what they give without one another
+    assert (masks[2] - masks[1]).abs().max() > 0.1 and (masks[1] - masks[0]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_the_semantic_head_by_its_formula(model):
+    head = model.roi_heads.semantic_head
+    features = model.backbone(model.preprocess_image([row(TWO)]).tensor)
+    logits, embedding = head(features)
+    assert logits.shape == (1, 54, 8, 12) and embedding.shape == (1, 64, 8, 12)
+    by_hand = embedding_of(head, features)
+    for found, expected in zip((logits, embedding), by_hand, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_semantic_loss_is_the_mean_over_labelled_cells(model):
+    head = model.roi_heads.semantic_head
+    logits = torch.randn(2, 54, 2, 3, generator=torch.Generator().manual_seed(0))
+    targets = torch.full((2, 16, 24), 255)
+    targets[0, 0, 8] = 7  # the first pixel of cell (0, 1)
+    targets[1, 8, 16] = 3  # and of cell (1, 2)
+    targets[1, 9:, 17:] = 5  # no cell's first pixel
+    terms = [logits[0, :, 0, 1].log_softmax(0)[7], logits[1, :, 1, 2].log_softmax(0)[3]]
+    expected = -0.2 * (terms[0] + terms[1]) / 2
+    assert head.losses(logits, targets)["loss_sem_seg"] == pytest.approx(expected.item(), rel=1e-5)
+    assert head.losses(logits, torch.full_like(targets, 255))["loss_sem_seg"] == 0
+
+
+@torch.no_grad()
+def test_labels_are_padded_with_the_ignored_value(model):
+    first, second = rows()  # 64x96 and 80x72 pixels: padded to 96x96
+    first["sem_seg"], second["sem_seg"] = torch.zeros(64, 96).long(), torch.ones(80, 72).long()
+    labels = model.train().preprocess_image([first, second]).sem_seg
+    assert labels.shape == (2, 96, 96) and labels.dtype == torch.int64
+    assert (labels[0, :64] == 0).all() and (labels[0, 64:] == 255).all()
+    assert (labels[1, :80, :72] == 1).all() and (labels[1] == 255).sum() == 96 * 96 - 80 * 72
+    assert not hasattr(model.eval().preprocess_image([first]), "sem_seg")
+
+
+@torch.no_grad()
+def test_given_boxes_get_the_masks_that_detection_gives_them(model):
+    images = rows()
+    expected = model.inference(images, do_postprocess=False)
+    given = [
+        Instances(r.image_size, pred_boxes=r.pred_boxes, pred_classes=r.pred_classes)
+        for r in expected
+    ]
+    found = model.inference(images, given, do_postprocess=False)
+    for one, other in zip(found, expected, strict=True):
+        assert len(one) and torch.allclose(one.pred_masks, other.pred_masks, atol=1e-5)
+
+
+# --- what it learns ---
+
+
+NAMES = {f"{part}_stage{k}" for part in ("loss_cls", "loss_box_reg", "loss_mask") for k in range(3)}
+RPN = {"loss_rpn_cls", "loss_rpn_loc"}
+
+
+@pytest.mark.parametrize("branch", [True, False], ids=["semantic", "plain"])
+def test_every_parameter_learns(branch):
+    model = detector("htc") if branch else without_branch()
+    found, _ = losses(model, row(TWO, labelled=branch), row([], labelled=branch))
+    assert set(found) == NAMES | RPN | ({"loss_sem_seg"} if branch else set())
+    assert all(value > 0 for name, value in found.items() if "rpn_loc" not in name), found
+    sum(found.values()).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not [name for name in without if "roi_heads" in name]
+
+
+@torch.no_grad()
+def test_stages_have_their_weights(model):
+    batch = [row(TWO)]
+    torch.manual_seed(0)
+    found, _ = losses(model, *batch)
+    model.roi_heads.stage_loss_weights = (1.0, 1.0, 1.0)
+    torch.manual_seed(0)
+    plain, _ = losses(model, *batch)
+    for name in NAMES:
+        weight = WEIGHTS[int(name[-1])]
+        assert found[name].item() == pytest.approx(weight * plain[name].item(), rel=1e-4), name
+    assert found["loss_sem_seg"].item() == pytest.approx(plain["loss_sem_seg"].item(), rel=1e-4)
+
+
+def test_the_stage_weights_alone_weigh_the_gradients(model):
+    """Detectron2's cascade divides those of the pooled features by three, in training alone."""
+    proposals = [Instances((HEIGHT, WIDTH), proposal_boxes=Boxes(PROPOSALS))]
+    gradients = []
+    for training in (True, False):
+        maps = [torch.ones(1, 64, 64 // 2**k, 96 // 2**k) for k in range(2, 6)]
+        maps = [x.requires_grad_() for x in [*maps, torch.ones(1, 64, 8, 12)]]
+        scores, _ = model.train(training).roi_heads._run_stage(maps, proposals, 0)
+        gradients.append(torch.autograd.grad(scores.square().sum(), maps[0])[0])
+    assert gradients[0].any() and torch.allclose(*gradients)
+
+
+@torch.no_grad()
+def test_pictures_without_objects(model):
+    found, _ = losses(model, row([]), row([]))
+    zero = {name for name, value in found.items() if value == 0}
+    masks_and_boxes = {n for n in NAMES if "mask" in n or "box_reg" in n}
+    assert zero == masks_and_boxes | {"loss_rpn_loc"}
+
+
+def seen_by(model, monkeypatch):
+    """What each head learns from: lists of (stage, boxes (R, 4), classes (R,)) of one picture."""
+    heads, boxes, masks = model.roi_heads, [], []
+    run_stage, mask_losses = heads._run_stage, heads.mask_head.losses
+
+    def of_boxes(features, proposals, stage):
+        outputs = run_stage(features, proposals, stage)
+        (p,) = proposals
+        boxes.append((stage, p, outputs))
+        return outputs
+
+    def of_masks(x, instances, stage):
+        masks.append((stage, *instances, x))
+        return mask_losses(x, instances, stage)
+
+    monkeypatch.setattr(heads, "_run_stage", of_boxes)
+    monkeypatch.setattr(heads.mask_head, "losses", of_masks)
+    return boxes, masks
+
+
+def ious(boxes, others):
+    low = torch.maximum(boxes[:, None, :2], others[:, :2])
+    high = torch.minimum(boxes[:, None, 2:], others[:, 2:])
+    both = (high - low).clamp(min=0).prod(dim=2)
+    areas = [(b[:, 2:] - b[:, :2]).prod(dim=1) for b in (boxes, others)]
+    return both / (areas[0][:, None] + areas[1] - both)
+
+
+def contained(boxes, others):
+    """Whether each of the boxes is one of the others."""
+    return (boxes[:, None] - others).abs().amax(dim=2).amin(dim=1) < 1e-3
+
+
+@torch.no_grad()
+def test_stages_alternate_and_learn_from_refined_boxes(model, monkeypatch):
+    heads, truth = model.roi_heads, torch.tensor(TWO, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    near = truth.repeat(40, 1) + 4 * torch.randn(80, 4, generator=generator)
+    near = near.clamp(min=0).minimum(torch.tensor([WIDTH, HEIGHT] * 2))
+    proposal = Instances(
+        (HEIGHT, WIDTH), proposal_boxes=Boxes(near), objectness_logits=torch.zeros(80)
+    )
+    heads.batch_size_per_image, heads.positive_fraction = 60, 0.25
+    boxes, masks = seen_by(model.train(), monkeypatch)
+    images = ImageList(torch.zeros(1, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH)])
+    images.sem_seg = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.long)
+    features = model.backbone(torch.rand(1, 3, HEIGHT, WIDTH))
+    with EventStorage() as storage:
+        heads(images, features, [proposal], [row(TWO)["instances"]])
+    assert [b[0] for b in boxes] == [m[0] for m in masks] == [0, 1, 2]
+
+    before = near
+    for stage, threshold in enumerate((0.5, 0.6, 0.7)):
+        (_, sampled, (_, deltas)), (_, objects, pooled_masks) = boxes[stage], masks[stage]
+        taken = sampled.proposal_boxes.tensor
+        own = contained(taken, truth)  # the objects' own boxes are sampled, too
+        assert contained(taken[~own], before).all() and (~own).sum() > 0
+        best, which = ious(taken, truth).max(dim=1)
+        expected = torch.where(best >= threshold, which, 3)  # 3: background
+        assert torch.equal(sampled.gt_classes, expected)
+        positive = (expected < 3).sum().item()
+        assert 0 < positive <= 15 and len(taken) <= 60
+        assert storage.latest()[f"stage{stage}/roi_head/num_fg_samples"][0] == positive
+
+        refined = moved(taken, deltas, STAGES[stage], (HEIGHT, WIDTH))[~own]
+        learnt = objects.proposal_boxes.tensor
+        assert contained(learnt, torch.cat([refined, truth])).all()
+        best, which = ious(learnt, truth).max(dim=1)
+        assert (best >= threshold).all() and torch.equal(objects.gt_classes, which)
+        assert len(pooled_masks) == len(learnt) == len(objects.gt_masks) <= 15
+        before = refined
+
+
+@torch.no_grad()
+def test_a_stages_mask_loss_is_that_of_its_own_head(model):
+    heads = model.roi_heads.mask_head
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 64, 14, 14, generator=generator)
+    objects = row(TWO)["instances"]
+    objects.proposal_boxes = objects.gt_boxes  # whose masks fill them
+    logits = mask_logits(model.roi_heads, x)
+    for stage in range(3):
+        of_class = logits[stage][torch.arange(2), objects.gt_classes]
+        with EventStorage():
+            found = heads.losses(x, [objects], stage)["loss_mask"].item()
+        assert found == pytest.approx(F.softplus(-of_class).mean().item(), rel=1e-4)
+
+
+def test_gradients_flow_back_through_the_mask_heads(model):
+    heads = model.roi_heads.mask_head
+    objects = row(TWO)["instances"]
+    objects.proposal_boxes = objects.gt_boxes
+    with EventStorage():
+        heads.losses(torch.rand(2, 64, 14, 14), [objects], 1)["loss_mask"].backward()
+    learning = {name for name, p in heads.named_parameters() if p.grad is not None}
+    layers = {
+        f"1.{layer}" for layer in ("mask_fcn1", "mask_fcn2", "deconv", "predictor", "conv_res")
+    }
+    layers |= {"0.mask_fcn1", "0.mask_fcn2"}
+    assert learning == {f"{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+
+
+# --- sizes ---
+
+
+def test_parameters_beside_the_published_ones():
+    """66.1, 85.9 and 121.9 million, arXiv:1908.07919 Table VII, with its own 183 labels.
+
+    Theirs are 66,563 more: a 1x1 convolution of the first mask head that nothing goes through, and
+    the class "background" of the three mask heads.
+    """
+    unused, background = 256 * 256 + 256, 3 * (256 + 1)
+    for variant, published in (("w18", 66.1), ("w32", 85.9), ("w48", 121.9)):
+        words = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"]
+        model = on_meta(model_zoo.get_config(f"htc_hrnetv2p_{variant}_20e", words))
+        counted = sum(p.numel() for p in model.parameters()) + unused + background
+        assert round(counted / 1e6, 1) == published
+    semantic = sum(p.numel() for p in model.roi_heads.semantic_head.parameters())
+    assert semantic == 6 * (256 * 256 + 256) + 4 * (9 * 256 * 256 + 256) + 183 * 257
+
+
+def test_all_layers_run_for_a_number_of_boxes(model):
+    """What plans of memory and counts of multiply-adds are made from."""
+    outputs = run_layers(model.train(), torch.rand(1, 3, 64, 96), boxes=5, objects=2)
+    assert [x.shape for x in outputs.boxes] == [(5, 4)] * 6 + [(2, 3, 28, 28)] * 3
+    assert [x.shape for x in outputs.pixels] == [(1, 54, 8, 12)] and len(outputs.features) == 5
+    sum(x.square().mean() for x in (*outputs.boxes, *outputs.pixels)).backward()
+    without = [n for n, p in model.roi_heads.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_multiply_adds_beside_those_of_a_cascade_with_one_mask_head():
+    names = ("cascade_mask_rcnn_hrnetv2p_w18_20e", "htc_hrnetv2p_w18_20e")
+    cascade, htc = (on_meta(model_zoo.get_config(name)) for name in names)
+    of_cascade, of_htc = (
+        complexity(m, size=(128, 128), proposals=10, detections=3).run_form for m in (cascade, htc)
+    )
+    maps = {f"p{k}": torch.zeros(1, 256, 2 ** (7 - k), 2 ** (7 - k), device="meta")
+            for k in range(2, 7)}  # fmt: skip
+    semantic = macs(htc.roi_heads.semantic_head, maps)
+    assert semantic == 16 * 16 * (6 * 256**2 + 4 * 9 * 256**2 + 256 * 54)
+    mask = 14 * 14 * 4 * 9 * 256**2 + 28 * 28 * (256**2 + 256 * 80)
+    flow = 14 * 14 * 256**2
+    assert of_htc - of_cascade == semantic + 3 * (2 * mask + 2 * flow)
+
+
+# --- from the command line ---
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    """A data set whose pictures have labels of pixels too, registered as htc_labelled."""
+    folder = make_coco(tmp_path_factory.mktemp("coco"))
+    (folder / "labels").mkdir()
+    for path in (folder / "images").iterdir():
+        labels = np.asarray(Image.open(path)).max(axis=2) > 200  # the objects
+        Image.fromarray(labels.astype(np.uint8)).save(folder / "labels" / path.name)
+
+    def load():
+        found = load_coco_json(str(folder / "polygons.json"), str(folder / "images"), NAME)
+        for one in found:
+            one["sem_seg_file_name"] = one["file_name"].replace("images", "labels")
+        return found
+
+    DatasetCatalog.register(NAME, load)
+    MetadataCatalog.get(NAME).set(
+        thing_classes=CLASSES,
+        stuff_classes=["ground", "things"],
+        evaluator_type="coco",
+        json_file=str(folder / "polygons.json"),
+        image_root=str(folder / "images"),
+    )
+    yield folder
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.pop(NAME)
+
+
+NAME = "htc_labelled"
+COMMAND = ["--config-file", "quickstart/htc.yaml", *TINY, "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"]
+
+
+def test_training_and_evaluation(coco, tmp_path):
+    words = [word for split in ("TRAIN", "TEST") for word in (f"DATASETS.{split}", f"('{NAME}',)")]
+    outcome = train_net(*COMMAND, *words, "OUTPUT_DIR", tmp_path)
+    assert outcome.code == 0, outcome.err
+    (last,) = metrics_rows(tmp_path, "segm/AP")
+    assert {"bbox/AP", "segm/AP75"} <= set(last)
+    (trained, *_) = metrics_rows(tmp_path)
+    assert set(trained) >= NAMES | RPN | {"loss_sem_seg", "stage2/mask/roi_head/num_fg_samples"}
+
+
+def test_training_without_labels_of_pixels_is_refused_before_it_starts(coco, tmp_path):
+    words = [*COMMAND, *custom(coco, "polygons.json"), "OUTPUT_DIR", tmp_path]
+    outcome = train_net(*words)
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: custom_train has no labels of pixels (no stuff_classes in its metadata), which the "
+        "semantic branch learns from: train on a data set that has them, such as "
+        "coco_2017_train_panoptic_separated, or set MODEL.HTC.SEMANTIC_ON False\n",
+    )
+    outcome = train_net(*words, "MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "error: MODEL.META_ARCHITECTURE GeneralizedRCNN gives HTCROIHeads no labels of pixels: "
+        "only HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is without one\n",
+    )
+    outcome = train_net(*words, "MODEL.HTC.SEMANTIC_ON", "False", "SOLVER.MAX_ITER", "1")
+    assert outcome.code == 0, outcome.err
+
+
+# --- what it refuses ---
+
+
+def message(call):
+    with pytest.raises(ValueError) as error:
+        call()
+    return str(error.value)
+
+
+def test_pictures_without_labels(model):
+    assert message(lambda: losses(model, row(TWO), row(TWO, labelled=False))) == (
+        "HTC: 1 of 2 pictures have no semantic labels (sem_seg), which its semantic branch learns "
+        "from. Train on a data set that has them, such as coco_2017_train_panoptic_separated, or "
+        "set MODEL.HTC.SEMANTIC_ON False"
+    )
+    assert len(detect(model.eval(), [row(TWO, labelled=False)])) == 1  # to detect it needs none
+
+
+def test_the_plain_meta_architecture_has_no_labels_to_give():
+    model = model_zoo.build_detector(config("htc", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN"))
+    assert message(lambda: losses(model, row(TWO))) == (
+        "HTCROIHeads: the semantic branch learns from labels that MODEL.META_ARCHITECTURE HTC "
+        "hands on; set it, or MODEL.HTC.SEMANTIC_ON False"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("HTC.STAGE_LOSS_WEIGHTS", "[1.0, 0.5]", "MODEL.HTC.STAGE_LOSS_WEIGHTS [1.0, 0.5]: one for "
+         "each of the 3 stages (MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
+        ("ROI_MASK_HEAD.NAME", "PointRendMaskHead", "No object named 'PointRendMaskHead'"),
+        ("KEYPOINT_ON", "True", "HTCROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
+        ("SEM_SEG_HEAD.COMMON_STRIDE", "12", "FusedSemanticHead: no level of stride 12 "
+         "(MODEL.SEM_SEG_HEAD.COMMON_STRIDE); the strides are [4, 8, 16, 32, 64]"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit(key, value, said):
+    words = [f"MODEL.{key}", value]
+    with pytest.raises(InputError) as error:
+        model_zoo.build_detector(config("htc", *words))
+    assert said in str(error.value)
