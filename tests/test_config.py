@@ -28,6 +28,12 @@ SCHEDULES = {
     "1x": (90_000, (60_000, 80_000)),
     "2x": (180_000, (120_000, 160_000)),
     "mstrain_2x": (180_000, (120_000, 160_000)),
+    **dict.fromkeys(
+        ("syncbn_1x", "syncbn_mstrain_1x", "syncbn_resizecrop_1x"), (90_000, (60_000, 80_000))
+    ),
+    **dict.fromkeys(  # published drops after 20 and 23 of 24 epochs
+        ("syncbn_mstrain_2x", "syncbn_resizecrop_2x"), (180_000, (150_000, 172_500))
+    ),
     "20e": (20 * 7_329, (16 * 7_329, 19 * 7_329)),
     "28e": (28 * 7_329, (24 * 7_329, 27 * 7_329)),
 }
@@ -41,7 +47,12 @@ LEAVES = {
         ("COCO-InstanceSegmentation", "cascade_mask_rcnn", ALL, ("20e",)),
         ("COCO-InstanceSegmentation", "htc", ALL, ("20e",)),
         ("COCO-InstanceSegmentation", "htc", ("w48",), ("28e",)),
-        ("COCO-Detection", "fcos", SMALL, ("1x", "2x", "mstrain_2x")),
+        ("COCO-Detection", "fcos", SMALL, ("1x", "2x")),
+        ("COCO-Detection", "fcos", ALL, ("mstrain_2x",)),
+        ("COCO-Detection", "faster_rcnn", SMALL, ("syncbn_mstrain_1x", "syncbn_mstrain_2x")),
+        ("COCO-Detection", "faster_rcnn", ("w18",), ("syncbn_1x",)),
+        ("COCO-Detection", "faster_rcnn", ("w18",), ("syncbn_resizecrop_1x",)),
+        ("COCO-Detection", "faster_rcnn", ("w18",), ("syncbn_resizecrop_2x",)),
         ("COCO-Detection", "retinanet", SMALL, ("1x",)),
         ("COCO-Detection", "rpn", SMALL, ("1x",)),
         ("COCO-Keypoints", "keypoint_rcnn", SMALL, ("1x",)),
@@ -178,7 +189,20 @@ def test_schedules_of_the_leaves(name):
     assert ((train,), (test,)) == (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
     one_stage = LEAVES[name][0] in ("fcos", "retinanet")
     assert (0.01 if one_stage else 0.02) == cfg.SOLVER.BASE_LR
-    assert ((640, 800) if "mstrain" in name else (800,)) == cfg.INPUT.MIN_SIZE_TRAIN
+    several = LEAVES[name][0] == "fcos" and "mstrain" in name
+    assert ((640, 800) if several else (800,)) == cfg.INPUT.MIN_SIZE_TRAIN
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if "syncbn" in name])
+def test_recipes_of_several_scales_are_those_of_the_official_code(name):
+    cfg = model_zoo.get_config(name)
+    assert (cfg.MODEL.HRNET.NORM, cfg.MODEL.HRNET.NORM_EVAL) == ("SyncBN", False)
+    scales, crop = [], []
+    if "mstrain" in name:
+        scales = [[1000, 1600], [600, 1000], [800, 1333]]
+    if "resizecrop" in name:
+        scales, crop = [[600, 1400], [800, 1400], [1000, 1400]], [800, 1200]
+    assert (scales, crop) == (cfg.INPUT.SCALES_TRAIN, cfg.INPUT.CROP_TRAIN)
 
 
 @pytest.mark.parametrize("name", HEADLINES)
