@@ -265,7 +265,7 @@ def _plan(arguments: argparse.Namespace) -> None:
     from hrnet_det import model_zoo
     from hrnet_det.benchmark import planning, report
 
-    cfg = model_zoo.get_config(arguments.config_file, arguments.overrides)
+    cfg = model_zoo.get_yaml_config(arguments.config_file, arguments.overrides)
     size = report.parse_size(arguments.size) if arguments.size else planning.largest_size(cfg)
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
     print(f"{arguments.config_file}, pictures of {size[0]}x{size[1]} on each GPU (or the CPU)")

@@ -88,7 +88,7 @@ class Detector:
             cfg = config.clone()
             cfg.defrost()
         elif config is not None:
-            cfg = model_zoo.get_config(str(config))
+            cfg = model_zoo.get_yaml_config(str(config))
         else:
             cfg = config_of(file)
         names = list(class_names or file.classes)

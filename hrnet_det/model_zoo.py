@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, instantiate
 from detectron2.modeling import build_model
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from tabulate import tabulate
 from torch import nn
 
@@ -16,17 +18,21 @@ from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
 from hrnet_det.config import check_semantics, config_folder, load_config
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.lazy_config import load_lazy_config
 from hrnet_det.modeling.inference import DTYPES, check_dtype, is_optimized, optimize_for_inference
 
 
 def names() -> list[str]:
-    """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml"."""
+    """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml".
+
+    Those in .py are LazyConfigs.
+    """
     folder = config_folder()
-    paths = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".yaml", ".py"))
     return sorted(
         path.as_posix()
         for path in paths
-        if not path.name.startswith("Base-") and path.parts[0] != "semantics"
+        if not path.name.startswith("Base-") and path.parts[0] not in ("semantics", "common")
     )
 
 
@@ -37,7 +43,8 @@ def find_config(name: str | Path) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    wanted = str(name).removeprefix("./").removeprefix("configs/").removesuffix(".yaml") + ".yaml"
+    wanted = str(name).removeprefix("./").removeprefix("configs/")
+    wanted = wanted if wanted.endswith(".py") else wanted.removesuffix(".yaml") + ".yaml"
     base = config_folder() / wanted
     if base.name.startswith("Base-") and base.is_file():
         return base
@@ -45,7 +52,7 @@ def find_config(name: str | Path) -> Path:
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:
         return config_folder() / found[0]
-    by_file = {Path(n).stem: n for n in shipped}
+    by_file = {Path(n).stem: n for n in shipped if n.endswith(Path(wanted).suffix)}
     near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
     near += [
         by_file[n]
@@ -56,15 +63,31 @@ def find_config(name: str | Path) -> Path:
     raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")
 
 
-def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode:
+def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig:
     """The config of a shipped name (or of a path), to be changed and built from.
+
+    A LazyConfig, of a name in .py, is a program that is run.
 
     Args:
         name: as find_config takes it.
-        overrides: KEY, VALUE, KEY, VALUE, ..., such as "MODEL.SEMANTICS", "mmdet".
+        overrides: KEY, VALUE, KEY, VALUE, ..., such as "MODEL.SEMANTICS", "mmdet"; for a LazyConfig
+            KEY=VALUE, ...
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
     """
-    return load_config(find_config(name), overrides)
+    path = find_config(name)
+    if path.suffix == ".py":
+        return load_lazy_config(path, overrides)
+    return load_config(path, overrides)
+
+
+def get_yaml_config(name: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """As get_config, for what works from the keys of a YAML config alone.
+
+    Raises: InputError for a LazyConfig.
+    """
+    if find_config(name).suffix == ".py":
+        raise InputError(f"{name} is a Python config; this takes one in YAML")
+    return get_config(name, overrides)
 
 
 def get(
@@ -87,7 +110,8 @@ def get(
     """
     known = {row.name: row for row in checkpoints()}.get(name)
     cfg = known.config() if known else get_config(name)
-    cfg.MODEL.DEVICE = device
+    if isinstance(cfg, CfgNode):
+        cfg.MODEL.DEVICE = device
     if trained and weights is None:
         if known is None or not known.downloadable:
             has = [row.name for row in checkpoints() if row.downloadable]
@@ -97,15 +121,20 @@ def get(
             )
         weights = known.address
     if weights is None:
-        return build_detector(cfg).eval()
-    return build_with_weights(cfg, str(weights), unpickle=unpickle)[0]
+        return build_detector(cfg).eval().to(device)
+    return build_with_weights(cfg, str(weights), unpickle=unpickle)[0].to(device)
 
 
-def build_detector(cfg: CfgNode) -> nn.Module:
-    """The model of a config, with random weights.
+def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
+    """The model of a config, with random weights; of a LazyConfig on the CPU.
 
     Raises: InputError where the config asks for what does not exist.
     """
+    if not isinstance(cfg, CfgNode):
+        try:
+            return instantiate(cfg.model)
+        except (ValueError, TypeError, OmegaConfBaseException) as error:
+            raise InputError(f"the model of this config cannot be built: {error}") from error
     check_semantics(cfg)
     try:
         return build_model(cfg)
@@ -185,7 +214,7 @@ def checkpoint_table() -> str:
 
 
 def build_with_weights(
-    cfg: CfgNode, weights: str, *, unpickle: bool = False
+    cfg: CfgNode | DictConfig, weights: str, *, unpickle: bool = False
 ) -> tuple[nn.Module, LoadReport]:
     """The detector of a config with all of its weights from a file, in evaluation mode.
 
@@ -201,10 +230,11 @@ def build_with_weights(
             f"a part of the detector is not in {weights}: take the weights of a whole detector "
             f"with the same classes\n{report}"
         )
-    if report.contradicts(cfg.MODEL.SEMANTICS):
+    semantics = cfg.MODEL.SEMANTICS if isinstance(cfg, CfgNode) else "detectron2"
+    if report.contradicts(semantics):
         raise InputError(
             f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
-            f"(pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
+            f"(pixels, resizing, boxes); the config has {semantics}. "
             "Detector.from_pretrained follows it where no config is given; a config follows it "
             f"from model_zoo.get_config(NAME, ['MODEL.SEMANTICS', '{report.semantics}'])"
         )

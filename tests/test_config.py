@@ -116,6 +116,7 @@ def on_meta(cfg):
 def test_names_are_the_leaves_the_headlines_and_the_quickstart():
     names = model_zoo.names()
     assert names == sorted(names)
+    names = [name for name in names if name.endswith(".yaml")]  # the others: test_lazy.py
     assert [n for n in names if not n.startswith("quickstart/")] == sorted(
         [*LEAVES, *HEADLINES, *OTHERS]
     )

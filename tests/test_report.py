@@ -53,7 +53,7 @@ def test_ground_truth_of_which_only_some_has_masks_is_drawn_as_boxes():
 def test_a_class_without_objects_is_null_in_the_json(tmp_path, capsys):
     cfg = model_zoo.get_config("quickstart/mask_rcnn")
     cfg.OUTPUT_DIR, cfg.DATASETS.TEST = str(tmp_path), ()
-    write_report(cfg, torch.nn.Identity(), {"bbox": BOX | {"AP-disc": NAN}})
+    write_report(cfg, torch.nn.Identity(), {"bbox": BOX | {"AP-disc": NAN}}, mapper=dict, again="")
     written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert written == {"bbox": BOX | {"AP-disc": None}}
     assert "results.json" in capsys.readouterr().out
@@ -191,14 +191,12 @@ def test_ground_truth_and_keypoints():
 def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
     cfg = model_zoo.get_config("quickstart/faster_rcnn")
     cfg.OUTPUT_DIR = "runs/first"
-    command = (
-        "python train_net.py --config-file runs/first/config.yaml --eval-only MODEL.WEIGHTS "
-        "runs/first/model_final.pth"
-    )
+    again = "--config-file runs/first/config.yaml --eval-only MODEL.WEIGHTS model_final.pth"
+    command = f"python train_net.py {again}"
     folder = os.path.join(os.getcwd(), ".venv", "bin")
     monkeypatch.setattr(sys, "executable", os.path.join(folder, "python"))
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/python")
-    assert f"    .venv/bin/{command}" in next_steps(cfg).splitlines()
-    assert "    .venv/bin/tensorboard --logdir runs/first" in next_steps(cfg).splitlines()
+    assert f"    .venv/bin/{command}" in next_steps(cfg, again).splitlines()
+    assert "    .venv/bin/tensorboard --logdir runs/first" in next_steps(cfg, again).splitlines()
     monkeypatch.setattr(shutil, "which", lambda _: os.path.join(folder, "python"))
-    assert f"    {command}" in next_steps(cfg).splitlines()
+    assert f"    {command}" in next_steps(cfg, again).splitlines()

@@ -118,7 +118,7 @@ def test_the_recipe_for_cityscapes_is_the_published_one():
     cfg = model_zoo.get_config("semantic_hrnetv2_w48")
     solver = cfg.SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.WEIGHT_DECAY) == (12, 0.01, 5e-4)
-    assert solver.MAX_ITER == pytest.approx(484 * 2975 / 12, rel=1e-3)
+    assert pytest.approx(484 * 2975 / 12, rel=1e-3) == solver.MAX_ITER
     factors = [short / 1024 for short, _ in cfg.INPUT.SCALES_TRAIN]
     assert factors == pytest.approx([0.5 + k / 10 for k in range(17)], abs=1e-3)
     assert all(abs(long - 2 * short) <= 1 for short, long in cfg.INPUT.SCALES_TRAIN)

@@ -94,12 +94,15 @@ def test_wheel_holds_the_configs_and_works_without_the_repository(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     code = {path.relative_to(REPO).as_posix() for path in (REPO / "hrnet_det").rglob("*.py")}
-    assert {name for name in content if name.endswith(".py")} == code
     configs = {
         f"hrnet_det/{path.relative_to(REPO).as_posix()}": path.read_bytes()
-        for path in (REPO / "configs").rglob("*.yaml")
+        for path in (REPO / "configs").rglob("*")
+        if path.suffix in (".yaml", ".py")
     }
-    assert {name: content[name] for name in content if name.endswith(".yaml")} == configs
+    assert {name for name in content if name.endswith(".py")} - set(configs) == code
+    there = {name: content[name] for name in content if name.startswith("hrnet_det/configs/")}
+    assert there == configs
+    assert "hrnet_det/configs/common/models/faster_rcnn.py" in configs
     assert "hrnet_det/configs/hrnetv2p_faster_rcnn.yaml" in configs
     assert "hrnet_det/configs/hrnetv2p_mask_rcnn.yaml" in configs
 

@@ -85,7 +85,10 @@ def _panoptic(root: Path, split: str) -> dict[str, object]:
         "panoptic_root": str(root / f"panoptic_{split}"),
         "sem_seg_root": str(root / f"stuff_{split}"),
         "stuff_classes": ["things", quickstart.GROUND],
-        "stuff_dataset_id_to_contiguous_id": {quickstart.GROUND_ID: 1},
+        "stuff_dataset_id_to_contiguous_id": {  # 0 for all things
+            number: int(number == quickstart.GROUND_ID)
+            for number in range(1, quickstart.GROUND_ID + 1)
+        },
         "ignore_label": IGNORED,
     }
 

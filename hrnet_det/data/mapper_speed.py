@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--feed {args.feed}: give pictures per second, more than 0")
     torch.set_num_threads(1)  # as the data loader's workers do
     try:
-        cfg = model_zoo.get_config(args.config_file, args.opts)
+        cfg = model_zoo.get_yaml_config(args.config_file, args.opts)
         if cfg.MODEL.KEYPOINT_ON:
             raise InputError(f"{args.config_file} wants keypoints, which the random objects lack")
         mapper = build_mapper(cfg, is_train=True)

@@ -48,13 +48,20 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     else:
         raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: SGD or ADAMW")
     if whole:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-
-        def clip_all(*_: object) -> None:
-            clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
-
-        optimizer.register_step_pre_hook(clip_all)
+        clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
     return optimizer
+
+
+def clip_whole_gradient(
+    optimizer: torch.optim.Optimizer, most: float, norm_type: float = 2.0
+) -> None:
+    """Before each step, scale all gradients so that their norm together is at most so much."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def clip_all(*_: object) -> None:
+        clip_grad_norm_(parameters, most, norm_type)
+
+    optimizer.register_step_pre_hook(clip_all)
 
 
 def build_lr_scheduler(

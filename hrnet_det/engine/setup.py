@@ -13,8 +13,10 @@ from hrnet_det import model_zoo
 from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
 from hrnet_det.data.augmentation import check_scales
+from hrnet_det.engine.lazy import follow_settings, prepare_lazy_datasets, settings_of
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
+from hrnet_det.lazy_config import load_lazy_config
 from hrnet_det.modeling.semantics import get_semantics
 
 
@@ -28,11 +30,20 @@ def load_setup(args: argparse.Namespace) -> CfgNode:
             "no --config-file was given; shipped are\n  " + "\n  ".join(model_zoo.names())
         )
     path = model_zoo.find_config(args.config_file)
-    cfg = load_config(path, args.opts)
-    args.config_file = str(path)
+    args.config_file, args.lazy = str(path), None
+    if path.suffix == ".py":
+        args.lazy = load_lazy_config(path, args.opts)
+        cfg = settings_of(args.lazy)
+    else:
+        cfg = load_config(path, args.opts)
     _fit_device(cfg, args)
-    prepare_datasets(cfg, stated=stated_keys(path, args.opts))
+    if args.lazy is None:
+        prepare_datasets(cfg, stated=stated_keys(path, args.opts))
+    else:
+        prepare_lazy_datasets(cfg, args.lazy)
     _check_start(cfg, args)
+    if args.lazy is not None:
+        follow_settings(args.lazy, cfg)
     cfg.freeze()
     return cfg
 

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, LazyConfig
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from torch import nn
 from torch.multiprocessing import ProcessExitedException
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data import prepare_datasets
+from hrnet_det.engine.lazy import in_lazy_terms, lazy_trainer
 from hrnet_det.engine.setup import load_setup
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
@@ -41,9 +43,12 @@ Examples:
   own data, COCO's format: train_net.py --config-file ... \\
       DATASETS.CUSTOM.TRAIN_JSON train.json DATASETS.CUSTOM.TRAIN_IMAGES pictures/train \\
       DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES pictures/val
+  a Python config:         train_net.py --config-file COCO-Detection/fcos_hrnetv2p_w18_1x.py \\
+      optimizer.lr=0.005
   several machines:        train_net.py --machine-rank 0 --num-machines 2 --dist-url URL ...
 
-A config is a file or the name of a shipped one; `hrnet-det configs` lists them.
+A config is a file or the name of a shipped one; `hrnet-det configs` lists them. One in Python is a
+program that is run: take none whose author you do not trust.
 """
 
 
@@ -78,6 +83,7 @@ def _config_of_training_kept(cfg: CfgNode, args: argparse.Namespace) -> Iterator
 
 def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     """Train and evaluate, or only evaluate, in one process of the job; returns the results."""
+    kind = Trainer if args.lazy is None else lazy_trainer(args.lazy)
     if comm.get_world_size() > 1:  # a new process: it has the config, but no registered data sets
         cfg.defrost()
         prepare_datasets(cfg, stated=())
@@ -90,12 +96,14 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
     with _console_level(logging.WARNING), _config_of_training_kept(cfg, args):
         default_setup(cfg, args)  # environment and full config go to log.txt
+        if args.lazy is not None and comm.is_main_process():
+            LazyConfig.save(args.lazy, os.path.join(cfg.OUTPUT_DIR, "lazy_config.yaml"))
     with _console_level(logging.INFO):
         if args.eval_only:
-            return _evaluate(cfg, args)
+            return _evaluate(cfg, args, kind)
         if comm.is_main_process() and not args.resume:
             _set_aside(cfg.OUTPUT_DIR)
-        trainer = Trainer(cfg)
+        trainer = kind(cfg)
         trainer.resume_or_load(resume=args.resume)
         _compare_with_file(cfg, trainer.checkpointer)
         logger.info(
@@ -104,7 +112,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
         trainer.train()
         results = getattr(trainer, "_last_eval_results", {})
         if comm.is_main_process():
-            write_report(cfg, trainer.model, results)
+            _report(cfg, args, kind, trainer.model, results)
         return results
 
 
@@ -118,9 +126,9 @@ def _set_aside(folder: str) -> None:
             logger.info("%s of an earlier run is now %s.previous", path, path)
 
 
-def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
-    model = Trainer.build_model(cfg)
-    checkpointer = Trainer.build_checkpointer(cfg, model)
+def _evaluate(cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer]) -> dict:
+    model = kind.build_model(cfg)
+    checkpointer = kind.build_checkpointer(cfg, model)
     if not cfg.MODEL.WEIGHTS and not (args.resume and checkpointer.has_checkpoint()):
         raise InputError(
             "--eval-only without weights would evaluate random ones: add MODEL.WEIGHTS "
@@ -141,10 +149,22 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace) -> dict:
             "that is what you want to measure"
         )
     _compare_with_file(cfg, checkpointer)
-    results = Trainer.test(cfg, model)
+    results = kind.test(cfg, model)
     if comm.is_main_process():
-        write_report(cfg, model, results)
+        _report(cfg, args, kind, model, results)
     return results
+
+
+def _report(
+    cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer], model: nn.Module, results: dict
+) -> None:
+    weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+    config = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
+    again = f"--config-file {config} --eval-only MODEL.WEIGHTS {weights}"
+    if args.lazy is not None:
+        again = f"--config-file {args.config_file} --eval-only train.init_checkpoint={weights}"
+    mapper = kind.build_test_mapper(cfg) if cfg.DATASETS.TEST else None
+    write_report(cfg, model, results, mapper=mapper, again=again)
 
 
 def _compare_with_file(cfg: CfgNode, checkpointer: Checkpointer) -> None:
@@ -193,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         cfg = load_setup(args)
     except InputError as error:
-        _refuse(error)
+        _refuse(in_lazy_terms(str(error)) if str(args.config_file).endswith(".py") else error)
     errors = multiprocessing.get_context("spawn").SimpleQueue()
     try:
         launch(

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import (
+    DatasetMapper,
     MetadataCatalog,
     build_detection_test_loader,
     build_detection_train_loader,
@@ -139,8 +140,13 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
         """Detectron2's, with pictures resized as INPUT.RESIZE says."""
-        mapper = build_mapper(cfg, is_train=False)
+        mapper = cls.build_test_mapper(cfg)
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+
+    @classmethod
+    def build_test_mapper(cls, cfg: CfgNode) -> DatasetMapper:
+        """What prepares a picture for testing."""
+        return build_mapper(cfg, is_train=False)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

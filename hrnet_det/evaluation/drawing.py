@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.detection_utils import annotations_to_instances, read_image
 from detectron2.evaluation.evaluator import inference_context
@@ -16,8 +15,6 @@ from detectron2.structures import BitMasks, BoxMode, Instances
 from PIL import Image, ImageDraw
 from torch import nn
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
-
-from hrnet_det.data.resize import build_mapper
 
 SHEET_PICTURES = 8
 SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
@@ -56,15 +53,20 @@ def draw_curves(output: Path) -> bool:
     return True
 
 
-def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
-    """A sheet of pictures spread over the first test set: ground truth left, prediction right."""
+def draw_predictions(
+    dataset: str, model: nn.Module, mapper: Callable[[dict], dict], path: Path
+) -> None:
+    """A sheet of pictures spread over a data set: ground truth left, prediction right.
+
+    Args:
+        mapper: makes of a row of the data set what the model takes.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    name = cfg.DATASETS.TEST[0]
-    rows = DatasetCatalog.get(name)
+    rows = DatasetCatalog.get(dataset)
     count = min(SHEET_PICTURES, len(rows))
     columns = min(2, count)
     height = -(-count // columns)
@@ -78,12 +80,11 @@ def draw_predictions(cfg: CfgNode, model: nn.Module, path: Path) -> None:
     for cell in axes.flat:
         cell.axis("off")
     chosen = [rows[i * len(rows) // count] for i in range(count)]
-    mapper = build_mapper(cfg, is_train=False)
     for row, (left, right) in zip(chosen, axes.reshape(-1, 2), strict=False):
         picture = read_image(row["file_name"], format="RGB")
-        left.imshow(_true_view(picture, row, name))
+        left.imshow(_true_view(picture, row, dataset))
         left.set_title("ground truth", fontsize="small")
-        view, title = _predicted_view(picture, _predicted(model, mapper(row)), name)
+        view, title = _predicted_view(picture, _predicted(model, mapper(row)), dataset)
         right.imshow(view)
         right.set_title(title, fontsize="small")
     figure.savefig(path, dpi=80)

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -28,7 +29,14 @@ TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
 OF_CLASSES = ("AP-", "IoU-")  # what the metrics of single classes begin with
 
 
-def write_report(cfg: CfgNode, model: nn.Module, results: dict) -> None:
+def write_report(
+    cfg: CfgNode,
+    model: nn.Module,
+    results: dict,
+    *,
+    mapper: Callable[[dict], dict] | None,
+    again: str,
+) -> None:
     """Write what a run has shown to OUTPUT_DIR, print the tables, and say where everything is.
 
     Files: results.json (all metrics), curves.png (from metrics.json, where training wrote it),
@@ -37,6 +45,8 @@ def write_report(cfg: CfgNode, model: nn.Module, results: dict) -> None:
     Args:
         model: the trained detector; wrapped by DistributedDataParallel or not.
         results: as `Trainer.test` returns them; {} where nothing was evaluated.
+        mapper: prepares a row of the test set for the model; None without a test set.
+        again: words of the command that evaluates the model again.
     """
     output = Path(cfg.OUTPUT_DIR)
     written = {"model_final.pth": "weights", "model_best.pth": "weights of the best box AP"}
@@ -49,13 +59,14 @@ def write_report(cfg: CfgNode, model: nn.Module, results: dict) -> None:
         written["metrics.json"] = "metrics while training (TensorBoard reads events.*)"
         written["curves.png"] = "losses and learning rate"
     if cfg.DATASETS.TEST:
-        draw_predictions(cfg, getattr(model, "module", model), output / "predictions.png")
+        detector = getattr(model, "module", model)
+        draw_predictions(cfg.DATASETS.TEST[0], detector, mapper, output / "predictions.png")
         written["predictions.png"] = "ground truth beside prediction"
     written["log.txt"] = "everything that was printed, environment and config"
     print(f"\nIn {output}{os.sep}:")
     for name, what in written.items():
         print(f"  {name:<18} {what}")
-    print("\n" + next_steps(cfg))
+    print("\n" + next_steps(cfg, again))
 
 
 def results_tables(results: dict) -> str:
@@ -107,10 +118,9 @@ def _without_nan(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def next_steps(cfg: CfgNode) -> str:
+def next_steps(cfg: CfgNode, again: str) -> str:
     """What a user may want to type next."""
     model = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
-    config = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     bin_folder = os.path.dirname(sys.executable)
     on_path = shutil.which("python") == os.path.join(bin_folder, "python")
     prefix = "" if on_path else os.path.relpath(bin_folder) + os.sep
@@ -119,7 +129,7 @@ def next_steps(cfg: CfgNode) -> str:
         [
             "Next:",
             "  evaluate again:",
-            f"    {python} --config-file {config} --eval-only MODEL.WEIGHTS {model}",
+            f"    {python} {again}",
             "  objects in other pictures:",
             f"    {prefix}hrnet-det predict {model} picture.jpg",
             "  curves in the browser:",

@@ -1,0 +1,9 @@
+# python train_net.py --config-file COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.py --num-gpus 8 train.init_checkpoint=hrnet_w18.pth
+# Hybrid Task Cascade, HRNetV2p-W18, 20e, for 8 GPUs, 2 images each.
+from ..common.data.coco_stuff import dataloader
+from ..common.models.htc import model
+from ..common.optim import optimizer
+from ..common.schedule import schedule_20e as lr_multiplier
+from ..common.train import train
+
+train.max_iter = 146580

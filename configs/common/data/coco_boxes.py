@@ -1,0 +1,5 @@
+"""COCO without masks."""
+
+from .coco import dataloader
+
+dataloader.train.mapper.use_instance_mask = False

@@ -1,0 +1,12 @@
+"""COCO's pictures of people with keypoints."""
+
+from detectron2.data.detection_utils import create_keypoint_hflip_indices
+
+from .coco_boxes import dataloader
+
+dataloader.train.dataset.update(names="keypoints_coco_2017_train", min_keypoints=1)
+dataloader.test.dataset.names = "keypoints_coco_2017_val"
+dataloader.train.mapper.update(
+    use_keypoint=True,
+    keypoint_hflip_indices=create_keypoint_hflip_indices("keypoints_coco_2017_train"),
+)

@@ -1,0 +1,6 @@
+"""Faster R-CNN: Mask R-CNN without masks."""
+
+from .mask_rcnn import model
+
+for key in ("mask_in_features", "mask_pooler", "mask_head"):
+    model.roi_heads.pop(key)

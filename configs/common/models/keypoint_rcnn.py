@@ -1,0 +1,7 @@
+"""Keypoint R-CNN, with the settings of Detectron2's baselines."""
+
+from detectron2 import model_zoo
+
+from .hrnetv2p import on_hrnetv2p
+
+model = on_hrnetv2p(model_zoo.get_config("common/models/keypoint_rcnn_fpn.py").model)

@@ -1,0 +1,16 @@
+"""How a training runs: options of hrnet_det's trainer."""
+
+train = {
+    "output_dir": "./output",
+    "init_checkpoint": "",  # weights to start from, as MODEL.WEIGHTS of the YAML configs
+    "max_iter": 90000,
+    "amp": {"enabled": False},  # mixed precision; bfloat16 on the CPU
+    "accumulate": 1,  # parts that a step's batch goes through the model in
+    "clip_gradient_norm": 35.0,  # of all gradients together; 0 for none
+    "checkpoint_period": 5000,  # iterations
+    "eval_period": 7330,  # iterations: every epoch of COCO
+    "device": "cuda",
+    "seed": -1,  # negative: a random one
+    # The form that evaluation runs in: optimised, and what it computes in.
+    "test": {"optimized": True, "dtype": "float32", "compile": False},
+}

@@ -1,0 +1,193 @@
+"""Training with LazyConfigs.
+
+The Trainer and everything around it are those of the YAML configs; what a YAML config builds from
+keys, `LazyTrainer` calls from the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import CfgNode, instantiate
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.solver import LRMultiplier
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.config import get_cfg
+from hrnet_det.data import prepare_datasets
+from hrnet_det.engine.optimizer import clip_whole_gradient
+from hrnet_det.engine.trainer import Trainer
+from hrnet_det.environment import one_line
+from hrnet_det.errors import InputError
+from hrnet_det.model_zoo import build_detector
+from hrnet_det.modeling.layout import use_channels_last
+
+# Where a LazyConfig has what the YAML configs have of how a run goes, and of what is checked before
+# it starts.
+SETTINGS = {
+    "OUTPUT_DIR": "train.output_dir",
+    "SEED": "train.seed",
+    "MODEL.WEIGHTS": "train.init_checkpoint",
+    "MODEL.DEVICE": "train.device",
+    "MODEL.BACKBONE.FREEZE_AT": "model.backbone.bottom_up.freeze_at",
+    "MODEL.HRNET.NORM": "model.backbone.bottom_up.norm",
+    "MODEL.HRNET.NORM_EVAL": "model.backbone.bottom_up.norm_eval",
+    "SOLVER.IMS_PER_BATCH": "dataloader.train.total_batch_size",
+    "SOLVER.MAX_ITER": "train.max_iter",
+    "SOLVER.ACCUMULATE": "train.accumulate",
+    "SOLVER.AMP.ENABLED": "train.amp.enabled",
+    "SOLVER.CHECKPOINT_PERIOD": "train.checkpoint_period",
+    "TEST.EVAL_PERIOD": "train.eval_period",
+    "TEST.OPTIMIZED": "train.test.optimized",
+    "TEST.DTYPE": "train.test.dtype",
+    "TEST.COMPILE": "train.test.compile",
+}
+# Where the numbers of classes are, of things and of stuff.
+CLASSES = {
+    "thing_classes": ("model.num_classes", "model.roi_heads.num_classes"),
+    "stuff_classes": (
+        "model.sem_seg_head.num_classes",
+        "model.roi_heads.semantic_head.num_classes",
+    ),
+}
+
+
+def settings_of(lazy: DictConfig) -> CfgNode:
+    """The YAML keys of how a run goes, with a LazyConfig's values; not those of the model.
+
+    Raises: InputError if a value is of another type than the key's.
+    """
+    cfg = get_cfg()
+    cfg.SOLVER.STEPS, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.HRNET.NORM_EVAL = (), 0, False
+    for key, place in SETTINGS.items():
+        value = OmegaConf.select(lazy, place)
+        if value is None:
+            continue
+        try:
+            cfg.merge_from_list([key, value])
+        except ValueError as error:
+            raise InputError(f"{place} is {value!r}: {one_line(error)}") from error
+    loaders = lazy.dataloader
+    cfg.DATASETS.TRAIN = _names(loaders.train.dataset.names)
+    cfg.DATASETS.TEST = _names(loaders.test.dataset.names) if "test" in loaders else ()
+    cfg.MODEL.META_ARCHITECTURE = _class_name(lazy.model)
+    heads = lazy.model.get("roi_heads", {})
+    cfg.MODEL.KEYPOINT_ON, cfg.MODEL.MASK_ON = "keypoint_head" in heads, "mask_head" in heads
+    if heads:
+        cfg.MODEL.ROI_HEADS.NAME = _class_name(heads)
+    cfg.MODEL.HTC.SEMANTIC_ON = "semantic_head" in heads
+    return cfg
+
+
+def _names(names: object) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _class_name(node: DictConfig) -> str:
+    """Of what a node calls."""
+    target = node._target_
+    return getattr(target, "__name__", str(target)).rsplit(".", 1)[-1]
+
+
+def in_lazy_terms(message: str) -> str:
+    """A message about YAML keys, with the places of a LazyConfig."""
+    for key in sorted(SETTINGS, key=len, reverse=True):
+        name = rf"(?<![\w.]){re.escape(key)}"
+        message = re.sub(rf"{name} (?=\d|True|False)", f"{SETTINGS[key]}=", message)
+        message = re.sub(rf"{name}\b", SETTINGS[key], message)
+    return message
+
+
+def follow_settings(lazy: DictConfig, cfg: CfgNode) -> None:
+    """Take over what checks at the start have changed in the settings."""
+    lazy.train.device = cfg.MODEL.DEVICE
+    if OmegaConf.select(lazy, SETTINGS["MODEL.HRNET.NORM_EVAL"]) is not None:
+        lazy.model.backbone.bottom_up.norm_eval = cfg.MODEL.HRNET.NORM_EVAL
+
+
+def prepare_lazy_datasets(cfg: CfgNode, lazy: DictConfig) -> None:
+    """Make the data sets usable, or say what is missing.
+
+    Raises: InputError if they have other classes than the model.
+    """
+    prepare_datasets(cfg, stated=())
+    for kind, places in CLASSES.items():
+        for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+            classes = MetadataCatalog.get(name).get(kind, [])
+            for place in places:
+                number = OmegaConf.select(lazy, place)
+                if classes and number is not None and number != len(classes):
+                    raise InputError(
+                        f"{place} is {number}, but {name} has {len(classes)} classes: "
+                        f"set {place}={len(classes)}"
+                    )
+
+
+def lazy_trainer(lazy: DictConfig) -> type[Trainer]:
+    """The Trainer that calls what a LazyConfig says."""
+    return type("LazyTrainer", (LazyTrainer,), {"lazy": lazy})
+
+
+class LazyTrainer(Trainer):
+    """The Trainer of a LazyConfig; its cfg is `settings_of` that.
+
+    Attributes: lazy: the config.
+    """
+
+    lazy: DictConfig
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Raises: InputError where the config asks for what does not exist."""
+        return use_channels_last(build_detector(cls.lazy)).to(cfg.MODEL.DEVICE)
+
+    @classmethod
+    def build_checkpointer(
+        cls, cfg: CfgNode, model: nn.Module, **checkpointables: object
+    ) -> Checkpointer:
+        checkpointer = super().build_checkpointer(cfg, model, **checkpointables)
+        del checkpointer.metadata["config"]  # which would not tell the model
+        return checkpointer
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable:
+        return instantiate(cls.lazy.dataloader.train)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
+        loaders = cls.lazy.dataloader.copy()  # as a whole: its parts refer to each other
+        loaders.test.dataset.names = dataset_name
+        return instantiate(loaders.test)
+
+    @classmethod
+    def build_test_mapper(cls, cfg: CfgNode) -> object:
+        return instantiate(cls.lazy.dataloader.test.mapper)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        options = cls.lazy.optimizer
+        options.params.model = model
+        optimizer = instantiate(options)
+        del options.params["model"]
+        if cls.lazy.train.clip_gradient_norm:
+            clip_whole_gradient(optimizer, cls.lazy.train.clip_gradient_norm)
+        return optimizer
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        return LRMultiplier(optimizer, instantiate(cls.lazy.lr_multiplier), cfg.SOLVER.MAX_ITER)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """Those of dataloader.evaluator, or without it those of the data set's kind."""
+        if "evaluator" not in cls.lazy.dataloader:
+            return super().build_evaluator(cfg, dataset_name)
+        made = instantiate(cls.lazy.dataloader.evaluator)
+        return made if isinstance(made, DatasetEvaluator) else DatasetEvaluators(made)
