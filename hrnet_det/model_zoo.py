@@ -121,8 +121,10 @@ def get(
             )
         weights = known.address
     if weights is None:
-        return build_detector(cfg).eval().to(device)
-    return build_with_weights(cfg, str(weights), unpickle=unpickle)[0].to(device)
+        model = build_detector(cfg).eval()
+    else:
+        model = build_with_weights(cfg, str(weights), unpickle=unpickle)[0]
+    return model if isinstance(cfg, CfgNode) else model.to(device)
 
 
 def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:

@@ -128,14 +128,14 @@ def test_what_a_run_prints(mask_run):
     report = outcome.out[outcome.out.index("\nResults (percent)") :]
     for name, what in (
         ("model_final.pth", "weights"),
-        ("model_best.pth", "weights of the best box AP"),
+        ("model_best.pth", "weights of the best bbox/AP"),
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
         ("log.txt", "everything that was printed, environment and config"),
     ):
         assert f"  {name:<18} {what}\n" in report
     assert "curves.png" not in report  # one row of metrics is no curve
-    assert report.count("Augmentations used in inference") == 1
+    assert outcome.out.count("Augmentations used in inference") == 2  # evaluation, and drawing
     # the console has the run, the log has the environment and the config as well
     log = (output / "log.txt").read_text()
     for text in ("Environment info", "Running with full config"):
@@ -376,7 +376,8 @@ def test_an_evaluator_that_is_not_here_is_refused_before_training(coco, tmp_path
         DatasetCatalog.remove("tiny_lvis")
         MetadataCatalog.remove("tiny_lvis")
     assert (outcome.code, outcome.err) == (
-        2, "error: data set tiny_lvis wants the evaluator 'lvis'; only COCO's is here\n"
+        2, "error: data set tiny_lvis wants the evaluator 'lvis'; there are coco, sem_seg, "
+        "coco_panoptic_seg, cityscapes_sem_seg, cityscapes_instance\n"
     )  # fmt: skip
 
 

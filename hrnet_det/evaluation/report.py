@@ -15,6 +15,7 @@ from tabulate import tabulate
 from torch import nn
 
 from hrnet_det.evaluation.drawing import draw_curves, draw_predictions
+from hrnet_det.evaluation.evaluators import best_metric
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
@@ -49,7 +50,9 @@ def write_report(
         again: words of the command that evaluates the model again.
     """
     output = Path(cfg.OUTPUT_DIR)
-    written = {"model_final.pth": "weights", "model_best.pth": "weights of the best box AP"}
+    written = {"model_final.pth": "weights"}
+    if cfg.DATASETS.TEST:
+        written["model_best.pth"] = f"weights of the best {best_metric(cfg)}"
     written = {name: what for name, what in written.items() if (output / name).is_file()}
     if results:
         (output / "results.json").write_text(json.dumps(_without_nan(results), indent=2) + "\n")
