@@ -128,7 +128,7 @@ def test_what_a_run_prints(mask_run):
     report = outcome.out[outcome.out.index("\nResults (percent)") :]
     for name, what in (
         ("model_final.pth", "weights"),
-        ("model_best.pth", "weights of the best box AP"),
+        ("model_best.pth", "weights of the best bbox/AP"),
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
         ("log.txt", "everything that was printed, environment and config"),

@@ -14,7 +14,9 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 
+from hrnet_det.detector import WITHOUT_OBJECTS
 from hrnet_det.evaluation.drawing import draw_curves, draw_predictions
+from hrnet_det.evaluation.evaluators import best_metric
 
 COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
@@ -49,7 +51,8 @@ def write_report(
         again: words of the command that evaluates the model again.
     """
     output = Path(cfg.OUTPUT_DIR)
-    written = {"model_final.pth": "weights", "model_best.pth": "weights of the best box AP"}
+    best = best_metric(cfg) if cfg.DATASETS.TEST else "metric"
+    written = {"model_final.pth": "weights", "model_best.pth": f"weights of the best {best}"}
     written = {name: what for name, what in written.items() if (output / name).is_file()}
     if results:
         (output / "results.json").write_text(json.dumps(_without_nan(results), indent=2) + "\n")
@@ -125,13 +128,13 @@ def next_steps(cfg: CfgNode, again: str) -> str:
     on_path = shutil.which("python") == os.path.join(bin_folder, "python")
     prefix = "" if on_path else os.path.relpath(bin_folder) + os.sep
     python = f"{prefix}python train_net.py"
+    predict = ["  objects in other pictures:", f"    {prefix}hrnet-det predict {model} picture.jpg"]
     return "\n".join(
         [
             "Next:",
             "  evaluate again:",
             f"    {python} {again}",
-            "  objects in other pictures:",
-            f"    {prefix}hrnet-det predict {model} picture.jpg",
+            *([] if cfg.MODEL.META_ARCHITECTURE in WITHOUT_OBJECTS else predict),
             "  curves in the browser:",
             f"    {prefix}tensorboard --logdir {cfg.OUTPUT_DIR}",
             "  one's own data in COCO's format:",
