@@ -8,9 +8,12 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator
+from detectron2.structures import BitMasks, Instances
 from PIL import Image
 
 from hrnet_det import get_cfg
+from hrnet_det.data.catalog import register_quickstart
+from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator, check_evaluator
@@ -228,3 +231,81 @@ def test_what_an_evaluator_lacks_is_said(monkeypatch):
 )
 def test_the_best_checkpoint_is_chosen_by_the_metric_of_the_task(architecture, test, metric):
     assert best_metric(config(architecture, *test)) == metric
+
+
+# --- the quickstart's data ---
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """The quickstart's data sets, registered again with three pictures."""
+    make_quickstart(tmp_path / "quickstart", counts={"train": 1, "val": 3})
+    with monkeypatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+        patch.setattr("hrnet_det.data.quickstart.make_quickstart", lambda _: None)
+        register_quickstart()
+        yield
+    register_quickstart()
+
+
+def perfect(row, truth):
+    """What a panoptic model without a fault would predict of a picture."""
+    labels = torch.from_numpy(np.asarray(Image.open(row["sem_seg_file_name"])).copy()).long()
+    pixels = np.asarray(Image.open(row["pan_seg_file_name"]).convert("RGB"))
+    ids = torch.from_numpy(segment_ids(pixels))
+    ground, *things = [s for s in truth["segments_info"] if not s["iscrowd"]]
+    masks = BitMasks(torch.stack([ids == s["id"] for s in things]))
+    classes = torch.tensor([s["category_id"] - 1 for s in things])
+    instances = Instances(tuple(ids.shape))
+    instances.pred_masks, instances.pred_boxes = masks.tensor, masks.get_bounding_boxes()
+    instances.pred_classes, instances.scores = classes, torch.ones(len(things))
+    segments = [{"id": ground["id"], "isthing": False, "category_id": 1}]
+    for s, number in zip(things, classes.tolist(), strict=True):
+        segments.append({"id": s["id"], "isthing": True, "category_id": number})
+    return {
+        "instances": instances,
+        "sem_seg": torch.nn.functional.one_hot(labels, 2).permute(2, 0, 1).float(),
+        "panoptic_seg": (ids, segments),
+    }
+
+
+def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
+    cfg = config("PanopticFPN", "quickstart_panoptic_val")
+    cfg.OUTPUT_DIR = str(tmp_path)
+    metadata = MetadataCatalog.get("quickstart_panoptic_val")
+    with open(metadata.panoptic_json) as file:
+        truth = {row["image_id"]: row for row in json.load(file)["annotations"]}
+    evaluator = build_evaluator(cfg, "quickstart_panoptic_val")
+    evaluator.reset()
+    rows = DatasetCatalog.get("quickstart_panoptic_val")
+    for row in rows:
+        of_picture = truth[row["image_id"]]
+        path = f"{metadata.panoptic_root}/{of_picture['file_name']}"
+        evaluator.process([row], [perfect(row | {"pan_seg_file_name": path}, of_picture)])
+    results = evaluator.evaluate()
+    assert len(rows) == 3 and set(results) == {"bbox", "segm", "sem_seg", "panoptic_seg"}
+    assert results["sem_seg"]["mIoU"] == results["sem_seg"]["IoU-ground"] == 100
+    for name in ("PQ", "SQ", "RQ", "PQ_th", "PQ_st"):
+        assert results["panoptic_seg"][name] == pytest.approx(100)
+    assert results["bbox"]["AP50"] == pytest.approx(100)
+    assert results["segm"]["AP50"] == pytest.approx(100)
+
+
+def test_the_classes_of_the_quickstarts_pixels_are_those_of_its_labels(drawn, tmp_path):
+    cfg = config("SemanticSegmentor", "quickstart_semantic_val")
+    cfg.OUTPUT_DIR = str(tmp_path)
+    evaluator = build_evaluator(cfg, "quickstart_semantic_val")
+    evaluator.reset()
+    rows, seen = DatasetCatalog.get("quickstart_semantic_val"), set()
+    for row in rows:
+        labels = torch.from_numpy(np.asarray(Image.open(row["sem_seg_file_name"])).copy()).long()
+        seen |= set(labels.unique().tolist())
+        scores = torch.nn.functional.one_hot(labels, 7).permute(2, 0, 1).float()
+        evaluator.process([row], [{"sem_seg": scores}])
+    found = evaluator.evaluate()["sem_seg"]
+    names = MetadataCatalog.get("quickstart_semantic_val").stuff_classes
+    assert seen >= {0} and len(seen) > 3 and names[0] == "ground"
+    assert found["mIoU"] == 100
+    for number, name in enumerate(names):
+        value = found[f"IoU-{name}"]
+        assert value == 100 if number in seen else np.isnan(value)

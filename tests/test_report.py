@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from hrnet_det import model_zoo
-from hrnet_det.evaluation.drawing import _truth, annotated, draw_curves
+from hrnet_det.evaluation.drawing import _stuff, _things, _truth, annotated, coloured, draw_curves
 from hrnet_det.evaluation.report import next_steps, results_tables, write_report
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -200,3 +200,48 @@ def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
     assert "    .venv/bin/tensorboard --logdir runs/first" in next_steps(cfg, again).splitlines()
     monkeypatch.setattr(shutil, "which", lambda _: os.path.join(folder, "python"))
     assert f"    {command}" in next_steps(cfg, again).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("config", "predicts"),
+    [("faster_rcnn", True), ("panoptic_fpn", True), ("semantic", False), ("rpn", False)],
+)
+def test_next_steps_predict_only_with_models_of_objects(config, predicts):
+    steps = next_steps(model_zoo.get_config(f"quickstart/{config}"), "")
+    assert ("hrnet-det predict" in steps) is predicts
+
+
+def test_the_best_weights_are_named_by_their_metric(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hrnet_det.evaluation.report.draw_predictions", lambda *_: None)
+    (tmp_path / "model_best.pth").touch()
+    cfg = model_zoo.get_config("quickstart/semantic")
+    cfg.OUTPUT_DIR = str(tmp_path)
+    write_report(cfg, torch.nn.Identity(), {}, mapper=dict, again="")
+    assert "model_best.pth     weights of the best sem_seg/mIoU\n" in capsys.readouterr().out
+
+
+def test_classes_of_pixels_and_of_stuff_have_colours():
+    picture = np.full((2, 3, 3), 100, np.uint8)
+    labels = np.array([[0, 1, 1], [9, 0, 2]])  # 9 has the colour of 1 again
+    found = coloured(picture, labels)
+    assert found.shape == (2 * 133, 3 * 133, 3)  # enlarged to about 400 pixels
+    small = found[::133, ::133]
+    assert (small[labels == 0] == 100).all()
+    red = [0.4 * 100 + 0.6 * value for value in (230, 25, 75)]  # 60 % of #e6194b
+    for y, x in ((0, 1), (0, 2), (1, 0)):
+        assert small[y, x] == pytest.approx(red, abs=1)
+    assert small[1, 2].argmax() == 1  # green
+
+
+def test_things_and_stuff_of_a_panoptic_prediction():
+    ids = torch.tensor([[1, 1, 2], [0, 3, 3]])
+    segments = [
+        {"id": 1, "isthing": True, "category_id": 4},
+        {"id": 2, "isthing": False, "category_id": 7},
+        {"id": 3, "isthing": False, "category_id": 1},
+    ]
+    assert _stuff(ids, segments).tolist() == [[0, 0, 7], [0, 1, 1]]
+    things = _things(ids, segments)
+    assert things.pred_classes.tolist() == [4]
+    assert things.pred_masks.tolist() == [[[True, True, False], [False, False, False]]]
+    assert things.pred_boxes.tensor.tolist() == [[0, 0, 2, 1]]

@@ -13,6 +13,7 @@ from hrnet_det import model_zoo
 from hrnet_det.config import load_config, stated_keys
 from hrnet_det.data import prepare_datasets
 from hrnet_det.data.augmentation import check_scales
+from hrnet_det.data.labels import check_labels
 from hrnet_det.engine.lazy import follow_settings, prepare_lazy_datasets, settings_of
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
@@ -90,6 +91,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     check_scales(cfg)
     for name in cfg.DATASETS.TEST:
         check_evaluator(cfg, name)
+    check_labels(cfg, trains=not args.eval_only)
     if args.eval_only:
         if not cfg.DATASETS.TEST:
             raise InputError("--eval-only, but DATASETS.TEST is empty: name a data set to test on")

@@ -20,6 +20,7 @@ SHEET_PICTURES = 8
 SHEET_SIDE = 400  # pixels, about the longer side of a picture on it
 SCORE_SHOWN = 0.5
 PROPOSALS_SHOWN = 10
+STUFF_ALPHA = 0.3  # of the colours under the things of a panoptic picture
 PALETTE = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6")
 
 
@@ -111,18 +112,24 @@ def _predicted(model: nn.Module, picture: dict) -> dict:
 
 
 def _true_view(picture: np.ndarray, row: dict, dataset: str) -> np.ndarray:
-    """The picture with its objects, or the classes of its pixels where it has no objects."""
+    """The picture with its objects, the classes of its pixels, or both."""
     metadata = MetadataCatalog.get(dataset)
-    if "annotations" in row:
-        return annotated(picture, _truth(row), metadata.thing_classes)
-    labels = np.asarray(Image.open(row["sem_seg_file_name"]))
-    return coloured(picture, labels, ignored=metadata.get("ignore_label"))
+    labels = None
+    if "sem_seg_file_name" in row:
+        labels = np.asarray(Image.open(row["sem_seg_file_name"]))
+        labels = np.where(labels == metadata.get("ignore_label"), 0, labels)
+    if "annotations" not in row:
+        return coloured(picture, labels)
+    if labels is not None:
+        picture = _tinted(picture, labels, STUFF_ALPHA)
+    return annotated(picture, _truth(row), metadata.thing_classes)
 
 
 def _predicted_view(picture: np.ndarray, output: dict, dataset: str) -> tuple[np.ndarray, str]:
     """The picture with what a model of any kind says of it, and what is shown."""
     metadata = MetadataCatalog.get(dataset)
     if "panoptic_seg" in output:
+        picture = _tinted(picture, _stuff(*output["panoptic_seg"]), STUFF_ALPHA)
         things = _things(*output["panoptic_seg"])
         return annotated(picture, things, metadata.thing_classes), "prediction, panoptic"
     if "instances" in output:
@@ -152,21 +159,36 @@ def _things(ids: torch.Tensor, segments: list[dict]) -> Instances:
     )
 
 
-def coloured(picture: np.ndarray, labels: np.ndarray, ignored: int | None = None) -> np.ndarray:
+def _stuff(ids: torch.Tensor, segments: list[dict]) -> np.ndarray:
+    """The class of each pixel of a panoptic prediction's stuff, 0 elsewhere."""
+    labels = np.zeros(tuple(ids.shape), np.int64)
+    for segment in segments:
+        if not segment["isthing"]:
+            labels[(ids == segment["id"]).cpu().numpy()] = segment["category_id"]
+    return labels
+
+
+def coloured(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """A picture, enlarged if it is small, with the class of each pixel as a colour over it.
 
     Args:
-        picture: (H, W, 3) uint8, RGB. labels: (H, W); class 0 and `ignored` have no colour.
+        picture: (H, W, 3) uint8, RGB.
+        labels: (H, W); class 0 has no colour.
     Output: (H', W', 3) uint8, RGB.
     """
     scale = max(1, round(SHEET_SIDE / max(picture.shape[:2])))
+    return _tinted(picture, labels, alpha=0.6).repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _tinted(picture: np.ndarray, labels: np.ndarray, alpha: float) -> np.ndarray:
+    """The picture with the colours of its labels, alpha of each; label 0 has none."""
+    numbers = [n for n in np.unique(labels).tolist() if n]
+    if not numbers:
+        return picture
+    masks = torch.from_numpy(np.stack([labels == n for n in numbers]))
+    colors = [PALETTE[(n - 1) % len(PALETTE)] for n in numbers]
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1)
-    numbers = [n for n in np.unique(labels).tolist() if n not in (0, ignored)]
-    if numbers:
-        masks = torch.from_numpy(np.stack([labels == n for n in numbers]))
-        colors = [PALETTE[(n - 1) % len(PALETTE)] for n in numbers]
-        image = draw_segmentation_masks(image, masks, alpha=0.6, colors=colors)
-    return image.permute(1, 2, 0).numpy().repeat(scale, axis=0).repeat(scale, axis=1)
+    return draw_segmentation_masks(image, masks, alpha, colors).permute(1, 2, 0).numpy()
 
 
 def annotated(picture: np.ndarray, instances: Instances, classes: Sequence[str]) -> np.ndarray:

@@ -22,8 +22,8 @@ class PanopticEvaluator(DatasetEvaluator):
 
     Source: arXiv:1801.00868 section 4, and the treatment of crowds and unlabelled pixels that
     COCO's panoptic task defines.
-    Differs from source (panopticapi): nothing in the numbers; predictions are compared at once
-    instead of being written as pictures.
+    Differs from source (panopticapi): predictions are compared at once instead of being written
+    as pictures; of several crowds of a category in a picture all forgive, not one (COCO has one).
 
     Args:
         dataset_name: registered with panoptic_json and panoptic_root, and with the contiguous

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 
+from hrnet_det.detector import WITHOUT_OBJECTS
 from hrnet_det.evaluation.drawing import draw_curves, draw_predictions
 from hrnet_det.evaluation.evaluators import best_metric
 
@@ -128,13 +129,13 @@ def next_steps(cfg: CfgNode, again: str) -> str:
     on_path = shutil.which("python") == os.path.join(bin_folder, "python")
     prefix = "" if on_path else os.path.relpath(bin_folder) + os.sep
     python = f"{prefix}python train_net.py"
+    predict = ["  objects in other pictures:", f"    {prefix}hrnet-det predict {model} picture.jpg"]
     return "\n".join(
         [
             "Next:",
             "  evaluate again:",
             f"    {python} {again}",
-            "  objects in other pictures:",
-            f"    {prefix}hrnet-det predict {model} picture.jpg",
+            *([] if cfg.MODEL.META_ARCHITECTURE in WITHOUT_OBJECTS else predict),
             "  curves in the browser:",
             f"    {prefix}tensorboard --logdir {cfg.OUTPUT_DIR}",
             "  one's own data in COCO's format:",
