@@ -21,7 +21,7 @@ from tiny import (
 from hrnet_det import model_zoo, register_quickstart
 from hrnet_det.config import merge_overrides, stated_keys
 from hrnet_det.data import prepare_datasets, quickstart
-from hrnet_det.data.catalog import flip_pairs
+from hrnet_det.data.registration import flip_pairs
 from hrnet_det.errors import InputError, MissingInputError
 
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"

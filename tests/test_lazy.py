@@ -15,6 +15,7 @@ from torch import nn
 from hrnet_det import model_zoo
 from hrnet_det.cli import main
 from hrnet_det.config import config_folder
+from hrnet_det.data.registration import register_coco
 from hrnet_det.engine.lazy import lazy_trainer, settings_of
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.setup import _check_semantic_branch
@@ -155,10 +156,8 @@ def test_the_zoo_gives_lazy_configs_and_their_models():
 @pytest.fixture
 def tiny(coco, write_lazy):
     """Overrides for three iterations on a tiny data set."""
-    from hrnet_det.data.catalog import _register_coco
-
     for name in ("tiny_train", "tiny_val"):
-        _register_coco(
+        register_coco(
             name,
             json_file=coco / "boxes.json",
             image_root=coco / "images",

@@ -12,8 +12,8 @@ from detectron2.structures import BitMasks, Instances
 from PIL import Image
 
 from hrnet_det import get_cfg
-from hrnet_det.data.catalog import register_quickstart
 from hrnet_det.data.quickstart import make_quickstart
+from hrnet_det.data.registration import register_quickstart
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator, check_evaluator

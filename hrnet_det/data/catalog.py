@@ -1,31 +1,23 @@
-"""The data sets that a config names: registered, found on disk, and the classes taken from them."""
+"""The data sets that a config names: found on disk, and the classes taken from them."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.data.datasets import load_coco_json, load_sem_seg
-from detectron2.data.datasets.coco_panoptic import merge_to_panoptic
 
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_file import CocoFile
+from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
 from hrnet_det.errors import InputError, MissingInputError
 
-QUICKSTART = {
-    f"quickstart_{kind}{split}": (kind.rstrip("_"), split)
-    for kind in ("", "keypoints_", "semantic_", "panoptic_")
-    for split in ("train", "val")
-}
 # Groups of config keys whose NUM_CLASSES is that of the things or of the stuff.
 THING_HEADS, STUFF_HEADS = ("ROI_HEADS", "RETINANET", "FCOS"), ("SEM_SEG_HEAD",)
-IGNORED = 255  # the label of pixels that count for nothing
 # What a data set's metadata may name on disk.
 FILES = (
     "json_file",
@@ -36,120 +28,6 @@ FILES = (
     "image_dir",
     "gt_dir",
 )
-
-
-def datasets_root() -> Path:
-    """The folder of DETECTRON2_DATASETS, as Detectron2 reads it: `datasets` when it is not set."""
-    return Path(os.getenv("DETECTRON2_DATASETS", "datasets")).expanduser()
-
-
-def register_quickstart() -> None:
-    """Register the quickstart's data sets, which are made when they are first read.
-
-    quickstart_{train,val} and quickstart_keypoints_{train,val} have objects,
-    quickstart_semantic_{train,val} a class for each pixel, quickstart_panoptic_{train,val} objects
-    and stuff, as Detectron2 has them for Panoptic FPN.
-    """
-    root = datasets_root() / "quickstart"
-    for name, (kind, split) in QUICKSTART.items():
-        keypoints = kind == "keypoints"
-        stem = "keypoints" if keypoints else "instances"
-        json_file, images = root / "annotations" / f"{stem}_{split}.json", root / split
-        if kind == "semantic":
-            labels = root / f"semantic_{split}"
-            _register(
-                name,
-                partial(load_sem_seg, str(labels), str(images), "png", "png"),
-                evaluator_type="sem_seg",
-                image_root=str(images),
-                sem_seg_root=str(labels),
-                stuff_classes=[quickstart.GROUND, *quickstart.CLASSES],
-                ignore_label=IGNORED,
-            )
-            continue
-        _register_coco(
-            name,
-            json_file=json_file,
-            image_root=images,
-            classes=["arrow"] if keypoints else list(quickstart.CLASSES),
-            keypoint_names=list(quickstart.KEYPOINTS) if keypoints else [],
-            **(_panoptic(root, split) if kind == "panoptic" else {}),
-        )
-
-
-def _panoptic(root: Path, split: str) -> dict[str, object]:
-    """The metadata of objects and stuff together."""
-    return {
-        "evaluator_type": "coco_panoptic_seg",
-        "panoptic_json": str(root / "annotations" / f"panoptic_{split}.json"),
-        "panoptic_root": str(root / f"panoptic_{split}"),
-        "sem_seg_root": str(root / f"stuff_{split}"),
-        "stuff_classes": ["things", quickstart.GROUND],
-        "stuff_dataset_id_to_contiguous_id": {  # 0 for all things
-            number: int(number == quickstart.GROUND_ID)
-            for number in range(1, quickstart.GROUND_ID + 1)
-        },
-        "ignore_label": IGNORED,
-    }
-
-
-def _register_coco(
-    name: str,
-    *,
-    json_file: Path,
-    image_root: Path,
-    classes: list[str],
-    keypoint_names: list[str],
-    evaluator_type: str = "coco",
-    **metadata: object,
-) -> None:
-    """Register a COCO json under a name, with labels of pixels where metadata has sem_seg_root."""
-
-    def load() -> list[dict]:
-        rows = load_coco_json(str(json_file), str(image_root), name)
-        if "sem_seg_root" not in metadata:
-            return rows
-        labels = load_sem_seg(metadata["sem_seg_root"], str(image_root), "png", "png")
-        return merge_to_panoptic(rows, labels)
-
-    if keypoint_names:
-        pairs = flip_pairs(keypoint_names)
-        metadata |= {"keypoint_names": keypoint_names, "keypoint_flip_map": pairs}
-    _register(
-        name,
-        load,
-        evaluator_type=evaluator_type,
-        json_file=str(json_file),
-        image_root=str(image_root),
-        thing_classes=classes,
-        **metadata,
-    )
-
-
-def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> None:
-    """Register a data set in place of what had the name before."""
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.pop(name)
-
-    def made_and_loaded() -> list[dict]:
-        if name in QUICKSTART:
-            quickstart.make_quickstart(datasets_root() / "quickstart")
-        return load()
-
-    DatasetCatalog.register(name, made_and_loaded)
-    MetadataCatalog.get(name).set(**metadata)
-
-
-def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
-    """Keypoints that a mirrored picture swaps: those named alike but for "left" and "right"."""
-    by_lower = {name.lower(): name for name in names}
-    mirrored = {name: name.lower().replace("left", "right") for name in names}
-    return [
-        (name, by_lower[other])
-        for name, other in mirrored.items()
-        if other != name.lower() and other in by_lower
-    ]
 
 
 def prepare_datasets(cfg: CfgNode, *, stated: Collection[str]) -> None:
@@ -205,7 +83,7 @@ def register_custom(cfg: CfgNode) -> None:
             evaluated=split == "TEST",
         )
         name = f"custom_{split.lower()}"
-        _register_coco(
+        register_coco(
             name,
             json_file=file.path,
             image_root=file.images,
