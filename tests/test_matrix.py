@@ -41,8 +41,8 @@ def test_a_finished_run_is_used_again_with_the_same_options_alone(tmp_path, monk
 
 
 def test_a_process_is_measured_and_its_failure_is_not_taken_for_a_result():
-    held = bytes(10**9)  # of this process, which is not the other's
-    seconds, peak = runs._measured(["python3", "-c", "import time; x = bytes(10**8)"])
+    held = b"1" * 10**9  # of this process, which is not the other's
+    seconds, peak = runs._measured(["python3", "-c", "x = b'1' * 10**8"])
     assert seconds > 0 and 1e8 < peak < 2e8
     assert len(held) == 10**9
     with pytest.raises(subprocess.CalledProcessError):
