@@ -69,12 +69,13 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     cfg.MODEL.FCOS.TOPK_CANDIDATES_TEST = 1000
     cfg.MODEL.FCOS.NMS_THRESH_TEST = 0.5
 
+    # CascadeMaskROIHeads and HTCROIHeads: of the losses of boxes and masks, one for each of IOUS.
+    cfg.MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS = [1.0, 0.5, 0.25]
+
     # Hybrid Task Cascade, where MODEL.ROI_HEADS.NAME is HTCROIHeads and META_ARCHITECTURE is HTC.
     cfg.MODEL.HTC = CfgNode()
     # A semantic branch by the keys of MODEL.SEM_SEG_HEAD, whose features boxes and masks get too.
     cfg.MODEL.HTC.SEMANTIC_ON = True
-    # Of the losses of boxes and masks, one for each of MODEL.ROI_BOX_CASCADE_HEAD.IOUS.
-    cfg.MODEL.HTC.STAGE_LOSS_WEIGHTS = [1.0, 0.5, 0.25]
 
     # How pictures are resized: "pillow" (Detectron2's, antialiased), "opencv" (mmdetection's),
     # "opencv_float" (HRNet-Object-Detection's) or "pillow_floor" (maskrcnn-benchmark's).

@@ -18,7 +18,7 @@ KINDS = {
     "keypoint": ("quickstart/keypoint_rcnn.yaml", []),
     "retinanet": ("Base-RetinaNet-HRNetV2p.yaml", ["MODEL.RETINANET.NUM_CLASSES", "3"]),
     "fcos": ("Base-FCOS-HRNetV2p.yaml", ["MODEL.FCOS.NUM_CLASSES", "3"]),
-    "cascade mask": ("Base-Cascade-RCNN-HRNetV2p.yaml", ["MODEL.MASK_ON", "True"]),
+    "cascade mask": ("Base-Cascade-Mask-RCNN-HRNetV2p.yaml", []),
     "panoptic": (
         "Base-Panoptic-FPN-HRNetV2p.yaml",
         ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"],
@@ -31,11 +31,22 @@ KINDS = {
     "mmdet": (MASK, ["MODEL.SEMANTICS", "mmdet"]),
     "hrnet_object_detection": (FASTER, ["MODEL.SEMANTICS", "hrnet_object_detection"]),
 }
+# MODEL.ROI_HEADS.NAME by the names of known_config; StandardROIHeads of the others.
+HEADS = {
+    "cascade_rcnn": "CascadeROIHeads",
+    "cascade_mask_rcnn": "CascadeMaskROIHeads",
+    "htc": "HTCROIHeads",
+}
 OWN = ["MODEL.HRFPN.OUT_CHANNELS", "64", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
        "MODEL.RPN.CONV_DIMS", "[64]"]  # fmt: skip
 # Deviation of the outputs that boxes are decoded from; 1 of all others.
 DEVIATIONS = {"anchor_deltas": 0.3, "bbox_pred": 0.5}
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+
+
+def has_masks(kind):
+    """Of a name of known_config."""
+    return "mask" in kind or kind == "htc"
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from detectors import HEADS, has_masks
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from legacy_reference import random_weights
@@ -25,10 +26,6 @@ from hrnet_det.errors import InputError, MissingInputError
 KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "htc", "fcos")
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
 RUN = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY]
-
-
-def has_masks(kind):
-    return "mask" in kind or kind == "htc"
 
 
 def own(kind, classes=5, channels=64, semantics="mmdet"):
@@ -125,8 +122,7 @@ def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
         has_masks(kind),
     ]
     assert stated(found, "FCOS.NUM_CLASSES" if fcos else "ROI_HEADS.NUM_CLASSES") == [classes]
-    heads = {"cascade": "CascadeROIHeads", "htc": "HTCROIHeads"}
-    heads = heads.get(kind.partition("_")[0], "StandardROIHeads")
+    heads = HEADS.get(kind, "StandardROIHeads")
     assert fcos or stated(found, "ROI_HEADS.NAME") == [heads]
     pixels = stated(found, "FORMAT", "RESIZE", "MIN_SIZE_TEST", "MAX_SIZE_TEST", group="INPUT")
     assert pixels == ["BGR" if fcos else "RGB", "opencv", 800, 1333]
@@ -218,8 +214,9 @@ def test_weights_that_are_no_whole_detector(mmdet, tmp_path):
     torch.save(timm.create_model("hrnet_w18_small").state_dict(), path)
     assert message(lambda: Detector.from_pretrained(path)) == (
         f"{path} (ImageNet classification (official or timm)) holds no whole detector: the names "
-        f"of its tensors are none of {', '.join(KINDS)}. As a backbone it is MODEL.WEIGHTS of a "
-        "training"
+        "of its tensors are none of Faster R-CNN, Mask R-CNN, Cascade R-CNN, Cascade Mask R-CNN, "
+        "Cascade R-CNN with one mask head, Hybrid Task Cascade, FCOS. As a backbone it is "
+        "MODEL.WEIGHTS of a training"
     )
     theirs = renamed(MMDET, own("faster_rcnn"))
     torch.save({n: t for n, t in theirs.items() if not n.startswith("rpn_head.")}, path)

@@ -4,14 +4,27 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cascades import (
+    HEIGHT,
+    PROPOSALS,
+    STAGES,
+    TWO,
+    WIDTH,
+    box_outputs,
+    check_stages,
+    conv,
+    losses,
+    moved,
+    pooled,
+    row,
+)
 from detectors import config, detect, detector, rows
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
-from detectron2.structures import BitMasks, Boxes, ImageList, Instances
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from PIL import Image
 from tiny import CLASSES, TINY, custom, make_coco, metrics_rows, train_net
-from torchvision.ops import roi_align
 
 from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
@@ -19,7 +32,6 @@ from hrnet_det.evaluation.complexity import complexity, macs, on_meta
 from hrnet_det.modeling.layers import run_layers
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
-HEIGHT, WIDTH = 64, 96  # pixels
 PLAIN = ("MODEL.HTC.SEMANTIC_ON", "False")
 WEIGHTS = (1.0, 0.5, 0.25)
 
@@ -34,40 +46,7 @@ def without_branch():
     return model_zoo.build_detector(config("htc", *PLAIN)).eval()
 
 
-def row(boxes, labelled=True):
-    """A row of Detectron2's mapper: two classes in turn, and their ground truth as labels."""
-    boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.zeros(len(boxes), HEIGHT, WIDTH, dtype=torch.bool)
-    sem_seg = torch.zeros(HEIGHT, WIDTH, dtype=torch.long)
-    for n, (x0, y0, x1, y1) in enumerate(boxes.int().tolist()):
-        masks[n, y0:y1, x0:x1] = True
-        sem_seg[y0:y1, x0:x1] = 1 + n % 2
-    objects = Instances(
-        (HEIGHT, WIDTH),
-        gt_boxes=Boxes(boxes),
-        gt_classes=torch.arange(len(boxes)) % 2,
-        gt_masks=BitMasks(masks),
-    )
-    image = 255 * torch.rand(3, HEIGHT, WIDTH, generator=generator)
-    labels = {"sem_seg": sem_seg} if labelled else {}
-    return {"image": image, "instances": objects, **labels}
-
-
-TWO = [[8, 10, 40, 50], [50, 20, 90, 60]]
-
-
-def losses(model, *batch):
-    with EventStorage() as storage:
-        found = model.train()(list(batch))
-    return found, storage.latest()
-
-
 # --- what it computes ---
-
-
-def conv(layer, x):
-    return F.conv2d(x, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
 
 
 def embedding_of(head, features):
@@ -82,41 +61,6 @@ def embedding_of(head, features):
     return conv(head.predictor, x), conv(head.embedding, x).relu()
 
 
-def pooled(features, embedding, boxes, side):
-    """RoI features of a picture's boxes (R, 4), one after the other, one sample per bin."""
-    found = []
-    for box in boxes:
-        area = (box[2] - box[0]) * (box[3] - box[1])
-        level = int((4 + torch.log2(area.sqrt() / 224 + 1e-8)).floor().clamp(2, 5))
-        rois = torch.cat([torch.zeros(1), box])[None]
-        x = roi_align(features[f"p{level}"], rois, side, 1 / 2**level, 1, aligned=True)
-        if embedding is not None:
-            added = roi_align(embedding, rois, 14, 1 / 8, 1, aligned=True)
-            x = x + (F.avg_pool2d(added, 2) if side == 7 else added)
-        found.append(x)
-    return torch.cat(found)
-
-
-def box_outputs(heads, stage, x):
-    """Class logits (R, 4) and deltas (R, 4) of a stage."""
-    box_head, predictor = heads.box_head[stage], heads.box_predictor[stage]
-    for fc in (box_head.fc1, box_head.fc2):
-        x = F.linear(x.flatten(1), fc.weight, fc.bias).relu()
-    layers = (predictor.cls_score, predictor.bbox_pred)
-    return [F.linear(x, layer.weight, layer.bias) for layer in layers]
-
-
-def moved(boxes, deltas, weights, size):
-    """Boxes changed by deltas and clipped, arXiv:1311.2524 appendix C."""
-    dx, dy, dw, dh = (deltas / torch.tensor(weights)).unbind(1)
-    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    x, y = boxes[:, 0] + w / 2 + dx * w, boxes[:, 1] + h / 2 + dy * h
-    w, h = w * dw.exp(), h * dh.exp()
-    sides = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-    limits = [size[1], size[0]] * 2
-    return torch.stack([s.clamp(0, limit) for s, limit in zip(sides, limits, strict=True)], dim=1)
-
-
 def mask_logits(heads, x):
     """Of the three mask heads, each with the features of the one before."""
     logits, features = [], None
@@ -126,10 +70,6 @@ def mask_logits(heads, x):
         up = F.conv_transpose2d(features, head.deconv.weight, head.deconv.bias, stride=2).relu()
         logits.append(conv(head.predictor, up))
     return logits
-
-
-PROPOSALS = torch.tensor([[3.0, 4, 40, 50], [20, 2, 90, 60], [5, 5, 30, 20], [50, 30, 95, 62]])
-STAGES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 
 
 @pytest.mark.parametrize("branch", [True, False], ids=["semantic", "plain"])
@@ -270,77 +210,8 @@ def test_pictures_without_objects(model):
     assert zero == masks_and_boxes | {"loss_rpn_loc"}
 
 
-def seen_by(model, monkeypatch):
-    """What each head learns from: lists of (stage, boxes (R, 4), classes (R,)) of one picture."""
-    heads, boxes, masks = model.roi_heads, [], []
-    run_stage, mask_losses = heads._run_stage, heads.mask_head.losses
-
-    def of_boxes(features, proposals, stage):
-        outputs = run_stage(features, proposals, stage)
-        (p,) = proposals
-        boxes.append((stage, p, outputs))
-        return outputs
-
-    def of_masks(x, instances, stage):
-        masks.append((stage, *instances, x))
-        return mask_losses(x, instances, stage)
-
-    monkeypatch.setattr(heads, "_run_stage", of_boxes)
-    monkeypatch.setattr(heads.mask_head, "losses", of_masks)
-    return boxes, masks
-
-
-def ious(boxes, others):
-    low = torch.maximum(boxes[:, None, :2], others[:, :2])
-    high = torch.minimum(boxes[:, None, 2:], others[:, 2:])
-    both = (high - low).clamp(min=0).prod(dim=2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(dim=1) for b in (boxes, others)]
-    return both / (areas[0][:, None] + areas[1] - both)
-
-
-def contained(boxes, others):
-    """Whether each of the boxes is one of the others."""
-    return (boxes[:, None] - others).abs().amax(dim=2).amin(dim=1) < 1e-3
-
-
-@torch.no_grad()
 def test_stages_alternate_and_learn_from_refined_boxes(model, monkeypatch):
-    heads, truth = model.roi_heads, torch.tensor(TWO, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(0)
-    near = truth.repeat(40, 1) + 4 * torch.randn(80, 4, generator=generator)
-    near = near.clamp(min=0).minimum(torch.tensor([WIDTH, HEIGHT] * 2))
-    proposal = Instances(
-        (HEIGHT, WIDTH), proposal_boxes=Boxes(near), objectness_logits=torch.zeros(80)
-    )
-    heads.batch_size_per_image, heads.positive_fraction = 60, 0.25
-    boxes, masks = seen_by(model.train(), monkeypatch)
-    images = ImageList(torch.zeros(1, 3, HEIGHT, WIDTH), [(HEIGHT, WIDTH)])
-    images.sem_seg = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.long)
-    features = model.backbone(torch.rand(1, 3, HEIGHT, WIDTH))
-    with EventStorage() as storage:
-        heads(images, features, [proposal], [row(TWO)["instances"]])
-    assert [b[0] for b in boxes] == [m[0] for m in masks] == [0, 1, 2]
-
-    before = near
-    for stage, threshold in enumerate((0.5, 0.6, 0.7)):
-        (_, sampled, (_, deltas)), (_, objects, pooled_masks) = boxes[stage], masks[stage]
-        taken = sampled.proposal_boxes.tensor
-        own = contained(taken, truth)  # the objects' own boxes are sampled, too
-        assert contained(taken[~own], before).all() and (~own).sum() > 0
-        best, which = ious(taken, truth).max(dim=1)
-        expected = torch.where(best >= threshold, which, 3)  # 3: background
-        assert torch.equal(sampled.gt_classes, expected)
-        positive = (expected < 3).sum().item()
-        assert 0 < positive <= 15 and len(taken) <= 60
-        assert storage.latest()[f"stage{stage}/roi_head/num_fg_samples"][0] == positive
-
-        refined = moved(taken, deltas, STAGES[stage], (HEIGHT, WIDTH))[~own]
-        learnt = objects.proposal_boxes.tensor
-        assert contained(learnt, torch.cat([refined, truth])).all()
-        best, which = ious(learnt, truth).max(dim=1)
-        assert (best >= threshold).all() and torch.equal(objects.gt_classes, which)
-        assert len(pooled_masks) == len(learnt) == len(objects.gt_masks) <= 15
-        before = refined
+    check_stages(model, monkeypatch, refined=True)
 
 
 @torch.no_grad()
@@ -401,7 +272,7 @@ def test_all_layers_run_for_a_number_of_boxes(model):
     assert without == []
 
 
-def test_multiply_adds_beside_those_of_a_cascade_with_one_mask_head():
+def test_multiply_adds_beside_those_of_a_cascade_mask_rcnn():
     names = ("cascade_mask_rcnn_hrnetv2p_w18_20e", "htc_hrnetv2p_w18_20e")
     cascade, htc = (on_meta(model_zoo.get_config(name)) for name in names)
     of_cascade, of_htc = (
@@ -411,9 +282,8 @@ def test_multiply_adds_beside_those_of_a_cascade_with_one_mask_head():
             for k in range(2, 7)}  # fmt: skip
     semantic = macs(htc.roi_heads.semantic_head, maps)
     assert semantic == 16 * 16 * (6 * 256**2 + 4 * 9 * 256**2 + 256 * 54)
-    mask = 14 * 14 * 4 * 9 * 256**2 + 28 * 28 * (256**2 + 256 * 80)
     flow = 14 * 14 * 256**2
-    assert of_htc - of_cascade == semantic + 3 * (2 * mask + 2 * flow)
+    assert of_htc - of_cascade == semantic + 3 * 2 * flow
 
 
 # --- from the command line ---
@@ -509,8 +379,9 @@ def test_the_plain_meta_architecture_has_no_labels_to_give():
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("HTC.STAGE_LOSS_WEIGHTS", "[1.0, 0.5]", "MODEL.HTC.STAGE_LOSS_WEIGHTS [1.0, 0.5]: one for "
-         "each of the 3 stages (MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
+        ("ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS", "[1.0, 0.5]",
+         "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS [1.0, 0.5]: one for each of the 3 stages "
+         "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
         ("ROI_MASK_HEAD.NAME", "PointRendMaskHead", "No object named 'PointRendMaskHead'"),
         ("KEYPOINT_ON", "True", "HTCROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
         ("SEM_SEG_HEAD.COMMON_STRIDE", "12", "FusedSemanticHead: no level of stride 12 "

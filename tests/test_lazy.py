@@ -76,6 +76,17 @@ def test_a_lazy_config_builds_the_model_of_the_yaml_config(name):
     assert plain_values(ours) == plain_values(theirs)
 
 
+def test_a_number_of_classes_reaches_all_heads():
+    folder = "COCO-InstanceSegmentation"
+    for name in ("mask_rcnn_hrnetv2p_w18_1x", "cascade_mask_rcnn_hrnetv2p_w32_20e",
+                 "htc_hrnetv2p_w18_20e"):  # fmt: skip
+        heads = lazy_on_meta(load(f"{folder}/{name}.py", "model.roi_heads.num_classes=3")).roi_heads
+        found = {n: m.out_features for n, m in heads.named_modules() if n.endswith("cls_score")}
+        assert found and set(found.values()) == {4}
+        masks = [m for n, m in heads.mask_head.named_modules() if n.endswith("predictor")]
+        assert [m.out_channels for m in masks] == [3] * (1 if name.startswith("mask") else 3)
+
+
 @pytest.mark.parametrize("name", LAZY)
 def test_a_lazy_config_trains_by_the_recipe_of_the_yaml_config(name):
     lazy, cfg = load(name), model_zoo.get_config(name.replace(".py", ".yaml"))

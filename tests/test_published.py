@@ -5,6 +5,7 @@ import re
 import pytest
 import timm
 import torch
+from detectors import HEADS, has_masks
 from tiny import CLASSES, REPO, TINY, custom, train_net
 
 from hrnet_det import model_zoo
@@ -31,10 +32,6 @@ def as_mmdet(model, path, **meta):
 
 
 # --- the table ---
-
-
-def has_masks(kind):
-    return "mask" in kind or kind == "htc"
 
 
 def test_the_table_of_checkpoints():
@@ -84,8 +81,7 @@ def test_every_checkpoint_has_its_config():
         expected = ("FCOS", "mmdet_fcos") if fcos else ("SourceRCNN", row.source)
         found = (cfg.META_ARCHITECTURE, cfg.SEMANTICS)
         assert found == expected, row.name
-        heads = {"cascade": "CascadeROIHeads", "htc": "HTCROIHeads"}
-        heads = heads.get(row.kind.partition("_")[0], "StandardROIHeads")
+        heads = HEADS.get(row.kind, "StandardROIHeads")
         found = [cfg.HRNET.VARIANT, cfg.MASK_ON, cfg.ROI_HEADS.NAME]
         assert found == [row.variant, has_masks(row.kind), heads], row.name
         assert (cfg.SEM_SEG_HEAD.NUM_CLASSES == 183) == (row.kind == "htc")

@@ -15,7 +15,8 @@ BASES = {  # the config that each kind of detector starts from
     "faster_rcnn": "Base-RCNN-HRNetV2p.yaml",
     "mask_rcnn": "Base-RCNN-HRNetV2p.yaml",
     "cascade_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
-    "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
+    "cascade_mask_rcnn": "Base-Cascade-Mask-RCNN-HRNetV2p.yaml",
+    "cascade_rcnn_one_mask": "Base-Cascade-RCNN-HRNetV2p.yaml",  # Detectron2's
     "htc": "Base-HTC-HRNetV2p.yaml",
     "fcos": "Base-FCOS-HRNetV2p.yaml",
 }
@@ -24,6 +25,7 @@ TITLES = {
     "mask_rcnn": "Mask R-CNN",
     "cascade_rcnn": "Cascade R-CNN",
     "cascade_mask_rcnn": "Cascade Mask R-CNN",
+    "cascade_rcnn_one_mask": "Cascade R-CNN with one mask head",
     "htc": "Hybrid Task Cascade",
     "fcos": "FCOS",
 }
@@ -139,7 +141,8 @@ def architecture(shapes: Shapes) -> Architecture | None:
         elif "roi_heads.mask_head.1.conv_res.weight" in shapes:
             kind = "htc"
         elif masks:
-            kind = "cascade_mask_rcnn"
+            staged = any(name.startswith("roi_heads.mask_head.0.") for name in shapes)
+            kind = "cascade_mask_rcnn" if staged else "cascade_rcnn_one_mask"
         convs = {n for n in shapes if n.startswith("backbone.fpn_convs.") and n.endswith(".weight")}
         return Architecture(
             kind=kind,

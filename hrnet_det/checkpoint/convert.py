@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,8 +158,7 @@ def _named(weights: dict[str, Tensor], to: str, source: str) -> dict[str, Tensor
     found = architecture({name: tensor.shape for name, tensor in weights.items()})
     if to == MMDET.name and found and found.shares_conv:
         raise InputError(f"{source}: mmdetection's HRFPN has no convolution for all levels")
-    heads = [name for name in names if re.match(r"roi_heads\.mask_head\.[a-z]", name)]
-    if found and found.kind == "cascade_mask_rcnn" and heads:
+    if to == MMDET.name and found and found.kind == "cascade_rcnn_one_mask":
         raise InputError(
             f"{source}: mmdetection's Cascade Mask R-CNN has a mask head for each of its three "
             "stages, this one has one for all"

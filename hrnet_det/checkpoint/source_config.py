@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from detectron2.config import CfgNode
 
-from hrnet_det.checkpoint.architecture import BASES, architecture
+from hrnet_det.checkpoint.architecture import BASES, TITLES, architecture
 from hrnet_det.checkpoint.files import WeightsFile
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.renaming import rename
@@ -57,7 +57,7 @@ def config_of(file: WeightsFile) -> CfgNode:
     if found is None:
         raise InputError(
             f"{file.path} ({source.format.title}) holds no whole detector: the names of its "
-            f"tensors are none of {', '.join(BASES)}. As a backbone it is MODEL.WEIGHTS of a "
+            f"tensors are none of {', '.join(TITLES.values())}. As a backbone it is MODEL.WEIGHTS of a "
             "training"
         )
     return known_config(found.kind, source.format.name, found.overrides())

@@ -18,7 +18,6 @@ from hrnet_det.engine.lazy import follow_settings, prepare_lazy_datasets, settin
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
 from hrnet_det.lazy_config import load_lazy_config
-from hrnet_det.modeling.semantics import get_semantics
 
 
 def load_setup(args: argparse.Namespace) -> CfgNode:
@@ -100,17 +99,6 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
     if cfg.MODEL.ROI_HEADS.NAME == "HTCROIHeads" and cfg.MODEL.HTC.SEMANTIC_ON:
         _check_semantic_branch(cfg)
-    cascade = cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads" and cfg.MODEL.MASK_ON
-    if (
-        cascade
-        and cfg.MODEL.META_ARCHITECTURE == "SourceRCNN"
-        and get_semantics(cfg).averages_logits
-    ):
-        raise InputError(
-            f"MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} gives a Cascade Mask R-CNN a mask head for "
-            "each stage, which cannot be trained here: set MODEL.SEMANTICS detectron2 and "
-            "MODEL.META_ARCHITECTURE GeneralizedRCNN, or only evaluate"
-        )
     world_size = args.num_gpus * args.num_machines
     _check_batch(cfg, world_size)
     if not cfg.DATASETS.TEST:

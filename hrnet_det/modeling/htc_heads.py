@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead, mask_rcnn_loss
-from detectron2.structures import Boxes, Instances
+from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
+from detectron2.structures import Boxes
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 
-from hrnet_det.modeling.source_heads import StageMaskHeads
+from hrnet_det.modeling.cascade import StageMaskHeads
 
 
 class FusedSemanticHead(nn.Module):
@@ -203,7 +203,7 @@ class HTCMaskHeads(StageMaskHeads):
 
     Args:
         heads: HTCMaskHead, all but the first with takes_previous.
-    Input, output: in inference, as StageMaskHeads'; in training see `losses`.
+    Input, output, losses: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
     """
 
     def layers(self, x: Tensor) -> list[Tensor]:
@@ -212,17 +212,6 @@ class HTCMaskHeads(StageMaskHeads):
             features = head.features(x, features)
             logits.append(head.logits(features))
         return logits
-
-    def losses(self, x: Tensor, instances: list[Instances], stage: int) -> dict[str, Tensor]:
-        """{"loss_mask": scalar} of one stage, whose gradients reach the stages before it.
-
-        Args:
-            x: (R, C, S, S), pooled from the boxes that the stage learns from.
-            instances: these boxes, R in all, with their gt_classes and gt_masks.
-        """
-        head = self[stage]
-        loss = mask_rcnn_loss(self.stage_logits(x, stage), instances, head.vis_period)
-        return {"loss_mask": loss * head.loss_weight}
 
     def stage_logits(self, x: Tensor, stage: int) -> Tensor:
         """(R, classes, 2S, 2S) of one stage, without those of the stages before it."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from detectron2.modeling.poolers import ROIPooler
 from torch import Tensor, nn
 
+from hrnet_det.modeling.cascade import StageMaskHeads
 from hrnet_det.modeling.htc import EMBEDDING
-from hrnet_det.modeling.htc_heads import HTCMaskHeads, SemanticPooler
+from hrnet_det.modeling.htc_heads import SemanticPooler
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _box_outputs(
         if not getattr(heads, f"{kind}_on"):
             continue
         pooler, head = getattr(heads, f"{kind}_pooler"), getattr(heads, f"{kind}_head")
-        if isinstance(head, HTCMaskHeads) and head.training:  # each stage has boxes of its own
+        if isinstance(head, StageMaskHeads) and head.training:  # each stage has boxes of its own
             for stage in range(len(head)):
                 x = _pooled(pooler, finest, embedding, objects)
                 outputs.append(head.stage_logits(x, stage))

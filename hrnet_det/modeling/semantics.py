@@ -20,7 +20,7 @@ class Semantics:
     Args:
         clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
         averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
-            mean of their probabilities; its mask heads, one per stage, average their masks.
+            mean of their probabilities.
         keeps_empty_boxes: boxes whose width or height is 0 stay among the results: those that
             clipping leaves nothing of, and closed ones of less than a pixel once they are enlarged.
         closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the

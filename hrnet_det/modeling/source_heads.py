@@ -6,14 +6,15 @@ import math
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ROIAlign, ShapeSpec, cat
-from detectron2.modeling import ROI_HEADS_REGISTRY, build_mask_head
+from detectron2.layers import ROIAlign, ShapeSpec
+from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from hrnet_det.modeling.cascade import CascadeMaskROIHeads
 from hrnet_det.modeling.semantics import Semantics, get_semantics
 from hrnet_det.modeling.source_boxes import box_transform, clip_boxes, to_original, to_resized
 
@@ -121,42 +122,9 @@ class SourceROIHeads(StandardROIHeads):
         return parts
 
 
-class StageMaskHeads(nn.ModuleList):
-    """A mask head for each stage of a cascade; their masks are averaged.
-
-    Args:
-        heads: mask heads of the same form.
-    Input:  x (R, C, S, S), the pooled features; instances of R boxes with pred_classes.
-    Output: the instances with pred_masks (R, 1, 2S, 2S), the mean of the heads' probabilities.
-    Raises: NotImplementedError in training: which boxes each head learns from is its code base's.
-    """
-
-    def forward(self, x: Tensor, instances: list[Instances]) -> list[Instances]:
-        if self.training:
-            raise NotImplementedError(
-                "a cascade with a mask head for each stage is for inference here; to train one "
-                "with a single mask head leave MODEL.SEMANTICS at detectron2"
-            )
-        probabilities = torch.stack([logits.sigmoid() for logits in self.layers(x)]).mean(dim=0)
-        classes = cat([found.pred_classes for found in instances])
-        if probabilities.shape[1] > 1:
-            boxes = torch.arange(len(classes), device=classes.device)
-            probabilities = probabilities[boxes, classes][:, None]
-        counts = [len(found) for found in instances]
-        for found, masks in zip(instances, probabilities.split(counts), strict=True):
-            found.pred_masks = masks
-        return instances
-
-    def layers(self, x: Tensor) -> list[Tensor]:
-        """Each head's logits, (R, classes, 2S, 2S)."""
-        return [head.layers(x) for head in self]
-
-
 @ROI_HEADS_REGISTRY.register()
 class SourceCascadeROIHeads(CascadeROIHeads):
     """Detectron2's CascadeROIHeads with the semantics that MODEL.SEMANTICS names.
-
-    Where the code base averages a cascade's logits, it has a mask head for each stage, too.
 
     Args:
         semantics: a row of `semantics.SEMANTICS`.
@@ -187,17 +155,6 @@ class SourceCascadeROIHeads(CascadeROIHeads):
         ]
         return parts
 
-    @classmethod
-    def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        parts = super()._init_mask_head(cfg, input_shape)
-        if parts and get_semantics(cfg).averages_logits:
-            side = cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
-            channels = input_shape[parts["mask_in_features"][0]].channels
-            shape = ShapeSpec(channels=channels, width=side, height=side)
-            stages = len(cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS)
-            parts["mask_head"] = StageMaskHeads(build_mask_head(cfg, shape) for _ in range(stages))
-        return parts
-
     def _forward_box(
         self,
         features: dict[str, Tensor],
@@ -225,3 +182,8 @@ class SourceCascadeROIHeads(CascadeROIHeads):
             clip_boxes(b, size, self.semantics) for b, size in zip(boxes, image_sizes, strict=True)
         ]
         return super()._create_proposals_from_boxes(clipped, image_sizes)
+
+
+@ROI_HEADS_REGISTRY.register()
+class SourceCascadeMaskROIHeads(CascadeMaskROIHeads, SourceCascadeROIHeads):
+    """CascadeMaskROIHeads with the semantics that MODEL.SEMANTICS names."""

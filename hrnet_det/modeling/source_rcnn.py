@@ -22,6 +22,7 @@ _PARTS = {
     "ROI_HEADS": {
         "StandardROIHeads": "SourceROIHeads",
         "CascadeROIHeads": "SourceCascadeROIHeads",
+        "CascadeMaskROIHeads": "SourceCascadeMaskROIHeads",
         "HTCROIHeads": "SourceHTCROIHeads",
     },
 }

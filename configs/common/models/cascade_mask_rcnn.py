@@ -1,8 +1,18 @@
-"""Cascade Mask R-CNN: three stages, class-agnostic boxes, one mask head."""
+"""Cascade Mask R-CNN: Cascade R-CNN with a mask head in every stage."""
 
 from detectron2 import model_zoo
+from detectron2.config import LazyCall as L
 
-from .hrnetv2p import on_hrnetv2p
+from hrnet_det.modeling.cascade import CascadeMaskROIHeads, StageMaskHeads
 
-model = on_hrnetv2p(model_zoo.get_config("common/models/cascade_rcnn.py").model)
-model.proposal_generator.post_nms_topk = (2000, 1000)
+from .cascade_rcnn import model
+
+masks = model_zoo.get_config("common/models/cascade_rcnn.py").model.roi_heads
+masks.mask_head.num_classes = "${....num_classes}"  # of roi_heads
+model.roi_heads.update(
+    _target_=CascadeMaskROIHeads,
+    stage_loss_weights=[1.0, 0.5, 0.25],
+    mask_in_features=masks.mask_in_features,
+    mask_pooler=masks.mask_pooler,
+    mask_head=L(StageMaskHeads)(modules=[masks.mask_head] * 3),
+)

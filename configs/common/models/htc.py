@@ -21,13 +21,17 @@ embedding = L(ROIPooler)(
 )
 shape = ShapeSpec(channels=256, width=14, height=14)
 stages = [
-    L(HTCMaskHead)(input_shape=shape, num_classes=80, conv_dims=[256] * 5, takes_previous=stage > 0)
+    L(HTCMaskHead)(
+        input_shape=shape,
+        num_classes="${....num_classes}",
+        conv_dims=[256] * 5,
+        takes_previous=stage > 0,
+    )
     for stage in range(3)
 ]
 model._target_ = HTC
 heads.update(
     _target_=HTCROIHeads,
-    stage_loss_weights=[1.0, 0.5, 0.25],
     semantic_head=L(FusedSemanticHead)(
         input_shape={k: L(ShapeSpec)(channels=256, stride=s) for k, s in LEVELS.items()},
         num_classes=54,

@@ -1,0 +1,136 @@
+"""Cascade Mask R-CNN with a mask head in every stage: what it computes, learns and refuses."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cascades import (
+    HEIGHT,
+    PROPOSALS,
+    STAGES,
+    TWO,
+    WIDTH,
+    box_outputs,
+    check_stages,
+    conv,
+    losses,
+    moved,
+    pooled,
+    row,
+)
+from detectors import config, detector
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+from hrnet_det import model_zoo
+from hrnet_det.errors import InputError
+from hrnet_det.evaluation.complexity import on_meta
+from hrnet_det.modeling.layers import run_layers
+
+NAMES = {f"{part}_stage{k}" for part in ("loss_cls", "loss_box_reg", "loss_mask") for k in range(3)}
+
+
+@pytest.fixture
+def model():
+    return detector("cascade mask")
+
+
+def mask_logits(head, x):
+    """(R, 3, 28, 28) of one stage's mask head."""
+    x = conv(head.mask_fcn1, x).relu()
+    up = F.conv_transpose2d(x, head.deconv.weight, head.deconv.bias, stride=2).relu()
+    return conv(head.predictor, up)
+
+
+@torch.no_grad()
+def test_boxes_scores_and_masks_by_the_papers_formulas(model):
+    heads, size = model.roi_heads, (HEIGHT, WIDTH)
+    images = model.preprocess_image([row(TWO)])
+    features = model.backbone(images.tensor)
+    proposal = Instances(size, proposal_boxes=Boxes(PROPOSALS), objectness_logits=torch.zeros(4))
+    for predictor in heads.box_predictor:
+        predictor.test_score_thresh, predictor.test_nms_thresh = 0.0, 1.0
+        predictor.test_topk_per_image = 100
+    found = heads(images, features, [proposal])[0][0]
+
+    boxes, probabilities = PROPOSALS, []
+    for stage, weights in enumerate(STAGES):
+        logits, deltas = box_outputs(heads, stage, pooled(features, None, boxes, 7, samples=0))
+        probabilities.append(logits.softmax(dim=1))
+        boxes = moved(boxes, deltas, weights, size)
+    scores = (probabilities[0] + probabilities[1] + probabilities[2]) / 3
+    order = scores[:, :3].flatten().argsort(descending=True)
+    of_box, of_class = order // 3, order % 3
+    assert len(found) == 12 and torch.equal(found.pred_classes, of_class)
+    assert torch.allclose(found.scores, scores[of_box, of_class], atol=1e-5)
+    assert torch.allclose(found.pred_boxes.tensor, boxes[of_box], atol=1e-3)
+    x = pooled(features, None, boxes, 14, samples=0)
+    masks = [mask_logits(head, x) for head in heads.mask_head]
+    mean = sum(m.sigmoid() for m in masks) / 3
+    assert mean.std() > 0.01
+    assert torch.allclose(found.pred_masks[:, 0], mean[of_box, of_class], atol=1e-4)
+    assert (masks[2] - masks[1]).abs().max() > 0.1 and (masks[1] - masks[0]).abs().max() > 0.1
+
+
+def test_stages_learn_from_the_boxes_that_they_get(model, monkeypatch):
+    check_stages(model, monkeypatch, refined=False)
+
+
+def test_every_parameter_learns(model):
+    found, _ = losses(model, row(TWO), row([]))
+    assert set(found) == NAMES | {"loss_rpn_cls", "loss_rpn_loc"}
+    assert all(value > 0 for name, value in found.items() if "rpn_loc" not in name), found
+    sum(found.values()).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not [name for name in without if "roi_heads" in name]
+
+
+@torch.no_grad()
+def test_a_stages_mask_loss_is_that_of_its_own_head_and_weight(model):
+    x = torch.randn(2, 64, 14, 14, generator=torch.Generator().manual_seed(0))
+    objects = row(TWO)["instances"]
+    objects.proposal_boxes = objects.gt_boxes  # whose masks fill them
+    for stage, head in enumerate(model.roi_heads.mask_head):
+        of_class = mask_logits(head, x)[torch.arange(2), objects.gt_classes]
+        with EventStorage():
+            found = model.roi_heads.mask_head.losses(x, [objects], stage)["loss_mask"].item()
+        assert found == pytest.approx(F.softplus(-of_class).mean().item(), rel=1e-4)
+    torch.manual_seed(0)
+    weighted, _ = losses(model, row(TWO))
+    model.roi_heads.stage_loss_weights = (1.0, 1.0, 1.0)
+    torch.manual_seed(0)
+    plain, _ = losses(model, row(TWO))
+    for name in NAMES:
+        weight = (1.0, 0.5, 0.25)[int(name[-1])]
+        assert weighted[name].item() == pytest.approx(weight * plain[name].item(), rel=1e-4), name
+
+
+def test_parameters_are_the_published_ones():
+    """63.1, 82.9 and 118.9 million, arXiv:1908.07919 Table VII: with masks of the background."""
+    for variant, published in (("w18", 63.1), ("w32", 82.9), ("w48", 118.9)):
+        model = on_meta(model_zoo.get_config(f"cascade_mask_rcnn_hrnetv2p_{variant}_20e"))
+        counted = sum(p.numel() for p in model.parameters())
+        assert round((counted + 3 * (256 + 1)) / 1e6, 1) == published
+
+
+def test_all_layers_run_for_a_number_of_boxes(model):
+    """In training each mask head has boxes of its own; in inference all have the same."""
+    for mode in (model.train, model.eval):
+        mode()
+        outputs = run_layers(model, torch.rand(1, 3, 64, 96), boxes=5, objects=2)
+        assert [x.shape for x in outputs.boxes] == [(5, 4)] * 6 + [(2, 3, 28, 28)] * 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS", "[1.0]",
+         "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS [1.0]: one for each of the 3 stages "
+         "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
+        ("KEYPOINT_ON", "True",
+         "CascadeMaskROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit(key, value, said):
+    with pytest.raises(InputError) as error:
+        model_zoo.build_detector(config("cascade mask", f"MODEL.{key}", value))
+    assert said in str(error.value)
