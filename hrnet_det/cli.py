@@ -271,7 +271,10 @@ def _plan(arguments: argparse.Namespace) -> None:
     print(f"{arguments.config_file}, pictures of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(
         planning.plan_table(
-            planning.plan(cfg, size), memory=memory, batches=tuple(arguments.batch or (1, 2, 4, 8))
+            planning.plan(cfg, size),
+            memory=memory,
+            batches=tuple(arguments.batch or (1, 2, 4, 8)),
+            recipe=cfg.SOLVER.IMS_PER_BATCH,
         )
     )
     print(

@@ -15,6 +15,7 @@ from hrnet_det.benchmark.memory import LiveBytes, activation_bytes, peak_bytes
 from hrnet_det.benchmark.models import batch_of_pictures, build_pyramid, with_naive_pyramid
 from hrnet_det.benchmark.planning import largest_size, parse_memory, plan, plan_table
 from hrnet_det.cli import main
+from hrnet_det.engine.accumulation import InParts
 from hrnet_det.errors import InputError
 
 CPU = torch.device("cpu")
@@ -132,16 +133,19 @@ def test_plan_predicts_what_a_step_takes(name):
         row["instances"].gt_classes %= cfg.MODEL.ROI_HEADS.NUM_CLASSES
         row["sem_seg"] = torch.zeros(256, 256, dtype=torch.long)
 
-    def step():
+    def step(model, rows):
         detector.zero_grad()
         with EventStorage():
-            sum(detector(rows).values()).backward()
+            sum(model(rows).values()).backward()
 
     trained = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
     there = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
     states = 2 if cfg.SOLVER.OPTIMIZER == "ADAMW" else 1
-    measured = there + states * trained + peak_bytes(step, CPU)
+    there += states * trained
+    measured = there + peak_bytes(lambda: step(detector, rows), CPU)
     assert none.bytes(2) == pytest.approx(measured, rel=0.15)
+    measured = there + peak_bytes(lambda: step(InParts(detector, 2), [*rows, *rows]), CPU)
+    assert none.bytes(2) + none.gradients == pytest.approx(measured, rel=0.15)
 
 
 def test_a_plan_says_which_batch_fits():
@@ -151,8 +155,21 @@ def test_a_plan_says_which_batch_fits():
     assert [p.level for p in plans] == ["none", "balanced", "smallest"]
     none = plans[0]
     assert none.largest_batch(none.bytes(2)) == 2 and none.largest_batch(none.bytes(2) - 1) == 1
-    table = plan_table(plans[:1], memory=none.bytes(2), batches=(1, 2))
-    assert f"| {none.bytes(1) / 1e9:.2f} " in table and table.rstrip(" |").endswith(" 2")
+    assert none.gradients == 4 * sum(
+        p.numel() for p in model_zoo.build_detector(cfg).parameters() if p.requires_grad
+    )
+    assert none.parts(4, none.bytes(4)) == 1
+    assert none.parts(4, none.bytes(4) - 1) == 2
+    assert none.parts(4, none.bytes(2) + none.gradients - 1) == 4
+    assert none.parts(4, none.bytes(1) + none.gradients - 1) == 0
+    assert none.parts(10, none.bytes(4) + none.gradients) == 5  # there are no 3 parts of 10
+    memory = none.bytes(2) + none.gradients
+    table = plan_table(plans[:1], memory=memory, batches=(1, 2), recipe=8)
+    *_, last = table.splitlines()
+    cells = [cell.strip() for cell in last.strip("|").split("|")]
+    gigabytes = [f"{none.bytes(batch) / 1e9:.2f}" for batch in (1, 2)]
+    assert cells == ["none", *gigabytes, str(none.largest_batch(memory)), "4"]
+    assert "SOLVER.ACCUMULATE for 8 on one GPU" in table
 
 
 @pytest.mark.parametrize(

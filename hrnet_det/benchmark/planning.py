@@ -30,14 +30,31 @@ COPIES_OF_DETECTIONS = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """Training at a level of checkpointing; `bytes(batch)` predicts what a step takes at most."""
+    """Training at a level of checkpointing.
+
+    Args:
+        level: of MODEL.HRNET.ACTIVATION_CHECKPOINTING.
+        bytes: predicts what a step with so many pictures takes at most.
+        gradients: bytes of those of all trained parameters.
+    """
 
     level: str
     bytes: Callable[[int], int]
+    gradients: int
 
     def largest_batch(self, memory: int) -> int:
         """The most pictures, up to 64, that fit into so many bytes; 0: not one."""
         return bisect.bisect_right(range(1, 65), memory, key=self.bytes)
+
+    def parts(self, batch: int, memory: int) -> int:
+        """The fewest SOLVER.ACCUMULATE with which a batch fits into so many bytes; 0: none.
+
+        While the second part and those after it go forward, the gradients are there too.
+        """
+        for parts in (n for n in range(1, batch + 1) if batch % n == 0):
+            if self.bytes(batch // parts) + (self.gradients if parts > 1 else 0) <= memory:
+                return parts
+        return 0
 
 
 def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
@@ -60,7 +77,8 @@ def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
         chosen.MODEL.DEVICE = "cpu"
         chosen.MODEL.HRNET.ACTIVATION_CHECKPOINTING = level
         detector = model_zoo.build_detector(chosen).train()
-        plans.append(Plan(level, cache(partial(_peak, detector, chosen, size))))
+        gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
+        plans.append(Plan(level, cache(partial(_peak, detector, chosen, size)), gradients))
     return plans
 
 
@@ -106,16 +124,24 @@ def parse_memory(text: str) -> int:
         raise InputError(f"memory {text!r}: give a size such as 8GB, 24GiB or 800MB") from None
 
 
-def plan_table(plans: list[Plan], *, memory: int | None, batches: tuple[int, ...]) -> str:
-    """Predicted GB of each level and batch, and the largest batch that fits into so many bytes."""
+def plan_table(
+    plans: list[Plan], *, memory: int | None, batches: tuple[int, ...], recipe: int
+) -> str:
+    """Predicted GB of each level and batch, and what fits into so many bytes.
+
+    Args:
+        recipe: pictures of the config's batch (SOLVER.IMS_PER_BATCH), for one GPU in parts.
+    """
     if min(batches) < 1:
         raise InputError(f"plan: batch {min(batches)}: 1 or more")
     headers = ["ACTIVATION_CHECKPOINTING", *(f"batch {batch}: GB" for batch in batches)]
     rows = [[p.level, *(f"{p.bytes(batch) / 1e9:.2f}" for batch in batches)] for p in plans]
     if memory is not None:
         headers.append(f"largest batch in {memory / 1e9:.1f} GB")
+        headers.append(f"SOLVER.ACCUMULATE for {recipe} on one GPU")
+        fitting = [(p.largest_batch(memory), p.parts(recipe, memory)) for p in plans]
         rows = [
-            [*row, p.largest_batch(memory) or "none"] for row, p in zip(rows, plans, strict=True)
+            [*row, *(n or "none" for n in found)] for row, found in zip(rows, fitting, strict=True)
         ]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 

@@ -57,8 +57,8 @@ def config_of(file: WeightsFile) -> CfgNode:
     if found is None:
         raise InputError(
             f"{file.path} ({source.format.title}) holds no whole detector: the names of its "
-            f"tensors are none of {', '.join(TITLES.values())}. As a backbone it is MODEL.WEIGHTS of a "
-            "training"
+            f"tensors are none of {', '.join(TITLES.values())}. As a backbone it is MODEL.WEIGHTS "
+            "of a training"
         )
     return known_config(found.kind, source.format.name, found.overrides())
 

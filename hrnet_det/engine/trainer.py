@@ -71,8 +71,9 @@ class Trainer(DefaultTrainer):
             _autocast_training(model)
         amp = cfg.SOLVER.AMP.ENABLED and not on_cpu
         trained = model if cfg.SOLVER.ACCUMULATE == 1 else InParts(model, cfg.SOLVER.ACCUMULATE)
+        # Before the forward pass: the last step's gradients are no longer there at its peak.
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(
-            trained, data_loader, optimizer, zero_grad_before_forward=trained is not model
+            trained, data_loader, optimizer, zero_grad_before_forward=True
         )
         if amp and trained is not model:
             trained.scale = self._trainer.grad_scaler.scale

@@ -72,7 +72,8 @@ class CascadeMaskROIHeads(CascadeROIHeads):
         stage_loss_weights: of the losses of each stage.
         others: as Detectron2's CascadeROIHeads; mask_head: StageMaskHeads.
     Losses: loss_cls_stage{k}, loss_box_reg_stage{k}, loss_mask_stage{k}.
-    Raises: ValueError if there is not one weight for each stage, or keypoints are asked for.
+    Raises: ValueError if there is not one weight for each stage, MODEL.ROI_MASK_HEAD.NAME is of
+        another form, or keypoints are asked for.
     Differs from source: the losses of boxes are those that Detectron2's keys choose.
     """
 
