@@ -69,7 +69,7 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     cfg.MODEL.FCOS.TOPK_CANDIDATES_TEST = 1000
     cfg.MODEL.FCOS.NMS_THRESH_TEST = 0.5
 
-    # CascadeMaskROIHeads and HTCROIHeads: of the losses of boxes and masks, one for each of IOUS.
+    # Of ResamplingCascadeROIHeads and HTCROIHeads: factors of the losses, one for each of IOUS.
     cfg.MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS = [1.0, 0.5, 0.25]
 
     # Hybrid Task Cascade, where MODEL.ROI_HEADS.NAME is HTCROIHeads and META_ARCHITECTURE is HTC.

@@ -18,7 +18,7 @@ KINDS = {
     "keypoint": ("quickstart/keypoint_rcnn.yaml", []),
     "retinanet": ("Base-RetinaNet-HRNetV2p.yaml", ["MODEL.RETINANET.NUM_CLASSES", "3"]),
     "fcos": ("Base-FCOS-HRNetV2p.yaml", ["MODEL.FCOS.NUM_CLASSES", "3"]),
-    "cascade mask": ("Base-Cascade-Mask-RCNN-HRNetV2p.yaml", []),
+    "cascade mask": ("Base-Cascade-RCNN-HRNetV2p.yaml", ["MODEL.MASK_ON", "True"]),
     "panoptic": (
         "Base-Panoptic-FPN-HRNetV2p.yaml",
         ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "4", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"],
@@ -33,8 +33,8 @@ KINDS = {
 }
 # MODEL.ROI_HEADS.NAME by the names of known_config; StandardROIHeads of the others.
 HEADS = {
-    "cascade_rcnn": "CascadeROIHeads",
-    "cascade_mask_rcnn": "CascadeMaskROIHeads",
+    "cascade_rcnn": "ResamplingCascadeROIHeads",
+    "cascade_mask_rcnn": "ResamplingCascadeROIHeads",
     "htc": "HTCROIHeads",
 }
 OWN = ["MODEL.HRFPN.OUT_CHANNELS", "64", "MODEL.ROI_HEADS.NUM_CLASSES", "3",

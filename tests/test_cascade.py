@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN with a mask head in every stage: what it computes, learns and refuses."""
+"""Cascade R-CNN with samples and a mask head in every stage: what it computes and learns."""
 
 import pytest
 import torch
@@ -127,7 +127,7 @@ def test_all_layers_run_for_a_number_of_boxes(model):
          "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS [1.0]: one for each of the 3 stages "
          "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
         ("KEYPOINT_ON", "True",
-         "CascadeMaskROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
+         "ResamplingCascadeROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
     ],
 )  # fmt: skip
 def test_values_that_do_not_fit(key, value, said):

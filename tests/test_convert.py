@@ -372,7 +372,8 @@ def test_a_file_without_a_backbone_is_no_backbone(save, tmp_path):
 
 
 def test_a_cascade_with_one_mask_head_has_no_place_in_mmdetection(save, tmp_path):
-    source = save(own("cascade_rcnn_one_mask", semantics="detectron2"))
+    words = ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.MASK_ON", "True"]
+    source = save(own("cascade_rcnn", *words, semantics="detectron2"))
     assert refusal(source, tmp_path / "w.pth", to="mmdet") == (
         f"{source}: mmdetection's Cascade Mask R-CNN has a mask head for each of its three stages, "
         "this one has one for all"

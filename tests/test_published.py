@@ -371,7 +371,7 @@ def test_semantics_that_the_architecture_does_not_follow(base, semantics):
 def test_a_config_with_overrides():
     cfg = model_zoo.get_config("Base-Cascade-RCNN-HRNetV2p.yaml", ["MODEL.SEMANTICS", "mmdet"])
     assert (cfg.MODEL.META_ARCHITECTURE, cfg.INPUT.RESIZE) == ("SourceRCNN", "opencv")
-    assert cfg.MODEL.ROI_HEADS.NAME == "CascadeROIHeads"
+    assert cfg.MODEL.ROI_HEADS.NAME == "ResamplingCascadeROIHeads"
 
 
 @pytest.mark.parametrize(

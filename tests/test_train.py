@@ -566,7 +566,7 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
         ("Base-RCNN-HRNetV2p", "hrnet_object_detection"),
         ("Base-RCNN-HRNetV2p", "maskrcnn_benchmark"),
         ("Base-Cascade-RCNN-HRNetV2p", "detectron2"),
-        ("Base-Cascade-Mask-RCNN-HRNetV2p", "mmdet"),
+        ("Base-Cascade-RCNN-HRNetV2p", "mmdet"),
         ("Base-FCOS-HRNetV2p", "detectron2"),
         ("Base-FCOS-HRNetV2p", "mmdet_fcos"),
     ],
@@ -574,8 +574,8 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
 def test_training_with_other_semantics(coco, tmp_path, base, semantics):
     output = tmp_path / "output"
     path = REPO / f"configs/{base}.yaml"
-    more = ("MODEL.SEMANTICS", semantics, "MODEL.HRFPN.OUT_CHANNELS", 64)
-    masks = "Mask" in base
+    masks = "Cascade" in base
+    more = ("MODEL.SEMANTICS", semantics, "MODEL.HRFPN.OUT_CHANNELS", 64, "MODEL.MASK_ON", masks)
     annotations = "polygons.json" if masks else "boxes.json"
     arguments = words(coco, output, *more, annotations=annotations, config=path)
     outcome = train_net(*arguments)

@@ -1,5 +1,6 @@
-# python train_net.py --config-file COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=hrnet_w18.pth
+# python train_net.py --config-file COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
 # Keypoint R-CNN, HRNetV2p-W18, 1x, for 8 GPUs, 2 images each.
+# Not published.
 from ..common.data.coco_keypoint import dataloader
 from ..common.models.keypoint_rcnn import model
 from ..common.optim import optimizer

@@ -1,5 +1,6 @@
-# python train_net.py --config-file Cityscapes/semantic_hrnetv2_w48.py --num-gpus 4 train.init_checkpoint=hrnet_w48.pth
+# python train_net.py --config-file Cityscapes/semantic_hrnetv2_w48.py --num-gpus 4 train.init_checkpoint=timm://hrnet_w48.ms_in1k
 # Semantic segmentation, HRNetV2-W48, 484 epochs, for 4 GPUs, 3 images each.
+# Published mIoU on Cityscapes val: 81.1 (arXiv:1908.07919)
 from ..common.data.cityscapes import dataloader
 from ..common.models.semantic import model
 from ..common.optim import optimizer

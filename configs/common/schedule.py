@@ -1,4 +1,4 @@
-"""Learning rates: linear warm-up from a third over 500 iterations, then steps of a tenth."""
+"""Learning rates: a warm-up over 500 iterations, then steps of a tenth or a polynomial."""
 
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler

@@ -15,7 +15,7 @@ BASES = {  # the config that each kind of detector starts from
     "faster_rcnn": "Base-RCNN-HRNetV2p.yaml",
     "mask_rcnn": "Base-RCNN-HRNetV2p.yaml",
     "cascade_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
-    "cascade_mask_rcnn": "Base-Cascade-Mask-RCNN-HRNetV2p.yaml",
+    "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
     "cascade_rcnn_one_mask": "Base-Cascade-RCNN-HRNetV2p.yaml",  # Detectron2's
     "htc": "Base-HTC-HRNetV2p.yaml",
     "fcos": "Base-FCOS-HRNetV2p.yaml",
@@ -108,7 +108,9 @@ class Architecture:
             "MODEL.SEM_SEG_HEAD.NUM_CLASSES": self.semantic_classes,
             "MODEL.SEM_SEG_HEAD.CONVS_DIM": self.semantic_channels,
         }
+        heads = {"cascade_rcnn_one_mask": ("MODEL.ROI_HEADS.NAME", "CascadeROIHeads")}
         return [
+            *heads.get(self.kind, ()),
             *(word for key, size in sizes.items() if size for word in (key, str(size))),
             *("MODEL.HRNET.VARIANT", self.variant),
             *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),

@@ -25,7 +25,7 @@ class Published:
     Args:
         source: whose it is, a key of `semantics.SEMANTICS`.
         kind: a key of `architecture.BASES`. variant: a key of `VARIANTS`.
-        schedule: 1x, 2x or 20e, and what else tells one training from another.
+        schedule: 1x, 2x, 20e, ..., and what else tells one training from another.
         box_ap, mask_ap: on COCO val2017, percent, as published; mask_ap None without masks.
         file: its name; empty if it is not known.
         address: where its authors offer it; empty if it is not known.

@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN as it was published: a mask head in every stage."""
+"""Cascade R-CNN as it was published: samples, and a mask head, in every stage."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class StageMaskHeads(nn.ModuleList):
 
 
 @ROI_HEADS_REGISTRY.register()
-class CascadeMaskROIHeads(CascadeROIHeads):
-    """Cascade R-CNN's heads with a mask head in every stage, trained as they were published.
+class ResamplingCascadeROIHeads(CascadeROIHeads):
+    """Cascade R-CNN's heads, which have samples and a mask head in every stage, as published.
 
     Source: arXiv:1712.00726 and arXiv:1906.09756 section 6; CascadeRoIHead of mmdetection.
 

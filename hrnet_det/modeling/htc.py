@@ -9,7 +9,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from hrnet_det.modeling.cascade import CascadeMaskROIHeads
+from hrnet_det.modeling.cascade import ResamplingCascadeROIHeads
 from hrnet_det.modeling.htc_heads import (
     FusedSemanticHead,
     HTCMaskHead,
@@ -56,7 +56,7 @@ class HTC(GeneralizedRCNN):
 
 
 @ROI_HEADS_REGISTRY.register()
-class HTCROIHeads(CascadeMaskROIHeads):
+class HTCROIHeads(ResamplingCascadeROIHeads):
     """Cascade Mask R-CNN's heads, linked with one another and with a semantic branch.
 
     Source: arXiv:1901.07518 and HybridTaskCascadeRoIHead of mmdetection.
@@ -69,9 +69,9 @@ class HTCROIHeads(CascadeMaskROIHeads):
 
     Args:
         semantic_head: None for no semantic branch.
-        others: as CascadeMaskROIHeads, mask_head HTCMaskHeads; with a semantic_head, poolers that
-            take the embedding, and "semantic" last among the features.
-    Losses: those of CascadeMaskROIHeads, loss_sem_seg.
+        others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads; with a semantic_head, poolers
+            that take the embedding, and "semantic" last among the features.
+    Losses: those of ResamplingCascadeROIHeads, loss_sem_seg.
     """
 
     interleaved = True

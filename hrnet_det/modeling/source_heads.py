@@ -14,7 +14,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from hrnet_det.modeling.cascade import CascadeMaskROIHeads
+from hrnet_det.modeling.cascade import ResamplingCascadeROIHeads
 from hrnet_det.modeling.semantics import Semantics, get_semantics
 from hrnet_det.modeling.source_boxes import box_transform, clip_boxes, to_original, to_resized
 
@@ -185,5 +185,5 @@ class SourceCascadeROIHeads(CascadeROIHeads):
 
 
 @ROI_HEADS_REGISTRY.register()
-class SourceCascadeMaskROIHeads(CascadeMaskROIHeads, SourceCascadeROIHeads):
-    """CascadeMaskROIHeads with the semantics that MODEL.SEMANTICS names."""
+class SourceResamplingCascadeROIHeads(ResamplingCascadeROIHeads, SourceCascadeROIHeads):
+    """ResamplingCascadeROIHeads with the semantics that MODEL.SEMANTICS names."""

@@ -22,7 +22,7 @@ _PARTS = {
     "ROI_HEADS": {
         "StandardROIHeads": "SourceROIHeads",
         "CascadeROIHeads": "SourceCascadeROIHeads",
-        "CascadeMaskROIHeads": "SourceCascadeMaskROIHeads",
+        "ResamplingCascadeROIHeads": "SourceResamplingCascadeROIHeads",
         "HTCROIHeads": "SourceHTCROIHeads",
     },
 }
