@@ -28,12 +28,12 @@ FIVE = ["ant", "bee", "cat", "dog", "eel"]
 RUN = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY]
 
 
-def own(kind, classes=5, channels=64, semantics="mmdet"):
+def own(kind, classes=5, channels=64, semantics="mmdet", words=()):
     """Random weights of a small detector, by our names, that detect something everywhere."""
     cfg = known_config(kind, semantics, [
         "MODEL.HRNET.VARIANT", "w18_small_v1", "MODEL.HRFPN.OUT_CHANNELS", str(channels),
         "MODEL.ROI_HEADS.NUM_CLASSES", str(classes), "MODEL.FCOS.NUM_CLASSES", str(classes),
-        "MODEL.MASK_ON", str(has_masks(kind)), "MODEL.DEVICE", "cpu",
+        "MODEL.MASK_ON", str(has_masks(kind)), "MODEL.DEVICE", "cpu", *words,
     ])  # fmt: skip
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -130,6 +130,15 @@ def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
     assert found.report.complete and not found.model.training
     loaded = found.model.state_dict()
     assert all(torch.equal(loaded[name], t) for name, t in own(kind, classes).items())
+
+
+def test_a_cascade_with_one_mask_head_is_detectron2s(tmp_path):
+    words = ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.MASK_ON", "True"]
+    file = renamed(MMDET, own("cascade_rcnn", words=words))
+    torch.save({"state_dict": file}, tmp_path / "w.pth")
+    found = Detector.from_pretrained(tmp_path / "w.pth", device="cpu")
+    assert stated(found, "ROI_HEADS.NAME", "MASK_ON") == ["CascadeROIHeads", True]
+    assert found.report.complete and "Cascade R-CNN with one mask head" in str(found.report)
 
 
 def test_class_names(mmdet, five):
