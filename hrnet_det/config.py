@@ -172,6 +172,10 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         )
     _check_keys(cfg, overrides[::2], source="command line")
     stated = dict(zip(overrides[::2], overrides[1::2], strict=True))
+    known = dict(_flat_items(cfg))
+    empty = [k for k, v in stated.items() if v in (None, "None") and known.get(k) is not None]
+    if empty:
+        raise InputError(f"command line: {', '.join(empty)} needs a value, not None")
     if "MODEL.SEMANTICS" in stated:
         _merge_semantics(cfg, str(stated["MODEL.SEMANTICS"]))
     try:

@@ -45,7 +45,7 @@ def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictCon
 
 def _check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """LazyConfig would add a key that does not exist without a word."""
-    known = list(_keys(cfg))
+    known = list(keys_of(cfg))
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
@@ -60,7 +60,8 @@ def _check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
         raise InputError(f"command line: there is no config key {key}{hint} (+{key}=... adds it)")
 
 
-def _keys(node: object, prefix: str = "") -> Iterable[str]:
+def keys_of(node: object, prefix: str = "") -> Iterable[str]:
+    """All keys of a config, those of groups within it as group.key."""
     if not OmegaConf.is_config(node):
         return
     names = node.keys() if OmegaConf.is_dict(node) else range(len(node))
@@ -68,4 +69,4 @@ def _keys(node: object, prefix: str = "") -> Iterable[str]:
         key = f"{prefix}{name}"
         yield key
         if not OmegaConf.is_interpolation(node, name):
-            yield from _keys(node[name], f"{key}.")
+            yield from keys_of(node[name], f"{key}.")

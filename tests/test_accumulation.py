@@ -56,6 +56,14 @@ def test_what_cannot_be_divided_is_refused():
             InParts(Squares(), 2)(rows(number))
 
 
+@torch.no_grad()
+def test_without_gradients_the_batch_stays_whole():
+    """As where statistics of norms are computed anew, by passes in training mode."""
+    model = Squares()
+    assert InParts(model, 2)(rows(4)) == model(rows(4))
+    assert InParts(model, 2)(rows(3)) == model(rows(3))
+
+
 def test_a_detector_with_fixed_norms_learns_the_same_in_parts(monkeypatch):
     """Every picture fills its samples; which ones are drawn does not depend on the order."""
     monkeypatch.setattr(torch, "randperm", lambda n, **options: torch.arange(n, **options))

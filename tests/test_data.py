@@ -260,6 +260,8 @@ def test_a_file_that_is_no_json_or_no_coco(tmp_path, own):
         ([], {"categories": [CATEGORIES[1], {"id": 4, "name": "disc"}]}, "category name given more "
          "than once: disc"),
         ([], {"categories": []}, "there are no categories"),
+        ([{"image_id": [1]}], {}, "1 annotation entries have a 'image_id' that is no whole number"),
+        ([], {"categories": [{"id": "3", "name": "disc"}]}, "1 category entries have a 'id' that"),
         ([], {"categories": [{"id": 3}]}, "1 category entries have no 'name': entry 0"),
         ([], {"images": [{"id": 1, "file_name": "a.png"}]}, "1 image entries have no 'height': "
          "entry 0"),

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
 from fvcore.common.param_scheduler import ParamScheduler
 from omegaconf import ListConfig, OmegaConf
@@ -16,7 +18,8 @@ from hrnet_det import model_zoo
 from hrnet_det.cli import main
 from hrnet_det.config import config_folder
 from hrnet_det.data.registration import register_coco
-from hrnet_det.engine.lazy import lazy_trainer, settings_of
+from hrnet_det.engine import lazy as lazy_module
+from hrnet_det.engine.lazy import lazy_trainer, prepare_lazy_datasets, settings_of
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.setup import _check_semantic_branch
 from hrnet_det.errors import InputError
@@ -226,12 +229,14 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
         "absent",
     ]
     assert "max_iter: 3" in (output / "lazy_config.yaml").read_text()
-    assert f"--config-file {tiny} --eval-only train.init_checkpoint={output}" in outcome.out
+    again = f"--config-file {tiny} --eval-only train.init_checkpoint={output}/model_final.pth"
+    assert f"{again} train.output_dir={output}\n" in outcome.out
     first = json.loads((output / "results.json").read_text())["bbox"]
 
     again = train_net("--eval-only", *words, f"train.init_checkpoint={output}/model_final.pth")
     assert again.code in (None, 0), again.err
     assert json.loads((output / "results.json").read_text())["bbox"] == first
+    assert "init_checkpoint: ''" in (output / "lazy_config.yaml").read_text()  # the training's
 
     longer = train_net("--resume", *words, "train.max_iter=5")
     assert longer.code in (None, 0), longer.err
@@ -250,6 +255,11 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
         (["train=3"], "train is 3, not a group of keys"),
         (["+train.seed.x=1"], "command line: "),
         (["+model.foo=1"], "the model of this config cannot be built: "),
+        (
+            ["+train.ddp.find_unused_parameters=1"],
+            "train has what this trainer has not: ddp.find_un",
+        ),
+        (["+train.accumulat=4"], "train has what this trainer has not: accumulat; its options are"),
         (["~train.amp"], "a Python config takes KEY=VALUE"),
         (["model.backbone.bottom_up.freeze_at=2"], "there is no config key"),
         (
@@ -266,6 +276,12 @@ def test_what_does_not_fit_is_one_error(tiny, tmp_path, overrides, message):
     outcome = train_net(*words, *overrides)
     assert outcome.code == 2
     assert message in outcome.err and outcome.err.startswith("error: ")
+
+
+def test_an_error_in_the_run_has_the_places_of_a_lazy_config(tiny, tmp_path):
+    outcome = train_net("--eval-only", "--config-file", tiny, f"train.output_dir={tmp_path}")
+    assert outcome.code == 2
+    assert "add train.init_checkpoint=path/to/model_final.pth" in outcome.err
 
 
 def test_a_yaml_config_does_not_take_words_of_a_lazy_one():
@@ -310,6 +326,56 @@ def test_resuming_from_random_weights_keeps_the_norms_of_the_first_run(tiny, tmp
     longer = train_net("--resume", *words, "train.max_iter=4")
     assert longer.code in (None, 0), longer.err
     assert "norm statistics are trained" in longer.out
+
+
+KEYPOINTS = "COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.py"
+
+
+def test_keypoints_of_ones_own(monkeypatch):
+    lazy = load(KEYPOINTS, "train.test.keypoint_oks_sigmas=[0.05,0.1]",
+                "model.roi_heads.keypoint_head.num_keypoints=2")  # fmt: skip
+    cfg = settings_of(lazy)
+    assert cfg.TEST.KEYPOINT_OKS_SIGMAS == [0.05, 0.1]
+    monkeypatch.setattr(lazy_module, "prepare_datasets", lambda cfg, stated: None)
+    with pytest.raises(InputError) as error:
+        prepare_lazy_datasets(cfg, lazy)
+    assert str(error.value) == (
+        "model.roi_heads.keypoint_head.num_keypoints is 2, but keypoints_coco_2017_train has 17 "
+        "keypoints: set model.roi_heads.keypoint_head.num_keypoints=17"
+    )
+
+
+def test_the_flip_of_keypoints_is_that_of_the_data_set():
+    name = "two_points"
+    MetadataCatalog.get(name).set(
+        keypoint_names=("left", "right"), keypoint_flip_map=(("left", "right"),)
+    )
+    lazy = load(KEYPOINTS, f"dataloader.train.dataset.names={name}")
+    mapper = instantiate(lazy.dataloader.train.mapper)
+    assert list(mapper.keypoint_hflip_indices) == [1, 0]
+    MetadataCatalog.pop(name)
+
+
+class _Recorded(DatasetEvaluator):
+    def __init__(self, dataset_name):
+        self.dataset_name = dataset_name
+
+
+def test_a_config_of_detectron2s_form():
+    """Data sets without names are refused; an evaluator is given each test set's name."""
+    lazy = load(FASTER)
+    del lazy.dataloader.train.dataset["names"]
+    with pytest.raises(InputError, match=r"dataloader.train.dataset.names is not there: name reg"):
+        settings_of(lazy)
+    lazy = load(FASTER, "dataloader.test.dataset.names=[coco_2017_val,coco_2017_val_100]")
+    lazy.dataloader.evaluator = L(_Recorded)(dataset_name="${..test.dataset.names}")
+    del lazy.train["clip_gradient_norm"]
+    trainer, cfg = lazy_trainer(lazy), settings_of(lazy)
+    assert cfg.DATASETS.TEST == ("coco_2017_val", "coco_2017_val_100")
+    optimizer = trainer.build_optimizer(cfg, nn.Conv2d(1, 1, 1))
+    assert type(optimizer) is torch.optim.SGD
+    for name in cfg.DATASETS.TEST:
+        assert trainer.build_evaluator(cfg, name).dataset_name == name
 
 
 def test_a_config_without_a_test_set_trains(tiny, tmp_path):

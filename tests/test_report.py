@@ -53,7 +53,14 @@ def test_ground_truth_of_which_only_some_has_masks_is_drawn_as_boxes():
 def test_a_class_without_objects_is_null_in_the_json(tmp_path, capsys):
     cfg = model_zoo.get_config("quickstart/mask_rcnn")
     cfg.OUTPUT_DIR, cfg.DATASETS.TEST = str(tmp_path), ()
-    write_report(cfg, torch.nn.Identity(), {"bbox": BOX | {"AP-disc": NAN}}, mapper=dict, again="")
+    write_report(
+        cfg,
+        torch.nn.Identity(),
+        {"bbox": BOX | {"AP-disc": NAN}},
+        mapper=dict,
+        weights="",
+        again="",
+    )
     written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert written == {"bbox": BOX | {"AP-disc": None}}
     assert "results.json" in capsys.readouterr().out
@@ -196,10 +203,12 @@ def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
     folder = os.path.join(os.getcwd(), ".venv", "bin")
     monkeypatch.setattr(sys, "executable", os.path.join(folder, "python"))
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/python")
-    assert f"    .venv/bin/{command}" in next_steps(cfg, again).splitlines()
-    assert "    .venv/bin/tensorboard --logdir runs/first" in next_steps(cfg, again).splitlines()
+    lines = next_steps(cfg, "w.pth", again).splitlines()
+    assert f"    .venv/bin/{command}" in lines
+    assert "    .venv/bin/hrnet-det predict w.pth picture.jpg" in lines
+    assert "    .venv/bin/tensorboard --logdir runs/first" in lines
     monkeypatch.setattr(shutil, "which", lambda _: os.path.join(folder, "python"))
-    assert f"    {command}" in next_steps(cfg, again).splitlines()
+    assert f"    {command}" in next_steps(cfg, "w.pth", again).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +216,7 @@ def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
     [("faster_rcnn", True), ("panoptic_fpn", True), ("semantic", False), ("rpn", False)],
 )
 def test_next_steps_predict_only_with_models_of_objects(config, predicts):
-    steps = next_steps(model_zoo.get_config(f"quickstart/{config}"), "")
+    steps = next_steps(model_zoo.get_config(f"quickstart/{config}"), "w.pth", "")
     assert ("hrnet-det predict" in steps) is predicts
 
 
@@ -216,7 +225,7 @@ def test_the_best_weights_are_named_by_their_metric(tmp_path, monkeypatch, capsy
     (tmp_path / "model_best.pth").touch()
     cfg = model_zoo.get_config("quickstart/semantic")
     cfg.OUTPUT_DIR = str(tmp_path)
-    write_report(cfg, torch.nn.Identity(), {}, mapper=dict, again="")
+    write_report(cfg, torch.nn.Identity(), {}, mapper=dict, weights="", again="")
     assert "model_best.pth     weights of the best sem_seg/mIoU\n" in capsys.readouterr().out
 
 

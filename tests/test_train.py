@@ -14,7 +14,7 @@ import timm
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, default_argument_parser
 from PIL import Image
 from tiny import (
     CLASSES,
@@ -34,6 +34,7 @@ from hrnet_det.config import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine import Trainer, setup
 from hrnet_det.engine import train as program
+from hrnet_det.engine.trainer import _scaled
 from hrnet_det.errors import InputError
 
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
@@ -259,6 +260,12 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
     aps(35.0)
     assert train_net(*resumed, 5).code == 0
     assert best() == {"iteration": 4, "bbox/AP": 35.0}
+    # one that was cut off while it was written is replaced
+    path = tmp_path / "model_best.pth"
+    path.write_bytes(path.read_bytes()[:1000])
+    aps(5.0)
+    assert train_net(*resumed, 6).code == 0
+    assert best() == {"iteration": 5, "bbox/AP": 5.0}
     # a run that starts anew is compared with nothing
     aps(1.0)
     assert train_net(*arguments, "SOLVER.MAX_ITER", 1).code == 0
@@ -336,6 +343,9 @@ def test_the_loss_falls_on_one_batch(twins, tmp_path):
         (["--num-gpus=2", "MODEL.HRFPN.NORM", "SyncBN"], "torch's SyncBN needs GPUs"),
         (["MODEL.HRNET.NORM", "SyncBN", "MODEL.WEIGHTS", "w.pth"], "MODEL.HRNET.NORM SyncBN with "
          "NORM_EVAL True has fixed statistics"),
+        (["SOLVER.REFERENCE_WORLD_SIZE", -1], "SOLVER.REFERENCE_WORLD_SIZE -1: the number of GPUs "
+         "that the recipe is for, or 0 for no scaling"),
+        (["SOLVER.MAX_ITER", "None"], "command line: SOLVER.MAX_ITER needs a value, not None"),
         (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE 'gpu' is no device of torch: cuda, cpu, ..."),
         (["MODEL.BACKBONE.FREEZE_AT", 2], "MODEL.BACKBONE.FREEZE_AT 2 without MODEL.WEIGHTS would "
          "freeze random weights: give weights, or set it to 0"),
@@ -528,6 +538,10 @@ def test_an_earlier_run_is_set_aside_and_evaluation_keeps_the_config(coco, tmp_p
         name: (output / name).read_bytes()
         for name in ("metrics.json", "results.json", "last_checkpoint", "model_final.pth")
     }
+    own = ["MODEL.WEIGHTS", output / "model_final.pth"]
+    outcome = train_net(*words(coco, output, *own))  # which it would rename before it reads them
+    assert outcome.code == 2 and "model_final.pth is of an earlier run in OUTPUT_DIR" in outcome.err
+    assert not (output / "model_final.pth.previous").exists()
     outcome = train_net(*words(coco, output, "SOLVER.MAX_ITER", 2, splits=["TRAIN"]))
     assert outcome.code == 0
     assert "DATASETS.TEST is empty: the detector is trained, but never evaluated" in outcome.out
@@ -554,6 +568,47 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
         f"{weights}: ImageNet classification (official or timm): HRNet w18_small_v1" in outcome.err
     )
     assert re.search(r"^box head +0 of 8 +random: not in the file$", outcome.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--num-gpus=2", "MODEL.DEVICE", "cuda:1"],
+            "MODEL.DEVICE cuda:1 is one GPU, but there are 2",
+        ),
+        (
+            ["MODEL.DEVICE", "cuda:2"],
+            "MODEL.DEVICE cuda:2, but this machine's GPUs are cuda:0 to cuda:1",
+        ),
+        (["--num-gpus=3", "MODEL.DEVICE", "cuda"], "--num-gpus 3, but this machine has 2"),
+        (["--num-machines=2", "MODEL.DEVICE", "cpu"], "the processes would be started for GPUs"),
+        (
+            ["MODEL.DEVICE", "mps", "SOLVER.AMP.ENABLED", "True"],
+            "SOLVER.AMP.ENABLED is for cuda and",
+        ),
+    ],
+)
+def test_devices_that_do_not_fit(coco, tmp_path, monkeypatch, words, message):
+    """As on a machine of two GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    options = [word for word in words if word.startswith("--")]
+    data = custom(coco, "boxes.json")
+    overrides = [*TINY, *data, "OUTPUT_DIR", str(tmp_path), *words[len(options) :]]
+    args = default_argument_parser().parse_args(["--config-file", FASTER, *options, *overrides])
+    with pytest.raises(InputError) as error:
+        setup.load_setup(args)
+    assert message in str(error.value)
+
+
+def test_a_short_period_is_not_scaled_to_never():
+    cfg = get_cfg()
+    cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.CHECKPOINT_PERIOD = 1, 3
+    cfg.SOLVER.IMS_PER_BATCH, cfg.TEST.EVAL_PERIOD = 2, 0
+    scaled = _scaled(cfg, 8)
+    found = (scaled.SOLVER.IMS_PER_BATCH, scaled.SOLVER.CHECKPOINT_PERIOD, scaled.TEST.EVAL_PERIOD)
+    assert found == (16, 1, 0)
 
 
 # --- detectors with other semantics ---

@@ -12,5 +12,10 @@ train = {
     "device": "cuda",
     "seed": -1,  # negative: a random one
     # The form that evaluation runs in: optimised, and what it computes in.
-    "test": {"optimized": True, "dtype": "float32", "compile": False},
+    "test": {
+        "optimized": True,
+        "dtype": "float32",
+        "compile": False,
+        "keypoint_oks_sigmas": [],  # one for each keypoint; [] for COCO's
+    },
 }

@@ -105,6 +105,14 @@ def _unusable(what: str, rows: list, keys: tuple[str, ...]) -> Iterator[str]:
         without = [i for i, row in enumerate(rows) if not isinstance(row, dict) or key not in row]
         if without:
             yield f"{len(without)} {what} entries have no {key!r}: entry {_examples(without)}"
+            continue
+        if key == "id" or key.endswith("_id"):
+            wrong = [i for i, row in enumerate(rows) if type(row[key]) is not int]
+            if wrong:
+                yield (
+                    f"{len(wrong)} {what} entries have a {key!r} that is no whole number: entry "
+                    f"{_examples(wrong)}"
+                )
 
 
 def _repeated(what: str, values: list) -> Iterator[str]:

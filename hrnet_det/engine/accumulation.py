@@ -31,7 +31,8 @@ class InParts(nn.Module):
         model: the detector, wrapped by DistributedDataParallel or not.
         parts: into how many a batch is divided, which divides the pictures of each process.
     Attributes: scale: what a part's loss goes through before its backward pass (of GradScaler).
-    Input:  Detectron2's rows of a batch. Output: the losses' means over the parts.
+    Input:  Detectron2's rows of a batch. Output: the losses' means over the parts; without
+        gradients, as where statistics of norms are computed anew, the model's own output.
     Raises: ValueError if the rows cannot be divided equally.
     """
 
@@ -47,6 +48,8 @@ class InParts(nn.Module):
         return getattr(self.model, "module", self.model)
 
     def forward(self, rows: list[dict]) -> dict[str, Tensor]:
+        if not torch.is_grad_enabled():
+            return self.model(rows)
         size, remainder = divmod(len(rows), self.parts)
         if remainder or not size:
             raise ValueError(f"{len(rows)} pictures cannot be divided into {self.parts} parts")

@@ -24,6 +24,7 @@ from hrnet_det.engine.optimizer import clip_whole_gradient
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
+from hrnet_det.lazy_config import keys_of
 from hrnet_det.model_zoo import build_detector
 from hrnet_det.modeling.layout import use_channels_last
 
@@ -43,38 +44,45 @@ SETTINGS = {
     "SOLVER.AMP.ENABLED": "train.amp.enabled",
     "SOLVER.CHECKPOINT_PERIOD": "train.checkpoint_period",
     "TEST.EVAL_PERIOD": "train.eval_period",
+    "TEST.KEYPOINT_OKS_SIGMAS": "train.test.keypoint_oks_sigmas",
     "TEST.OPTIMIZED": "train.test.optimized",
     "TEST.DTYPE": "train.test.dtype",
     "TEST.COMPILE": "train.test.compile",
 }
-# Where the numbers of classes are, of things and of stuff.
+CLIPPING = "train.clip_gradient_norm"
+# Where the numbers of classes are, of things and of stuff, and of keypoints.
 CLASSES = {
     "thing_classes": ("model.num_classes", "model.roi_heads.num_classes"),
     "stuff_classes": (
         "model.sem_seg_head.num_classes",
         "model.roi_heads.semantic_head.num_classes",
     ),
+    "keypoint_names": ("model.roi_heads.keypoint_head.num_keypoints",),
 }
 
 
 def settings_of(lazy: DictConfig) -> CfgNode:
     """The YAML keys of how a run goes, with a LazyConfig's values; not those of the model.
 
-    Raises: InputError if a value is of another type than the key's.
+    Raises: InputError if a value is of another type than the key's, or `train` has options that
+        this trainer has not.
     """
+    _check_train(lazy.train)
     cfg = get_cfg()
     cfg.SOLVER.STEPS, cfg.MODEL.BACKBONE.FREEZE_AT, cfg.MODEL.HRNET.NORM_EVAL = (), 0, False
     for key, place in SETTINGS.items():
         value = OmegaConf.select(lazy, place)
         if value is None:
             continue
+        if OmegaConf.is_config(value):
+            value = OmegaConf.to_object(value)
         try:
             cfg.merge_from_list([key, value])
         except ValueError as error:
             raise InputError(f"{place} is {value!r}: {one_line(error)}") from error
-    loaders = lazy.dataloader
-    cfg.DATASETS.TRAIN = _names(loaders.train.dataset.names)
-    cfg.DATASETS.TEST = _names(loaders.test.dataset.names) if "test" in loaders else ()
+    cfg.DATASETS.TRAIN = _names(lazy, "dataloader.train.dataset.names")
+    if "test" in lazy.dataloader:
+        cfg.DATASETS.TEST = _names(lazy, "dataloader.test.dataset.names")
     cfg.MODEL.META_ARCHITECTURE = _class_name(lazy.model)
     heads = lazy.model.get("roi_heads", {})
     cfg.MODEL.KEYPOINT_ON, cfg.MODEL.MASK_ON = "keypoint_head" in heads, "mask_head" in heads
@@ -84,7 +92,26 @@ def settings_of(lazy: DictConfig) -> CfgNode:
     return cfg
 
 
-def _names(names: object) -> tuple[str, ...]:
+def _check_train(options: DictConfig) -> None:
+    places = [place.partition(".") for place in (*SETTINGS.values(), CLIPPING)]
+    known = [rest for part, _, rest in places if part == "train"]
+    keys = list(keys_of(options))
+    ends = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
+    unknown = [key for key in ends if not f"{key}.".startswith(tuple(f"{k}." for k in known))]
+    if unknown:
+        raise InputError(
+            f"train has what this trainer has not: {', '.join(unknown)}; its options are "
+            f"{', '.join(known)} (configs/common/train.py)"
+        )
+
+
+def _names(lazy: DictConfig, place: str) -> tuple[str, ...]:
+    names = OmegaConf.select(lazy, place)
+    if names is None:
+        raise InputError(
+            f"{place} is not there: name registered data sets, as Detectron2's "
+            "get_detection_dataset_dicts takes them"
+        )
     return (names,) if isinstance(names, str) else tuple(names)
 
 
@@ -98,7 +125,7 @@ def in_lazy_terms(message: str) -> str:
     """A message about YAML keys, with the places of a LazyConfig."""
     for key in sorted(SETTINGS, key=len, reverse=True):
         name = rf"(?<![\w.]){re.escape(key)}"
-        message = re.sub(rf"{name} (?=\d|True|False)", f"{SETTINGS[key]}=", message)
+        message = re.sub(rf"{name} (?=\d|True|False|path/)", f"{SETTINGS[key]}=", message)
         message = re.sub(rf"{name}\b", SETTINGS[key], message)
     return message
 
@@ -117,13 +144,14 @@ def prepare_lazy_datasets(cfg: CfgNode, lazy: DictConfig) -> None:
     """
     prepare_datasets(cfg, stated=())
     for kind, places in CLASSES.items():
+        what = "keypoints" if kind == "keypoint_names" else "classes"
         for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
             classes = MetadataCatalog.get(name).get(kind, [])
             for place in places:
                 number = OmegaConf.select(lazy, place)
                 if classes and number is not None and number != len(classes):
                     raise InputError(
-                        f"{place} is {number}, but {name} has {len(classes)} classes: "
+                        f"{place} is {number}, but {name} has {len(classes)} {what}: "
                         f"set {place}={len(classes)}"
                     )
 
@@ -160,9 +188,15 @@ class LazyTrainer(Trainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
-        loaders = cls.lazy.dataloader.copy()  # as a whole: its parts refer to each other
+        return instantiate(cls._loaders_of(dataset_name).test)
+
+    @classmethod
+    def _loaders_of(cls, dataset_name: str) -> DictConfig:
+        """The dataloader part with one of several test sets; as a whole, as its parts refer to
+        each other."""
+        loaders = cls.lazy.dataloader.copy()
         loaders.test.dataset.names = dataset_name
-        return instantiate(loaders.test)
+        return loaders
 
     @classmethod
     def build_test_mapper(cls, cfg: CfgNode) -> object:
@@ -174,8 +208,8 @@ class LazyTrainer(Trainer):
         options.params.model = model
         optimizer = instantiate(options)
         del options.params["model"]
-        if cls.lazy.train.clip_gradient_norm:
-            clip_whole_gradient(optimizer, cls.lazy.train.clip_gradient_norm)
+        if norm := OmegaConf.select(cls.lazy, CLIPPING):
+            clip_whole_gradient(optimizer, norm)
         return optimizer
 
     @classmethod
@@ -189,5 +223,5 @@ class LazyTrainer(Trainer):
         """Those of dataloader.evaluator, or without it those of the data set's kind."""
         if "evaluator" not in cls.lazy.dataloader:
             return super().build_evaluator(cfg, dataset_name)
-        made = instantiate(cls.lazy.dataloader.evaluator)
+        made = instantiate(cls._loaders_of(dataset_name).evaluator)
         return made if isinstance(made, DatasetEvaluator) else DatasetEvaluators(made)

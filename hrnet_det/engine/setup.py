@@ -19,6 +19,15 @@ from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
 from hrnet_det.lazy_config import load_lazy_config
 
+# What a run writes to OUTPUT_DIR, and the next one there renames.
+RUN_FILES = (
+    "metrics.json",
+    "results.json",
+    "last_checkpoint",
+    "model_best.pth",
+    "model_final.pth",
+)
+
 
 def load_setup(args: argparse.Namespace) -> CfgNode:
     """The config that the arguments name, made to fit the device and the data, with both there.
@@ -54,13 +63,14 @@ def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"--num-gpus {args.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
         )
     try:
-        torch.device(cfg.MODEL.DEVICE)
+        device = torch.device(cfg.MODEL.DEVICE)
     except RuntimeError as error:
         raise InputError(
             f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device of torch: cuda, cpu, ..."
         ) from error
+    processes = args.num_gpus * args.num_machines
     if not cfg.MODEL.DEVICE.startswith("cuda"):
-        if args.num_gpus > 1 and torch.cuda.is_available():
+        if processes > 1 and torch.cuda.is_available():
             raise InputError(
                 f"--num-gpus {args.num_gpus} with MODEL.DEVICE {cfg.MODEL.DEVICE}: the processes "
                 "would be started for GPUs; for processes on the CPU set CUDA_VISIBLE_DEVICES="
@@ -72,6 +82,16 @@ def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
     elif args.num_gpus > torch.cuda.device_count():
         raise InputError(
             f"--num-gpus {args.num_gpus}, but this machine has {torch.cuda.device_count()}"
+        )
+    elif device.index is not None and processes > 1:
+        raise InputError(
+            f"MODEL.DEVICE {cfg.MODEL.DEVICE} is one GPU, but there are {processes} processes, "
+            "each with one of its own: set MODEL.DEVICE cuda (CUDA_VISIBLE_DEVICES chooses GPUs)"
+        )
+    elif (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"MODEL.DEVICE {cfg.MODEL.DEVICE}, but this machine's GPUs are cuda:0 to "
+            f"cuda:{torch.cuda.device_count() - 1}"
         )
 
 
@@ -86,6 +106,8 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
             f"{cfg.MODEL.SEMANTICS}"
         )
+    if cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type not in ("cuda", "cpu"):
+        raise InputError(f"SOLVER.AMP.ENABLED is for cuda and cpu, not {cfg.MODEL.DEVICE}")
     model_zoo.check_inference_form(cfg)
     check_scales(cfg)
     for name in cfg.DATASETS.TEST:
@@ -99,6 +121,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         raise InputError("DATASETS.TRAIN is empty: name a data set to train on")
     if cfg.MODEL.ROI_HEADS.NAME == "HTCROIHeads" and cfg.MODEL.HTC.SEMANTIC_ON:
         _check_semantic_branch(cfg)
+    _check_not_replaced(cfg, args)
     world_size = args.num_gpus * args.num_machines
     _check_batch(cfg, world_size)
     if not cfg.DATASETS.TEST:
@@ -131,6 +154,11 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
 def _check_batch(cfg: CfgNode, world_size: int) -> None:
     """Whether the pictures of a step can be shared by the processes, and by the parts of each."""
     solver = cfg.SOLVER
+    if solver.REFERENCE_WORLD_SIZE < 0:
+        raise InputError(
+            f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}: the number of GPUs that "
+            "the recipe is for, or 0 for no scaling"
+        )
     processes = solver.REFERENCE_WORLD_SIZE or world_size  # the batch will be scaled to world_size
     batch, parts = solver.IMS_PER_BATCH, solver.ACCUMULATE
     if batch < 1 or batch % processes:
@@ -142,6 +170,17 @@ def _check_batch(cfg: CfgNode, world_size: int) -> None:
         raise InputError(
             f"SOLVER.ACCUMULATE {parts}: each process has {batch // processes} of "
             f"SOLVER.IMS_PER_BATCH {batch} pictures, which cannot be divided into {parts} parts"
+        )
+
+
+def _check_not_replaced(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Refuse to start from weights that the run would rename before it reads them."""
+    files = (os.path.realpath(os.path.join(cfg.OUTPUT_DIR, name)) for name in RUN_FILES)
+    if not args.resume and os.path.realpath(cfg.MODEL.WEIGHTS) in files:
+        raise InputError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} is of an earlier run in OUTPUT_DIR "
+            f"{cfg.OUTPUT_DIR}, whose files this one would replace: give another OUTPUT_DIR, or "
+            "--resume to go on with that run"
         )
 
 

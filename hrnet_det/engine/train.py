@@ -6,6 +6,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ from torch.multiprocessing import ProcessExitedException
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine.lazy import in_lazy_terms, lazy_trainer
-from hrnet_det.engine.setup import load_setup
+from hrnet_det.engine.lazy import SETTINGS, in_lazy_terms, lazy_trainer
+from hrnet_det.engine.setup import RUN_FILES, load_setup
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
@@ -96,7 +97,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
     with _console_level(logging.WARNING), _config_of_training_kept(cfg, args):
         default_setup(cfg, args)  # environment and full config go to log.txt
-        if args.lazy is not None and comm.is_main_process():
+        if args.lazy is not None and not args.eval_only and comm.is_main_process():
             LazyConfig.save(args.lazy, os.path.join(cfg.OUTPUT_DIR, "lazy_config.yaml"))
     with _console_level(logging.INFO):
         if args.eval_only:
@@ -112,14 +113,14 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
         trainer.train()
         results = getattr(trainer, "_last_eval_results", {})
         if comm.is_main_process():
-            _report(cfg, args, kind, trainer.model, results)
+            weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
+            _report(cfg, args, kind, trainer.model, results, weights=weights)
         return results
 
 
 def _set_aside(folder: str) -> None:
     """Rename an earlier run's files in OUTPUT_DIR, lest they are taken for those of this one."""
-    names = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
-    for name in names:
+    for name in RUN_FILES:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             os.replace(path, f"{path}.previous")
@@ -142,6 +143,12 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer]) -> di
             f"detector with the same classes\n{report}"
         )
     if report.contradicts(cfg.MODEL.SEMANTICS) and "MODEL.SEMANTICS" not in args.opts:
+        if args.lazy is not None:
+            raise InputError(
+                f"--eval-only: {report.path} is {report.title}, whose AP belongs to other pixels, "
+                "resizing and boxes, which only YAML configs can have: take that of the same "
+                f"detector, with MODEL.SEMANTICS {report.semantics}"
+            )
         raise InputError(
             f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.SEMANTICS "
             f"{report.semantics} (pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
@@ -151,20 +158,27 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer]) -> di
     _compare_with_file(cfg, checkpointer)
     results = kind.test(cfg, model)
     if comm.is_main_process():
-        _report(cfg, args, kind, model, results)
+        _report(cfg, args, kind, model, results, weights=report.path)
     return results
 
 
 def _report(
-    cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer], model: nn.Module, results: dict
+    cfg: CfgNode,
+    args: argparse.Namespace,
+    kind: type[Trainer],
+    model: nn.Module,
+    results: dict,
+    weights: str,
 ) -> None:
-    weights = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     config = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
     again = f"--config-file {config} --eval-only MODEL.WEIGHTS {weights}"
     if args.lazy is not None:
-        again = f"--config-file {args.config_file} --eval-only train.init_checkpoint={weights}"
+        place = SETTINGS["MODEL.WEIGHTS"]
+        others = [word for word in args.opts if not word.startswith(f"{place}=")]
+        words = ["--config-file", args.config_file, "--eval-only", f"{place}={weights}", *others]
+        again = shlex.join(words)
     mapper = kind.build_test_mapper(cfg) if cfg.DATASETS.TEST else None
-    write_report(cfg, model, results, mapper=mapper, again=again)
+    write_report(cfg, model, results, mapper=mapper, weights=weights, again=again)
 
 
 def _compare_with_file(cfg: CfgNode, checkpointer: Checkpointer) -> None:
@@ -196,13 +210,20 @@ def _worker(cfg: CfgNode, args: argparse.Namespace, errors: SimpleQueue) -> None
     try:
         run(cfg, args)
     except InputError as error:
+        message = _as_typed(error, args)
         if comm.get_world_size() == 1:
-            _refuse(error)
-        errors.put(str(error))  # the first process that ends has the others terminated
+            _refuse(message)
+        errors.put(message)  # the first process that ends has the others terminated
         sys.exit(2)
 
 
-def _refuse(error: InputError | str) -> NoReturn:
+def _as_typed(error: InputError, args: argparse.Namespace) -> str:
+    """The message, with the keys of the kind of config that was given."""
+    is_lazy = str(args.config_file).endswith(".py")
+    return in_lazy_terms(str(error)) if is_lazy else str(error)
+
+
+def _refuse(error: str) -> NoReturn:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
@@ -213,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         cfg = load_setup(args)
     except InputError as error:
-        _refuse(in_lazy_terms(str(error)) if str(args.config_file).endswith(".py") else error)
+        _refuse(_as_typed(error, args))
     errors = multiprocessing.get_context("spawn").SimpleQueue()
     try:
         launch(

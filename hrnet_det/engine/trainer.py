@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ from hrnet_det.data.resize import build_mapper
 from hrnet_det.engine.accumulation import InParts
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.engine.progress import ProgressBar, on_terminal
+from hrnet_det.environment import one_line
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
 from hrnet_det.model_zoo import build_detector, inference_form
 from hrnet_det.modeling.layout import use_channels_last
@@ -59,7 +61,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
-        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = _scaled(cfg, comm.get_world_size())
         on_cpu = torch.device(cfg.MODEL.DEVICE).type == "cpu"
 
         model = self.build_model(cfg)
@@ -183,6 +185,18 @@ class Trainer(DefaultTrainer):
         return results
 
 
+def _scaled(cfg: CfgNode, world_size: int) -> CfgNode:
+    """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
+    scaled = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
+    scaled.defrost()
+    for key in ("SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD"):
+        group, name = key.split(".")
+        if cfg[group][name] > 0:
+            scaled[group][name] = max(1, scaled[group][name])
+    scaled.freeze()
+    return scaled
+
+
 class _BestCheckpointer(hooks.BestCheckpointer):
     """Detectron2's, with the metric in the file, so that a resumed run does not fall behind it."""
 
@@ -191,8 +205,12 @@ class _BestCheckpointer(hooks.BestCheckpointer):
     def before_train(self) -> None:
         path = Path(self._checkpointer.save_dir) / f"{self._file_prefix}.pth"
         if self.trainer.start_iter and path.is_file():
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            self.best = content.get(self._val_metric, self.best)
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                logger.warning("%s is damaged, and will be replaced: %s", path, one_line(error))
+            else:
+                self.best = content.get(self._val_metric, self.best)
 
     def after_train(self) -> None:
         last = self._checkpointer.get_checkpoint_file()

@@ -37,6 +37,7 @@ def write_report(
     results: dict,
     *,
     mapper: Callable[[dict], dict] | None,
+    weights: str,
     again: str,
 ) -> None:
     """Write what a run has shown to OUTPUT_DIR, print the tables, and say where everything is.
@@ -48,6 +49,7 @@ def write_report(
         model: the trained detector; wrapped by DistributedDataParallel or not.
         results: as `Trainer.test` returns them; {} where nothing was evaluated.
         mapper: prepares a row of the test set for the model; None without a test set.
+        weights: the file with the model's.
         again: words of the command that evaluates the model again.
     """
     output = Path(cfg.OUTPUT_DIR)
@@ -70,7 +72,7 @@ def write_report(
     print(f"\nIn {output}{os.sep}:")
     for name, what in written.items():
         print(f"  {name:<18} {what}")
-    print("\n" + next_steps(cfg, again))
+    print("\n" + next_steps(cfg, weights, again))
 
 
 def results_tables(results: dict) -> str:
@@ -122,14 +124,14 @@ def _without_nan(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def next_steps(cfg: CfgNode, again: str) -> str:
+def next_steps(cfg: CfgNode, weights: str, again: str) -> str:
     """What a user may want to type next."""
-    model = os.path.join(cfg.OUTPUT_DIR, "model_final.pth")
     bin_folder = os.path.dirname(sys.executable)
     on_path = shutil.which("python") == os.path.join(bin_folder, "python")
     prefix = "" if on_path else os.path.relpath(bin_folder) + os.sep
     python = f"{prefix}python train_net.py"
-    predict = ["  objects in other pictures:", f"    {prefix}hrnet-det predict {model} picture.jpg"]
+    detect = f"    {prefix}hrnet-det predict {weights} picture.jpg"
+    predict = ["  objects in other pictures:", detect]
     return "\n".join(
         [
             "Next:",

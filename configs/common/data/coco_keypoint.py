@@ -1,5 +1,6 @@
 """COCO's pictures of people with keypoints."""
 
+from detectron2.config import LazyCall as L
 from detectron2.data.detection_utils import create_keypoint_hflip_indices
 
 from .coco_boxes import dataloader
@@ -8,5 +9,5 @@ dataloader.train.dataset.update(names="keypoints_coco_2017_train", min_keypoints
 dataloader.test.dataset.names = "keypoints_coco_2017_val"
 dataloader.train.mapper.update(
     use_keypoint=True,
-    keypoint_hflip_indices=create_keypoint_hflip_indices("keypoints_coco_2017_train"),
+    keypoint_hflip_indices=L(create_keypoint_hflip_indices)(dataset_names="${...dataset.names}"),
 )
