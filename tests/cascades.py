@@ -43,7 +43,7 @@ def conv(layer, x):
     return F.conv2d(x, layer.weight, layer.bias, padding=layer.weight.shape[-1] // 2)
 
 
-def pooled(features, embedding, boxes, side, samples=1):
+def pooled(features, embedding, boxes, side, samples):
     """RoI features of a picture's boxes (R, 4), one after the other.
 
     Args:
@@ -84,6 +84,41 @@ def moved(boxes, deltas, weights, size):
 
 PROPOSALS = torch.tensor([[3.0, 4, 40, 50], [20, 2, 90, 60], [5, 5, 30, 20], [50, 30, 95, 62]])
 STAGES = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
+
+
+def check_detections(heads, images, features, mask_logits, *, samples, embedding=None):
+    """Boxes, scores and masks of a picture's PROPOSALS, by the papers' formulas.
+
+    Args:
+        mask_logits: of all stages, from heads and pooled features.
+        embedding: of a semantic branch.
+    """
+    size = (HEIGHT, WIDTH)
+    proposal = Instances(size, proposal_boxes=Boxes(PROPOSALS), objectness_logits=torch.zeros(4))
+    for predictor in heads.box_predictor:
+        predictor.test_score_thresh, predictor.test_nms_thresh = 0.0, 1.0
+        predictor.test_topk_per_image = 100
+    found = heads(images, features, [proposal])[0][0]
+
+    boxes, probabilities = PROPOSALS, []
+    for stage, weights in enumerate(STAGES):
+        x = pooled(features, embedding, boxes, 7, samples)
+        logits, deltas = box_outputs(heads, stage, x)
+        probabilities.append(logits.softmax(dim=1))
+        boxes = moved(boxes, deltas, weights, size)
+    scores = (probabilities[0] + probabilities[1] + probabilities[2]) / 3
+    # all boxes for each of the 3 classes, the best first
+    order = scores[:, :3].flatten().argsort(descending=True)
+    of_box, of_class = order // 3, order % 3
+    assert len(found) == 12 and torch.equal(found.pred_classes, of_class)
+    assert torch.allclose(found.scores, scores[of_box, of_class], atol=1e-5)
+    assert torch.allclose(found.pred_boxes.tensor, boxes[of_box], atol=1e-3)
+    masks = mask_logits(heads, pooled(features, embedding, boxes, 14, samples))
+    mean = sum(m.sigmoid() for m in masks) / 3
+    assert mean.std() > 0.01
+    assert torch.allclose(found.pred_masks[:, 0], mean[of_box, of_class], atol=1e-4)
+    # the three heads differ, and so does what they give without one another
+    assert (masks[2] - masks[1]).abs().max() > 0.1 and (masks[1] - masks[0]).abs().max() > 0.1
 
 
 def _seen_by(model, monkeypatch):

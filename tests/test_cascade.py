@@ -3,22 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cascades import (
-    HEIGHT,
-    PROPOSALS,
-    STAGES,
-    TWO,
-    WIDTH,
-    box_outputs,
-    check_stages,
-    conv,
-    losses,
-    moved,
-    pooled,
-    row,
-)
+from cascades import TWO, check_detections, check_stages, conv, losses, row
 from detectors import config, detector
-from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from hrnet_det import model_zoo
@@ -34,41 +20,20 @@ def model():
     return detector("cascade mask")
 
 
-def mask_logits(head, x):
-    """(R, 3, 28, 28) of one stage's mask head."""
-    x = conv(head.mask_fcn1, x).relu()
-    up = F.conv_transpose2d(x, head.deconv.weight, head.deconv.bias, stride=2).relu()
-    return conv(head.predictor, up)
+def mask_logits(heads, x):
+    """(R, 3, 28, 28) of each stage's mask head."""
+    logits = []
+    for head in heads.mask_head:
+        y = conv(head.mask_fcn1, x).relu()
+        up = F.conv_transpose2d(y, head.deconv.weight, head.deconv.bias, stride=2).relu()
+        logits.append(conv(head.predictor, up))
+    return logits
 
 
 @torch.no_grad()
 def test_boxes_scores_and_masks_by_the_papers_formulas(model):
-    heads, size = model.roi_heads, (HEIGHT, WIDTH)
     images = model.preprocess_image([row(TWO)])
-    features = model.backbone(images.tensor)
-    proposal = Instances(size, proposal_boxes=Boxes(PROPOSALS), objectness_logits=torch.zeros(4))
-    for predictor in heads.box_predictor:
-        predictor.test_score_thresh, predictor.test_nms_thresh = 0.0, 1.0
-        predictor.test_topk_per_image = 100
-    found = heads(images, features, [proposal])[0][0]
-
-    boxes, probabilities = PROPOSALS, []
-    for stage, weights in enumerate(STAGES):
-        logits, deltas = box_outputs(heads, stage, pooled(features, None, boxes, 7, samples=0))
-        probabilities.append(logits.softmax(dim=1))
-        boxes = moved(boxes, deltas, weights, size)
-    scores = (probabilities[0] + probabilities[1] + probabilities[2]) / 3
-    order = scores[:, :3].flatten().argsort(descending=True)
-    of_box, of_class = order // 3, order % 3
-    assert len(found) == 12 and torch.equal(found.pred_classes, of_class)
-    assert torch.allclose(found.scores, scores[of_box, of_class], atol=1e-5)
-    assert torch.allclose(found.pred_boxes.tensor, boxes[of_box], atol=1e-3)
-    x = pooled(features, None, boxes, 14, samples=0)
-    masks = [mask_logits(head, x) for head in heads.mask_head]
-    mean = sum(m.sigmoid() for m in masks) / 3
-    assert mean.std() > 0.01
-    assert torch.allclose(found.pred_masks[:, 0], mean[of_box, of_class], atol=1e-4)
-    assert (masks[2] - masks[1]).abs().max() > 0.1 and (masks[1] - masks[0]).abs().max() > 0.1
+    check_detections(model.roi_heads, images, model.backbone(images.tensor), mask_logits, samples=0)
 
 
 def test_stages_learn_from_the_boxes_that_they_get(model, monkeypatch):
@@ -89,8 +54,8 @@ def test_a_stages_mask_loss_is_that_of_its_own_head_and_weight(model):
     x = torch.randn(2, 64, 14, 14, generator=torch.Generator().manual_seed(0))
     objects = row(TWO)["instances"]
     objects.proposal_boxes = objects.gt_boxes  # whose masks fill them
-    for stage, head in enumerate(model.roi_heads.mask_head):
-        of_class = mask_logits(head, x)[torch.arange(2), objects.gt_classes]
+    for stage, logits in enumerate(mask_logits(model.roi_heads, x)):
+        of_class = logits[torch.arange(2), objects.gt_classes]
         with EventStorage():
             found = model.roi_heads.mask_head.losses(x, [objects], stage)["loss_mask"].item()
         assert found == pytest.approx(F.softplus(-of_class).mean().item(), rel=1e-4)

@@ -7,15 +7,12 @@ import torch.nn.functional as F
 from cascades import (
     HEIGHT,
     PROPOSALS,
-    STAGES,
     TWO,
     WIDTH,
-    box_outputs,
+    check_detections,
     check_stages,
     conv,
     losses,
-    moved,
-    pooled,
     row,
 )
 from detectors import config, detect, detector, rows
@@ -76,37 +73,14 @@ def mask_logits(heads, x):
 @torch.no_grad()
 def test_boxes_scores_and_masks_by_the_papers_formulas(branch):
     model = detector("htc") if branch else without_branch()
-    heads, size = model.roi_heads, (HEIGHT, WIDTH)
+    heads = model.roi_heads
     if not branch:  # as they are built, scores and masks are all alike
         for p in heads.parameters():
             torch.nn.init.normal_(p, std=0.1)
     images = model.preprocess_image([row(TWO)])
     features = model.backbone(images.tensor)
-    proposal = Instances(size, proposal_boxes=Boxes(PROPOSALS), objectness_logits=torch.zeros(4))
-    for predictor in heads.box_predictor:
-        predictor.test_score_thresh, predictor.test_nms_thresh = 0.0, 1.0
-        predictor.test_topk_per_image = 100
-    found = heads(images, features, [proposal])[0][0]
-
     embedding = embedding_of(heads.semantic_head, features)[1] if branch else None
-    boxes, probabilities = PROPOSALS, []
-    for stage, weights in enumerate(STAGES):
-        logits, deltas = box_outputs(heads, stage, pooled(features, embedding, boxes, 7))
-        probabilities.append(logits.softmax(dim=1))
-        boxes = moved(boxes, deltas, weights, size)
-    scores = (probabilities[0] + probabilities[1] + probabilities[2]) / 3
-    # all boxes for each of the 3 classes, the best first
-    order = scores[:, :3].flatten().argsort(descending=True)
-    of_box, of_class = order // 3, order % 3
-    assert len(found) == 12 and torch.equal(found.pred_classes, of_class)
-    assert torch.allclose(found.scores, scores[of_box, of_class], atol=1e-5)
-    assert torch.allclose(found.pred_boxes.tensor, boxes[of_box], atol=1e-3)
-    masks = mask_logits(heads, pooled(features, embedding, boxes, 14))
-    mean = sum(m.sigmoid() for m in masks) / 3
-    assert mean.std() > 0.01
-    assert torch.allclose(found.pred_masks[:, 0], mean[of_box, of_class], atol=1e-4)
-    # the three heads differ, and so does what they give without one another
-    assert (masks[2] - masks[1]).abs().max() > 0.1 and (masks[1] - masks[0]).abs().max() > 0.1
+    check_detections(heads, images, features, mask_logits, embedding=embedding, samples=1)
 
 
 @torch.no_grad()
