@@ -297,10 +297,18 @@ COMMAND = ["--config-file", "quickstart/htc.yaml", *TINY, "MODEL.SEM_SEG_HEAD.CO
 
 def test_training_and_evaluation(coco, tmp_path):
     words = [word for split in ("TRAIN", "TEST") for word in (f"DATASETS.{split}", f"('{NAME}',)")]
+    words += [
+        "TEST.AUG.ENABLED",
+        "True",
+        "TEST.AUG.MIN_SIZES",
+        "(64, 80)",
+        "TEST.AUG.MAX_SIZE",
+        "96",
+    ]
     outcome = train_net(*COMMAND, *words, "OUTPUT_DIR", tmp_path)
     assert outcome.code == 0, outcome.err
     (last,) = metrics_rows(tmp_path, "segm/AP")
-    assert {"bbox/AP", "segm/AP75"} <= set(last)
+    assert {"bbox/AP", "segm/AP75", "bbox_TTA/AP", "segm_TTA/AP"} <= set(last)
     (trained, *_) = metrics_rows(tmp_path)
     assert set(trained) >= NAMES | RPN | {"loss_sem_seg", "stage2/mask/roi_head/num_fg_samples"}
 

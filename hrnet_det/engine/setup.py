@@ -99,11 +99,11 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
     if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
         raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
-    plain = (cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SEMANTICS) == ("GeneralizedRCNN", "detectron2")
-    if cfg.TEST.AUG.ENABLED and not plain:
+    two_stage = cfg.MODEL.META_ARCHITECTURE in ("GeneralizedRCNN", "HTC")
+    if cfg.TEST.AUG.ENABLED and not (two_stage and cfg.MODEL.SEMANTICS == "detectron2"):
         raise InputError(
-            "TEST.AUG.ENABLED: Detectron2's test-time augmentation is for GeneralizedRCNN with "
-            f"MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
+            "TEST.AUG.ENABLED: Detectron2's test-time augmentation is for GeneralizedRCNN and HTC "
+            f"with MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
             f"{cfg.MODEL.SEMANTICS}"
         )
     if cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type not in ("cuda", "cpu"):
