@@ -91,6 +91,13 @@ def test_all_layers_run_for_a_number_of_boxes(model):
         ("ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS", "[1.0]",
          "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS [1.0]: one for each of the 3 stages "
          "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
+        ("ROI_BOX_CASCADE_HEAD.IOUS", "(0.5, 0.6)",
+         "MODEL.ROI_BOX_CASCADE_HEAD has 2 IOUS, one for each stage, and 3 BBOX_REG_WEIGHTS"),
+        ("ROI_BOX_CASCADE_HEAD.IOUS", "(0.6, 0.7, 0.8)",
+         "MODEL.ROI_BOX_CASCADE_HEAD.IOUS begin with 0.6, but MODEL.ROI_HEADS.IOU_THRESHOLDS is "
+         "[0.5]: the first stage has both"),
+        ("ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "False",
+         "a cascade's boxes are of no class: MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"),
         ("KEYPOINT_ON", "True",
          "ResamplingCascadeROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
     ],

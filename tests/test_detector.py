@@ -1,6 +1,8 @@
 """Detectors of weights files, and pictures through them."""
 
+import copy
 import functools
+import pickle
 import sys
 
 import cv2
@@ -22,6 +24,7 @@ from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, MMDET, OBJECT_DETEC
 from hrnet_det.checkpoint.source_config import config_of, known_config
 from hrnet_det.config import merge_overrides
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.modeling.source_boxes import ImageSize
 
 KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "htc", "fcos")
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
@@ -139,6 +142,12 @@ def test_a_cascade_with_one_mask_head_is_detectron2s(tmp_path):
     found = Detector.from_pretrained(tmp_path / "w.pth", device="cpu")
     assert stated(found, "ROI_HEADS.NAME", "MASK_ON") == ["CascadeROIHeads", True]
     assert found.report.complete and "Cascade R-CNN with one mask head" in str(found.report)
+
+
+def test_the_size_of_a_resized_picture_can_be_copied_and_sent():
+    size = ImageSize((60, 80), (0.5, 0.25))
+    for made in (copy.copy(size), copy.deepcopy(size), pickle.loads(pickle.dumps(size))):
+        assert made == (60, 80) and made.scale == (0.5, 0.25)
 
 
 def test_class_names(mmdet, five):

@@ -95,6 +95,15 @@ def test_the_semantic_head_by_its_formula(model):
 
 
 @torch.no_grad()
+def test_the_embedding_that_is_pooled_has_32_bits_in_training(model):
+    features = {f"p{k}": torch.rand(1, 64, 2 ** (7 - k), 2 ** (7 - k)) for k in range(2, 7)}
+    for training, dtype in ((True, torch.float32), (False, torch.bfloat16)):
+        head = model.roi_heads.semantic_head.train(training)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert head(features)[1].dtype is dtype
+
+
+@torch.no_grad()
 def test_the_semantic_loss_is_the_mean_over_labelled_cells(model):
     head = model.roi_heads.semantic_head
     logits = torch.randn(2, 54, 2, 3, generator=torch.Generator().manual_seed(0))

@@ -224,6 +224,8 @@ def test_what_an_evaluator_lacks_is_said(monkeypatch):
     [
         ("GeneralizedRCNN", ["quickstart_val"], "bbox/AP"),
         ("PanopticFPN", ["quickstart_panoptic_val"], "panoptic_seg/PQ"),
+        ("PanopticFPN", ["coco_2017_val"], "bbox/AP"),
+        ("GeneralizedRCNN", ["cityscapes_fine_instance_seg_val"], "segm/AP"),
         ("SemanticSegmentor", ["quickstart_semantic_val"], "sem_seg/mIoU"),
         ("SemanticSegmentor", ["cityscapes_fine_sem_seg_val"], "sem_seg/IoU"),
         ("ProposalNetwork", ["quickstart_val", "b"], "quickstart_val/box_proposals/AR@1000"),

@@ -106,6 +106,11 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"with MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
             f"{cfg.MODEL.SEMANTICS}"
         )
+    if cfg.TEST.AUG.ENABLED and cfg.INPUT.RESIZE != "pillow":
+        raise InputError(
+            "TEST.AUG.ENABLED: Detectron2's test-time augmentation resizes with INPUT.RESIZE "
+            f"pillow, not {cfg.INPUT.RESIZE}"
+        )
     if cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type not in ("cuda", "cpu"):
         raise InputError(f"SOLVER.AMP.ENABLED is for cuda and cpu, not {cfg.MODEL.DEVICE}")
     model_zoo.check_inference_form(cfg)

@@ -26,6 +26,8 @@ BEST_METRIC = {
     "PanopticFPN": "panoptic_seg/PQ",
     "ProposalNetwork": "box_proposals/AR@1000",
 }
+# The same of data sets that Cityscapes' own scripts evaluate.
+CITYSCAPES_METRIC = {"cityscapes_instance": "segm/AP", "cityscapes_sem_seg": "sem_seg/IoU"}
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -53,14 +55,12 @@ def check_evaluator(cfg: CfgNode, dataset_name: str) -> None:
 
 def best_metric(cfg: CfgNode) -> str:
     """What model_best.pth is the best of, as metrics.json names it."""
-    metric = BEST_METRIC.get(cfg.MODEL.META_ARCHITECTURE, "bbox/AP")
-    if _wants(cfg.DATASETS.TEST[0], "cityscapes_sem_seg"):
-        metric = "sem_seg/IoU"
+    kind = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("evaluator_type", None)
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    if architecture == "PanopticFPN" and kind == "coco":  # of things alone
+        architecture = "GeneralizedRCNN"
+    metric = CITYSCAPES_METRIC.get(kind) or BEST_METRIC.get(architecture, "bbox/AP")
     return f"{cfg.DATASETS.TEST[0]}/{metric}" if len(cfg.DATASETS.TEST) > 1 else metric
-
-
-def _wants(dataset_name: str, kind: str) -> bool:
-    return MetadataCatalog.get(dataset_name).get("evaluator_type", None) == kind
 
 
 def _check_cityscapes(dataset_name: str) -> None:

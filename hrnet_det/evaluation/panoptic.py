@@ -105,9 +105,10 @@ def compare(
         predicted, true: (H, W), the id of each pixel's segment, VOID for none.
         predicted_segments, true_segments: their id and category_id, and iscrowd of the true ones.
     """
-    both = np.stack([true.ravel(), predicted.ravel()])
-    pairs, sizes = np.unique(both, axis=1, return_counts=True)
-    common = {(int(t), int(p)): int(n) for t, p, n in zip(*pairs, sizes, strict=True)}
+    # One number for both ids, which are below 2^32: sorting pairs takes 80 times as long.
+    keys = true.ravel().astype(np.int64) << 32 | predicted.ravel().astype(np.int64)
+    keys, sizes = (x.tolist() for x in np.unique(keys, return_counts=True))
+    common = {(key >> 32, key & 0xFFFFFFFF): n for key, n in zip(keys, sizes, strict=True)}
     area = _areas(common)
     truth = {s["id"]: s["category_id"] for s in true_segments if not s.get("iscrowd", 0)}
     crowds = [s for s in true_segments if s.get("iscrowd", 0)]

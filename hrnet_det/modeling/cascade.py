@@ -56,6 +56,25 @@ class StageMaskHeads(nn.ModuleList):
         return {"loss_mask": loss * head.loss_weight}
 
 
+def _check_stages(cfg: CfgNode) -> None:
+    """Raises: ValueError for what Detectron2 refuses without saying why."""
+    stages, heads = cfg.MODEL.ROI_BOX_CASCADE_HEAD, cfg.MODEL.ROI_HEADS
+    if len(stages.IOUS) != len(stages.BBOX_REG_WEIGHTS):
+        raise ValueError(
+            f"MODEL.ROI_BOX_CASCADE_HEAD has {len(stages.IOUS)} IOUS, one for each stage, and "
+            f"{len(stages.BBOX_REG_WEIGHTS)} BBOX_REG_WEIGHTS"
+        )
+    if stages.IOUS[0] != heads.IOU_THRESHOLDS[0]:
+        raise ValueError(
+            f"MODEL.ROI_BOX_CASCADE_HEAD.IOUS begin with {stages.IOUS[0]}, but "
+            f"MODEL.ROI_HEADS.IOU_THRESHOLDS is {heads.IOU_THRESHOLDS}: the first stage has both"
+        )
+    if not cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG:
+        raise ValueError(
+            "a cascade's boxes are of no class: MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG True"
+        )
+
+
 @ROI_HEADS_REGISTRY.register()
 class ResamplingCascadeROIHeads(CascadeROIHeads):
     """Cascade R-CNN's heads, which have samples and a mask head in every stage, as published.
@@ -72,8 +91,8 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
         stage_loss_weights: of the losses of each stage.
         others: as Detectron2's CascadeROIHeads; mask_head: StageMaskHeads.
     Losses: loss_cls_stage{k}, loss_box_reg_stage{k}, loss_mask_stage{k}.
-    Raises: ValueError if there is not one weight for each stage, MODEL.ROI_MASK_HEAD.NAME is of
-        another form, or keypoints are asked for.
+    Raises: ValueError if the stages have not one IoU, box coder and weight each, boxes are of
+        classes, MODEL.ROI_MASK_HEAD.NAME is of another form, or keypoints are asked for.
     Differs from source: the losses of boxes are those that Detectron2's keys choose.
     """
 
@@ -95,6 +114,7 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         if cfg.MODEL.KEYPOINT_ON:
             raise ValueError(f"{cls.__name__} have no keypoint head: set MODEL.KEYPOINT_ON False")
+        _check_stages(cfg)
         parts = super().from_config(cfg, input_shape)
         weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS
         return {**parts, "stage_loss_weights": weights}

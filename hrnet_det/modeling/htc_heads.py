@@ -35,7 +35,8 @@ class FusedSemanticHead(nn.Module):
     Input:  {level: (N, C, H/s, W/s)}, more levels than those of input_shape or not.
     Output: logits (N, num_classes, H/stride, W/stride), embedding (N, C, H/stride, W/stride).
     Raises: ValueError if no level has the stride, or the levels differ in their channels.
-    Differs from source: a batch without any labelled pixel has a loss of 0 instead of nan; the
+    Differs from source: the loss is a mean over the labelled cells, as in mmdetection 1, and 0
+        without any; version 3 divides by all cells. The
         embedding has the pyramid's channels, which are the source's 256 in its own config.
     """
 
@@ -95,7 +96,9 @@ class FusedSemanticHead(nn.Module):
         x = sum(lateral(level) for lateral, level in pairs)
         for conv in self.convs:
             x = conv(x)
-        return self.predictor(x), self.embedding(x)
+        embedding = self.embedding(x)
+        # In training autocast's 16 bits would lose parts of what RoIAlign sums up going backward.
+        return self.predictor(x), embedding.float() if self.training else embedding
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """{"loss_sem_seg": scalar}, the mean cross entropy of the labelled cells, weighted.

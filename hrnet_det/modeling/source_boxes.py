@@ -31,6 +31,9 @@ class ImageSize(tuple):
         made.scale = scale
         return made
 
+    def __getnewargs__(self) -> tuple[tuple[int, int], tuple[float, float]]:  # copies, pickles
+        return tuple(self), self.scale
+
 
 class SymmetricBox2BoxTransform(Box2BoxTransform):
     """Detectron2's, with the limit on growing applied to shrinking, too.
