@@ -1,5 +1,6 @@
 """A cascade's stages in plain torch, and what their heads learn from."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from detectron2.structures import BitMasks, Boxes, ImageList, Instances
@@ -8,6 +9,8 @@ from torchvision.ops import roi_align
 
 HEIGHT, WIDTH = 64, 96  # pixels
 THRESHOLDS = (0.5, 0.6, 0.7)
+WEIGHTS = (1.0, 0.5, 0.25)
+NAMES = {f"{part}_stage{k}" for part in ("loss_cls", "loss_box_reg", "loss_mask") for k in range(3)}
 
 
 def row(boxes, labelled=True):
@@ -37,6 +40,19 @@ def losses(model, *batch):
     with EventStorage() as storage:
         found = model.train()(list(batch))
     return found, storage.latest()
+
+
+def check_stage_weights(model):
+    """Losses of a picture: each stage's has its weight. Returns them with and without weights."""
+    torch.manual_seed(0)
+    found, _ = losses(model, row(TWO))
+    model.roi_heads.stage_loss_weights = (1.0, 1.0, 1.0)
+    torch.manual_seed(0)
+    plain, _ = losses(model, row(TWO))
+    for name in NAMES:
+        weight = WEIGHTS[int(name[-1])]
+        assert found[name].item() == pytest.approx(weight * plain[name].item(), rel=1e-4), name
+    return found, plain
 
 
 def conv(layer, x):

@@ -3,7 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cascades import TWO, check_detections, check_stages, conv, losses, row
+from cascades import (
+    NAMES,
+    TWO,
+    check_detections,
+    check_stage_weights,
+    check_stages,
+    conv,
+    losses,
+    row,
+)
 from detectors import config, detector
 from detectron2.utils.events import EventStorage
 
@@ -11,8 +20,6 @@ from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.complexity import on_meta
 from hrnet_det.modeling.layers import run_layers
-
-NAMES = {f"{part}_stage{k}" for part in ("loss_cls", "loss_box_reg", "loss_mask") for k in range(3)}
 
 
 @pytest.fixture
@@ -59,14 +66,7 @@ def test_a_stages_mask_loss_is_that_of_its_own_head_and_weight(model):
         with EventStorage():
             found = model.roi_heads.mask_head.losses(x, [objects], stage)["loss_mask"].item()
         assert found == pytest.approx(F.softplus(-of_class).mean().item(), rel=1e-4)
-    torch.manual_seed(0)
-    weighted, _ = losses(model, row(TWO))
-    model.roi_heads.stage_loss_weights = (1.0, 1.0, 1.0)
-    torch.manual_seed(0)
-    plain, _ = losses(model, row(TWO))
-    for name in NAMES:
-        weight = (1.0, 0.5, 0.25)[int(name[-1])]
-        assert weighted[name].item() == pytest.approx(weight * plain[name].item(), rel=1e-4), name
+    check_stage_weights(model)
 
 
 def test_parameters_are_the_published_ones():

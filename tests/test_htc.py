@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from cascades import (
     HEIGHT,
+    NAMES,
     PROPOSALS,
     TWO,
     WIDTH,
     check_detections,
+    check_stage_weights,
     check_stages,
     conv,
     losses,
@@ -30,7 +32,6 @@ from hrnet_det.modeling.layers import run_layers
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 PLAIN = ("MODEL.HTC.SEMANTIC_ON", "False")
-WEIGHTS = (1.0, 0.5, 0.25)
 
 
 @pytest.fixture
@@ -144,7 +145,6 @@ def test_given_boxes_get_the_masks_that_detection_gives_them(model):
 # --- what it learns ---
 
 
-NAMES = {f"{part}_stage{k}" for part in ("loss_cls", "loss_box_reg", "loss_mask") for k in range(3)}
 RPN = {"loss_rpn_cls", "loss_rpn_loc"}
 
 
@@ -161,15 +161,7 @@ def test_every_parameter_learns(branch):
 
 @torch.no_grad()
 def test_stages_have_their_weights(model):
-    batch = [row(TWO)]
-    torch.manual_seed(0)
-    found, _ = losses(model, *batch)
-    model.roi_heads.stage_loss_weights = (1.0, 1.0, 1.0)
-    torch.manual_seed(0)
-    plain, _ = losses(model, *batch)
-    for name in NAMES:
-        weight = WEIGHTS[int(name[-1])]
-        assert found[name].item() == pytest.approx(weight * plain[name].item(), rel=1e-4), name
+    found, plain = check_stage_weights(model)
     assert found["loss_sem_seg"].item() == pytest.approx(plain["loss_sem_seg"].item(), rel=1e-4)
 
 

@@ -346,6 +346,8 @@ def test_the_loss_falls_on_one_batch(twins, tmp_path):
         (["SOLVER.REFERENCE_WORLD_SIZE", -1], "SOLVER.REFERENCE_WORLD_SIZE -1: the number of GPUs "
          "that the recipe is for, or 0 for no scaling"),
         (["SOLVER.MAX_ITER", "None"], "command line: SOLVER.MAX_ITER needs a value, not None"),
+        (["TEST.AUG.ENABLED", "True", "INPUT.RESIZE", "opencv"], "TEST.AUG.ENABLED: Detectron2's "
+         "test-time augmentation resizes with INPUT.RESIZE pillow, not opencv"),
         (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE 'gpu' is no device of torch: cuda, cpu, ..."),
         (["MODEL.BACKBONE.FREEZE_AT", 2], "MODEL.BACKBONE.FREEZE_AT 2 without MODEL.WEIGHTS would "
          "freeze random weights: give weights, or set it to 0"),

@@ -108,9 +108,9 @@ class Architecture:
             "MODEL.SEM_SEG_HEAD.NUM_CLASSES": self.semantic_classes,
             "MODEL.SEM_SEG_HEAD.CONVS_DIM": self.semantic_channels,
         }
-        heads = {"cascade_rcnn_one_mask": ("MODEL.ROI_HEADS.NAME", "CascadeROIHeads")}
+        one_mask = self.kind == "cascade_rcnn_one_mask"
         return [
-            *heads.get(self.kind, ()),
+            *(("MODEL.ROI_HEADS.NAME", "CascadeROIHeads") if one_mask else ()),
             *(word for key, size in sizes.items() if size for word in (key, str(size))),
             *("MODEL.HRNET.VARIANT", self.variant),
             *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),

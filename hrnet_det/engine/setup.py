@@ -97,20 +97,8 @@ def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
-    if cfg.TEST.AUG.ENABLED and cfg.MODEL.KEYPOINT_ON:
-        raise InputError("TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints")
-    two_stage = cfg.MODEL.META_ARCHITECTURE in ("GeneralizedRCNN", "HTC")
-    if cfg.TEST.AUG.ENABLED and not (two_stage and cfg.MODEL.SEMANTICS == "detectron2"):
-        raise InputError(
-            "TEST.AUG.ENABLED: Detectron2's test-time augmentation is for GeneralizedRCNN and HTC "
-            f"with MODEL.SEMANTICS detectron2, not {cfg.MODEL.META_ARCHITECTURE} with "
-            f"{cfg.MODEL.SEMANTICS}"
-        )
-    if cfg.TEST.AUG.ENABLED and cfg.INPUT.RESIZE != "pillow":
-        raise InputError(
-            "TEST.AUG.ENABLED: Detectron2's test-time augmentation resizes with INPUT.RESIZE "
-            f"pillow, not {cfg.INPUT.RESIZE}"
-        )
+    if cfg.TEST.AUG.ENABLED:
+        _check_augmentation(cfg)
     if cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type not in ("cuda", "cpu"):
         raise InputError(f"SOLVER.AMP.ENABLED is for cuda and cpu, not {cfg.MODEL.DEVICE}")
     model_zoo.check_inference_form(cfg)
@@ -154,6 +142,21 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
             f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
             "freeze random weights: give weights, or set it to 0"
         )
+
+
+def _check_augmentation(cfg: CfgNode) -> None:
+    """Refuse what Detectron2's test-time augmentation would not follow."""
+    subject = "TEST.AUG.ENABLED: Detectron2's test-time augmentation"
+    if cfg.MODEL.KEYPOINT_ON:
+        raise InputError(f"{subject} has no keypoints")
+    two_stage = cfg.MODEL.META_ARCHITECTURE in ("GeneralizedRCNN", "HTC")
+    if not two_stage or cfg.MODEL.SEMANTICS != "detectron2":
+        raise InputError(
+            f"{subject} is for GeneralizedRCNN and HTC with MODEL.SEMANTICS detectron2, not "
+            f"{cfg.MODEL.META_ARCHITECTURE} with {cfg.MODEL.SEMANTICS}"
+        )
+    if cfg.INPUT.RESIZE != "pillow":
+        raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {cfg.INPUT.RESIZE}")
 
 
 def _check_batch(cfg: CfgNode, world_size: int) -> None:
