@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.parity
+DOCS := $(VENV)/.docs
 MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=
 
-.PHONY: help setup quickstart test compare matrix lint format doctor clean
+.PHONY: help setup quickstart test compare matrix docs lint format doctor clean
 
 help: ## list the targets
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="options for the command"], where TARGET is'
@@ -26,6 +27,9 @@ compare: $(STAMP) ## train HRNetV2p and ResNet-FPN on the same pictures, three s
 
 matrix: $(STAMP) ## train every kind of detector on the quickstart's pictures: about an hour
 	$(VENV)/bin/python -m hrnet_det.engine.matrix $(ARGS)
+
+docs: $(DOCS) ## build the documentation into output/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict $(ARGS)
 
 lint: $(STAMP) ## check the formatting and the code
 	$(VENV)/bin/ruff format --check .
@@ -64,4 +68,8 @@ $(PARITY): $(STAMP)
 	@{ $(VENV)/bin/python -m pip install -q -e '.[parity]' && \
 	  $(VENV)/bin/python -m pip install -q --no-deps $(MMDETECTION); } || \
 	  echo "mmdetection cannot be installed here: the tests that compare with it are skipped" >&2
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(VENV)/bin/python -m pip install -q -e '.[docs]'
 	@touch $@

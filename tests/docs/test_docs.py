@@ -1,0 +1,108 @@
+"""The pages of docs/: their size, links, words, and blocks of commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = {"hrnet-det", "make", "python"}
+PYTHON_SCRIPTS = {"train_net.py", "train_mine.py", "datasets/prepare_panoptic.py"}
+WORDS = r"pictures?|data sets?|one's own|lest|no (?:YAML|JSON)|recomput\w*"
+
+
+def pages(test):
+    return pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)(test)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The contents of a page's fenced blocks of a language."""
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a page may have behind its #: its headings, as GitHub and MkDocs name them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+def commands(block: str) -> list[list[str]]:
+    """The commands of a shell block, as words; what && joins are two."""
+    lines = block.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    found: list[list[str]] = []
+    for line in filter(None, words):
+        rest = line
+        while "&&" in rest:
+            end = rest.index("&&")
+            found.append(rest[:end])
+            rest = rest[end + 1 :]
+        found.append(rest)
+    return found
+
+
+@pages
+def test_relative_links_point_to_something(page):
+    broken = []
+    for link in ("".join(found) for found in LINK.findall(prose(page))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@pages
+def test_links_to_pages_stay_on_the_site(page):
+    """From docs/ a page is NAME.md, never ../docs/NAME.md, which the site has not."""
+    links = ["".join(found) for found in LINK.findall(prose(page))]
+    assert not [link for link in links if page.parent == ROOT / "docs" and "docs/" in link]
+
+
+@pages
+def test_shell_blocks_are_commands_of_known_programs(page):
+    for block in blocks(page, "bash"):
+        for words in commands(block):
+            if words[0] == "source":
+                assert words == ["source", ".venv/bin/activate"]
+                continue
+            assert words[0] in PROGRAMS, words
+            if words[0] == "python" and words[1] != "-m":
+                assert words[1] in PYTHON_SCRIPTS, words
+
+
+@pages
+def test_every_block_says_its_language(page):
+    """bash: what a test can run. console: what needs a network or another machine."""
+    known = {"bash", "console", "json", "python", "yaml", ""}
+    assert {kind for kind, _ in FENCE.findall(page.read_text())} <= known
+    for block in blocks(page, ""):  # output, not something to type
+        assert not re.search(r"^(python|make|pip|hrnet-det) ", block, re.MULTILINE), block
+
+
+@pages
+def test_python_blocks_compile(page):
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec")
+
+
+@pages
+def test_words_of_the_field(page):
+    assert not re.findall(rf"\b(?:{WORDS})\b", page.read_text(), re.IGNORECASE)
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    assert listed == {page.name for page in PAGES}
