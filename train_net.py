@@ -3,10 +3,7 @@
 
 import sys
 
-try:
-    from hrnet_det.engine.train import main
-except ImportError as error:  # without Detectron2 the message says how to get it
-    sys.exit(f"error: {error}")
+from hrnet_det.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["train", *sys.argv[1:]]))

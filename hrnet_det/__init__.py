@@ -1,35 +1,44 @@
-"""HRNet and its feature pyramid (HRNetV2p, arXiv:1908.07919) as backbones for Detectron2."""
+"""HRNet and its feature pyramid (HRNetV2p, arXiv:1908.07919) as backbones for Detectron2.
 
-import sys
-from pathlib import Path
+The names below are imported when they are first used: `hrnet-det doctor` and `hrnet-det
+install-detectron2` work without Detectron2.
+"""
 
-from hrnet_det.environment import detectron2_error, require_detectron2
+import importlib
 
 __version__ = "0.1.0"
 
-# `hrnet-det doctor` and `hrnet-det install-detectron2` have to work without Detectron2.
-_IS_CONSOLE_SCRIPT = Path((sys.argv or [""])[0]).stem == "hrnet-det"
-if not _IS_CONSOLE_SCRIPT:
+_PLACES = {
+    "HRFPN": "hrnet_det.modeling",
+    "VARIANTS": "hrnet_det.modeling",
+    "Detector": "hrnet_det.detector",
+    "HRNet": "hrnet_det.modeling",
+    "HRNetV1": "hrnet_det.modeling",
+    "HRNetV2": "hrnet_det.modeling",
+    "HRNetVariant": "hrnet_det.modeling",
+    "add_hrnet_config": "hrnet_det.config.keys",
+    "get_cfg": "hrnet_det.config.keys",
+    "model_zoo": "hrnet_det.model_zoo",
+    "register_quickstart": "hrnet_det.data",
+}
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> object:
+    """A public name; with the first one, builders and quickstart datasets are registered.
+
+    Raises: ImportError without a working Detectron2 (the message says how to get it).
+    """
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hrnet_det.environment import require_detectron2
+
     require_detectron2()
+    for registers in ("hrnet_det.modeling", "hrnet_det.data"):
+        importlib.import_module(registers)
+    module = importlib.import_module(_PLACES[name])
+    return module if _PLACES[name].endswith(f".{name}") else getattr(module, name)
 
-if detectron2_error() is None:
-    from hrnet_det import model_zoo
-    from hrnet_det.config import add_hrnet_config, get_cfg
-    from hrnet_det.data import register_quickstart
-    from hrnet_det.detector import Detector
-    from hrnet_det.modeling import HRFPN, VARIANTS, HRNet, HRNetV1, HRNetV2, HRNetVariant
 
-    register_quickstart()
-
-    __all__ = [
-        "HRFPN",
-        "VARIANTS",
-        "Detector",
-        "HRNet",
-        "HRNetV1",
-        "HRNetV2",
-        "HRNetVariant",
-        "add_hrnet_config",
-        "get_cfg",
-        "model_zoo",
-    ]
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

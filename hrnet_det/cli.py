@@ -75,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("checkpoints", help="list the published checkpoints that can be loaded")
     predict = commands.add_parser(
         "predict",
-        help="detect the objects of pictures with any weights",
-        description="Draw the objects of pictures, and write them as COCO results.",
+        help="detect the objects of images with any weights",
+        description="Draw the objects of images, and write them as COCO results.",
     )
     predict.add_argument("weights", help="a file or address: timm and ImageNet files have no heads")
-    predict.add_argument("pictures", nargs="+", help="files, or folders of pictures")
+    predict.add_argument("images", nargs="+", help="files, or folders of images")
     predict.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
     predict.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
     predict.add_argument("--config-file", help="where the weights do not say what they belong to")
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_measurements(commands)
     for command in (predict, convert):
         command.add_argument(
-            "--unpickle",
+            "--allow-pickle",
             action="store_true",
             help="permit a file that runs code when it is loaded, if you trust who wrote it",
         )
@@ -133,7 +133,7 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument(
         "--size", nargs="+", default=["512x512", "800x1216"], metavar="HxW", help="pixels"
     )
-    benchmark.add_argument("--batch", type=int, default=1, help="pictures at once (%(default)s)")
+    benchmark.add_argument("--batch", type=int, default=1, help="images at once (%(default)s)")
     benchmark.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
     benchmark.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     benchmark.add_argument(
@@ -155,7 +155,7 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     )
     plan.add_argument("--config-file", "--config", required=True, help="a file or a shipped config")
     plan.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
-    plan.add_argument("--size", metavar="HxW", help="of the largest picture; by default INPUT's")
+    plan.add_argument("--size", metavar="HxW", help="of the largest image; by default INPUT's")
     plan.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
     plan.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
 
@@ -175,7 +175,7 @@ def _install_detectron2(spec: str | None) -> int:
 
 
 def _with_detectron2(run: Callable, arguments: object) -> int:
-    """Run a command that needs Detectron2; what the user has to mend is one line."""
+    """Run a command that needs Detectron2; what the user has to correct is one line."""
     try:
         environment.require_detectron2()
     except ImportError as error:
@@ -209,16 +209,16 @@ def _checkpoints(_: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from hrnet_det.detector import Detector
-    from hrnet_det.evaluation.prediction import predict
+    from hrnet_det.predict import predict
 
     environment.silence_known_warnings()
     detector = Detector.from_pretrained(
         arguments.weights,
         config=arguments.config_file,
         device=arguments.device,
-        unpickle=arguments.unpickle,
+        allow_pickle=arguments.allow_pickle,
     )
-    for line in predict(detector, arguments.pictures, arguments.output, score=arguments.score):
+    for line in predict(detector, arguments.images, arguments.output, score=arguments.score):
         print(line)
     print(f"drawn and written in {arguments.output}")
 
@@ -231,17 +231,17 @@ def _convert(arguments: argparse.Namespace) -> None:
             arguments.source,
             arguments.destination,
             to=arguments.to,
-            unpickle=arguments.unpickle,
+            allow_pickle=arguments.allow_pickle,
         )
     )
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    from hrnet_det.benchmark import Case, benchmark, compare_checkpointing, report
+    from hrnet_det.analysis import Case, benchmark, compare_checkpointing, tables
 
     environment.silence_known_warnings()
     cases = [
-        Case(part, mode, variant, report.parse_size(size), arguments.batch)
+        Case(part, mode, variant, tables.parse_size(size), arguments.batch)
         for part in arguments.part
         for mode in arguments.mode
         for variant in arguments.variant
@@ -251,24 +251,24 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         for case in cases:
             parts = arguments.checkpointing == "parts"
             rows = compare_checkpointing(case, rounds=arguments.rounds, parts=parts)
-            print(f"{report.title(case)}\n{report.checkpointing_table(rows)}\n")
+            print(f"{tables.title(case)}\n{tables.checkpointing_table(rows)}\n")
         return
     results = benchmark(
         cases, device=arguments.device, rounds=arguments.rounds, compiled=arguments.compile
     )
-    print(report.speed_table(results))
-    for path in report.write(results, arguments.output):
+    print(tables.speed_table(results))
+    for path in tables.write(results, arguments.output):
         print(f"written: {path}")
 
 
 def _plan(arguments: argparse.Namespace) -> None:
     from hrnet_det import model_zoo
-    from hrnet_det.benchmark import planning, report
+    from hrnet_det.analysis import planning, tables
 
     cfg = model_zoo.get_yaml_config(arguments.config_file, arguments.overrides)
-    size = report.parse_size(arguments.size) if arguments.size else planning.largest_size(cfg)
+    size = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(cfg)
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
-    print(f"{arguments.config_file}, pictures of {size[0]}x{size[1]} on each GPU (or the CPU)")
+    print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(
         planning.plan_table(
             planning.plan(cfg, size),
@@ -278,7 +278,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         )
     )
     print(
-        "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and pictures of both orientations "
+        "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and images of both orientations "
         "in one batch are padded to a square."
     )
 

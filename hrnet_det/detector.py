@@ -17,22 +17,22 @@ from torch import nn
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint import LoadReport
-from hrnet_det.checkpoint.files import find_weights, read_weights
-from hrnet_det.checkpoint.source_config import config_of
-from hrnet_det.data.resize import source_augmentation
+from hrnet_det.checkpoint.io import find_weights, read_weights
+from hrnet_det.checkpoint.model_config import config_of
+from hrnet_det.data.transforms import with_resize_rule
 from hrnet_det.errors import InputError, MissingInputError
 
-Picture = str | Path | Image.Image | np.ndarray
+ImageLike = str | Path | Image.Image | np.ndarray
 WITHOUT_OBJECTS = ("ProposalNetwork", "SemanticSegmentor")
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 
 
 class Detector:
-    """A detector with its weights: pictures in, Detectron2's Instances out.
+    """A detector with its weights: images in, Detectron2's Instances out.
 
     Args:
         model: a Detectron2 detector, in evaluation mode.
-        cfg: its config: the format and size of the pictures that it expects, and the form that it
+        cfg: its config: the format and size of the images that it expects, and the form that it
             runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
         class_names: one for each class.
         report: of the load of its weights.
@@ -57,7 +57,7 @@ class Detector:
         self.class_names = list(class_names)
         self.report = report
         sides = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        self._resize = source_augmentation(sides, cfg.INPUT.RESIZE)
+        self._resize = with_resize_rule(sides, cfg.INPUT.RESIZE)
 
     @classmethod
     def from_pretrained(
@@ -67,7 +67,7 @@ class Detector:
         config: str | Path | CfgNode | None = None,
         device: str | None = None,
         class_names: Sequence[str] | None = None,
-        unpickle: bool = False,
+        allow_pickle: bool = False,
     ) -> Detector:
         """The detector of a weights file, computing what the code base that trained it computes.
 
@@ -78,12 +78,12 @@ class Detector:
                 says, or what its tensors' names and shapes do.
             device: "cpu", "cuda", ...; by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
-            unpickle: permit a file that runs code when it is loaded.
+            allow_pickle: permit a file that runs code when it is loaded.
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
         """
         path = find_weights(str(weights))
-        file = read_weights(path, unpickle=unpickle)
+        file = read_weights(path, allow_pickle=allow_pickle)
         if isinstance(config, CfgNode):
             cfg = config.clone()
             cfg.defrost()
@@ -94,63 +94,63 @@ class Detector:
         names = list(class_names or file.classes)
         del file
         cfg.MODEL.DEVICE = _device(device)
-        model, report = model_zoo.build_with_weights(cfg, path, unpickle=unpickle)
+        model, report = model_zoo.build_with_weights(cfg, path, allow_pickle=allow_pickle)
         return cls(model, cfg, _class_names(cfg, names), report)
 
-    def __call__(self, pictures: Picture | Sequence[Picture]) -> Instances | list[Instances]:
-        """Detect the objects of a picture, or of each picture of a list.
+    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> Instances | list[Instances]:
+        """Detect the objects of an image, or of each image of a list.
 
         Args:
-            pictures: a path; a PIL image; an RGB array (H, W, 3) uint8; or a list of these.
-        Returns: for each picture its Instances on the CPU, best first: pred_boxes in pixels of the
-            picture, scores, pred_classes (numbers in class_names), where the detector predicts
+            images: a path; a PIL image; an RGB array (H, W, 3) uint8; or a list of these.
+        Returns: for each image its Instances on the CPU, best first: pred_boxes in pixels of the
+            image, scores, pred_classes (numbers in class_names), where the detector predicts
             them pred_masks (N, H, W) bool and pred_keypoints.
-        Raises: InputError if a picture is none of these, MissingInputError if it is not there.
+        Raises: InputError if an image is none of these, MissingInputError if it is not there.
         """
-        if isinstance(pictures, (list, tuple)):
-            return [self._detect(picture) for picture in pictures]
-        return self._detect(pictures)
+        if isinstance(images, (list, tuple)):
+            return [self._detect(image) for image in images]
+        return self._detect(images)
 
     @torch.no_grad()
-    def _detect(self, picture: Picture) -> Instances:
-        rgb = as_rgb(picture)
+    def _detect(self, image: ImageLike) -> Instances:
+        rgb = as_rgb(image)
         pixels = rgb[:, :, ::-1] if self.cfg.INPUT.FORMAT == "BGR" else rgb
         pixels = self._resize.get_transform(pixels).apply_image(np.ascontiguousarray(pixels))
-        image = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
+        tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
         height, width = rgb.shape[:2]
-        row = {"image": image, "height": height, "width": width}
+        row = {"image": tensor, "height": height, "width": width}
         return self.model([row])[0]["instances"].to("cpu")
 
 
-def as_rgb(picture: Picture) -> np.ndarray:
-    """A picture's pixels, (H, W, 3) uint8 in RGB, turned as its EXIF data says.
+def as_rgb(image: ImageLike) -> np.ndarray:
+    """An image's pixels, (H, W, 3) uint8 in RGB, turned as its EXIF data says.
 
-    Raises: InputError if it is no picture, MissingInputError if its file is not there.
+    Raises: InputError if it is no image, MissingInputError if its file is not there.
     """
-    if isinstance(picture, (str, Path)):
-        if Path(picture).is_dir():
-            raise InputError(f"{picture} is a folder, not a picture")
-        if not Path(picture).is_file():
-            raise MissingInputError(f"picture {picture} is not there")
+    if isinstance(image, (str, Path)):
+        if Path(image).is_dir():
+            raise InputError(f"{image} is a folder, not an image")
+        if not Path(image).is_file():
+            raise MissingInputError(f"image {image} is not there")
         try:
-            return read_image(str(picture), format="RGB")
+            return read_image(str(image), format="RGB")
         except UnidentifiedImageError as error:
-            raise InputError(f"{picture} is no picture that Pillow can read") from error
+            raise InputError(f"{image} is no image that Pillow can read") from error
         except OSError as error:
-            raise InputError(f"the picture {picture} is damaged: {error}") from error
-    if isinstance(picture, Image.Image):
-        return convert_PIL_to_numpy(ImageOps.exif_transpose(picture), "RGB")
-    if isinstance(picture, np.ndarray):
-        colours = picture.ndim == 3 and picture.shape[2] == 3 and picture.size > 0
-        if colours and picture.dtype == np.uint8:
-            return picture
+            raise InputError(f"the image {image} is damaged: {error}") from error
+    if isinstance(image, Image.Image):
+        return convert_PIL_to_numpy(ImageOps.exif_transpose(image), "RGB")
+    if isinstance(image, np.ndarray):
+        colours = image.ndim == 3 and image.shape[2] == 3 and image.size > 0
+        if colours and image.dtype == np.uint8:
+            return image
         raise InputError(
-            f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {picture.shape} "
-            f"{picture.dtype}"
+            f"an image as an array is (H, W, 3) uint8 in RGB; this one is {image.shape} "
+            f"{image.dtype}"
         )
     raise InputError(
-        "a picture is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
-        f"{type(picture).__name__}"
+        "an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
+        f"{type(image).__name__}"
     )
 
 

@@ -166,7 +166,7 @@ def _absent_requirements() -> list[str]:
 
 
 def _dataset_rows() -> list[tuple[str, str]]:
-    """Where data sets are looked for, and the parts of COCO 2017 that are there."""
+    """Where datasets are looked for, and the parts of COCO 2017 that are there."""
     setting = os.environ.get("DETECTRON2_DATASETS")
     root = Path(os.path.expanduser("datasets" if setting is None else setting)).absolute()
     shown = f"{setting} ({root})" if setting is not None else f"not set, so {root}"

@@ -254,7 +254,7 @@ def project(text: str) -> str:
 
 
 def silence_known_warnings() -> None:
-    """Of Detectron2 under newer versions of torch: true, harmless, and nothing a user can mend."""
+    """Of Detectron2 under newer versions of torch: true, harmless, not the user's to change."""
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")

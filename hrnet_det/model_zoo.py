@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, instantiate
-from detectron2.modeling import build_model
+from detectron2.config import CfgNode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 from tabulate import tabulate
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
-from hrnet_det.config import check_semantics, config_folder, load_config
-from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.lazy_config import load_lazy_config
-from hrnet_det.modeling.inference import DTYPES, check_dtype, is_optimized, optimize_for_inference
+from hrnet_det.config.files import find_config, names
+from hrnet_det.config.lazy import load_lazy_config
+from hrnet_det.config.yaml import load_config
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.build_model import build_detector
+from hrnet_det.modeling.inference.optimize import (
+    DTYPES,
+    check_dtype,
+    is_optimized,
+    optimize_for_inference,
+)
 
-
-def names() -> list[str]:
-    """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml".
-
-    Those in .py are LazyConfigs.
-    """
-    folder = config_folder()
-    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".yaml", ".py"))
-    return sorted(
-        path.as_posix()
-        for path in paths
-        if not path.name.startswith("Base-") and path.parts[0] not in ("semantics", "common")
-    )
-
-
-def find_config(name: str | Path) -> Path:
-    """The file of a config: a path, or a shipped config by its name or its last part.
-
-    Raises: MissingInputError if it is found nowhere (the message has the nearest names).
-    """
-    if Path(name).is_file():
-        return Path(name)
-    wanted = str(name).removeprefix("./").removeprefix("configs/")
-    wanted = wanted if wanted.endswith(".py") else wanted.removesuffix(".yaml") + ".yaml"
-    base = config_folder() / wanted
-    if base.name.startswith("Base-") and base.is_file():
-        return base
-    shipped = names()
-    found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
-    if len(found) == 1:
-        return config_folder() / found[0]
-    by_file = {Path(n).stem: n for n in shipped if n.endswith(Path(wanted).suffix)}
-    near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
-    near += [
-        by_file[n]
-        for n in difflib.get_close_matches(Path(wanted).stem, by_file, n=3, cutoff=0.5)
-        if by_file[n] not in near
-    ]
-    hint = "; nearest: " + ", ".join(near) if near else f"; shipped: {', '.join(shipped)}"
-    raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")
+__all__ = [
+    "build_detector",
+    "build_with_weights",
+    "check_inference_form",
+    "checkpoint_table",
+    "checkpoints",
+    "find_config",
+    "get",
+    "get_config",
+    "get_yaml_config",
+    "inference_form",
+    "names",
+]
 
 
 def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig:
@@ -70,7 +47,7 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig
 
     Args:
         name: as find_config takes it.
-        overrides: KEY, VALUE, KEY, VALUE, ..., such as "MODEL.SEMANTICS", "mmdet"; for a LazyConfig
+        overrides: KEY, VALUE, ..., such as "MODEL.CONVENTIONS", "mmdet"; for a LazyConfig
             KEY=VALUE, ...
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
     """
@@ -96,7 +73,7 @@ def get(
     weights: str | Path | None = None,
     trained: bool = False,
     device: str = "cpu",
-    unpickle: bool = False,
+    allow_pickle: bool = False,
 ) -> nn.Module:
     """The detector of a shipped config or published checkpoint, built, in evaluation mode.
 
@@ -105,7 +82,7 @@ def get(
         weights: a file or address with its weights; None: random ones.
         trained: fetch a published checkpoint's weights where their address is known.
         device: "cpu", "cuda", ...
-        unpickle: permit weights that run code when they are loaded.
+        allow_pickle: permit weights that run code when they are loaded.
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
     known = {row.name: row for row in checkpoints()}.get(name)
@@ -123,34 +100,8 @@ def get(
     if weights is None:
         model = build_detector(cfg).eval()
     else:
-        model = build_with_weights(cfg, str(weights), unpickle=unpickle)[0]
+        model = build_with_weights(cfg, str(weights), allow_pickle=allow_pickle)[0]
     return model if isinstance(cfg, CfgNode) else model.to(device)
-
-
-def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
-    """The model of a config, with random weights; of a LazyConfig on the CPU.
-
-    Raises: InputError where the config asks for what does not exist.
-    """
-    if not isinstance(cfg, CfgNode):
-        try:
-            return instantiate(cfg.model)
-        except (ValueError, TypeError, OmegaConfBaseException) as error:
-            raise InputError(f"the model of this config cannot be built: {error}") from error
-    check_semantics(cfg)
-    try:
-        return build_model(cfg)
-    except ValueError as error:
-        raise InputError(f"the model of this config cannot be built: {error}") from error
-    except KeyError as error:  # of a registry, or of a head that looks for its features
-        reason = str(error.args[0])
-        if "registry" not in reason:
-            reason = (
-                f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
-                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that the backbone "
-                "makes"
-            )
-        raise InputError(f"the model of this config cannot be built: {reason}") from error
 
 
 def inference_form(cfg: CfgNode, model: nn.Module) -> nn.Module:
@@ -189,7 +140,7 @@ def check_inference_form(cfg: CfgNode) -> torch.dtype:
 
 
 def _check_compiler(device: str) -> None:
-    """Compile the smallest thing, lest a training's evaluation finds out that nothing can be."""
+    """Compile the smallest thing, before a training's evaluation finds out that nothing can be."""
     one = torch.ones(1, device=device)
     try:
         torch.compile(torch.neg)(one)
@@ -216,15 +167,15 @@ def checkpoint_table() -> str:
 
 
 def build_with_weights(
-    cfg: CfgNode | DictConfig, weights: str, *, unpickle: bool = False
+    cfg: CfgNode | DictConfig, weights: str, *, allow_pickle: bool = False
 ) -> tuple[nn.Module, LoadReport]:
     """The detector of a config with all of its weights from a file, in evaluation mode.
 
     Raises: InputError if any tensor of the detector does not come from the file, or if the file's
-        detector follows other semantics than the config's (`Checkpointer` loads it all the same).
+        detector follows other conventions than the config's (`Checkpointer` loads it all the same).
     """
     model = build_detector(cfg).eval()
-    checkpointer = Checkpointer(model, unpickle=unpickle)
+    checkpointer = Checkpointer(model, allow_pickle=allow_pickle)
     checkpointer.load(weights)
     report = checkpointer.report
     if not report.complete:
@@ -232,12 +183,12 @@ def build_with_weights(
             f"a part of the detector is not in {weights}: take the weights of a whole detector "
             f"with the same classes\n{report}"
         )
-    semantics = cfg.MODEL.SEMANTICS if isinstance(cfg, CfgNode) else "detectron2"
-    if report.contradicts(semantics):
+    conventions = cfg.MODEL.CONVENTIONS if isinstance(cfg, CfgNode) else "detectron2"
+    if report.contradicts(conventions):
         raise InputError(
-            f"{weights} is {report.title}, which follows MODEL.SEMANTICS {report.semantics} "
-            f"(pixels, resizing, boxes); the config has {semantics}. "
+            f"{weights} is {report.title}, which follows MODEL.CONVENTIONS {report.conventions} "
+            f"(pixels, resizing, boxes); the config has {conventions}. "
             "Detector.from_pretrained follows it where no config is given; a config follows it "
-            f"from model_zoo.get_config(NAME, ['MODEL.SEMANTICS', '{report.semantics}'])"
+            f"from model_zoo.get_config(NAME, ['MODEL.CONVENTIONS', '{report.conventions}'])"
         )
     return model, report

@@ -1,4 +1,4 @@
-"""Data sets that the tests share: made once, and not written to afterwards."""
+"""Datasets that the tests share: made once, and not written to afterwards."""
 
 import os
 
@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests sta
 
 import pytest
 import torch
-from tiny import make_coco
+from helpers.tiny import make_coco
 
 torch.set_num_threads(1)  # tiny networks gain nothing from more
 
@@ -19,5 +19,5 @@ def coco(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def twins(tmp_path_factory):
-    """The folder of a data set of two pictures of the same size."""
+    """The folder of a dataset of two images of the same size."""
     return make_coco(tmp_path_factory.mktemp("data") / "twins", sides=((64, 64), (64, 64)))

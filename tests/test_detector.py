@@ -1,4 +1,4 @@
-"""Detectors of weights files, and pictures through them."""
+"""Detectors of weights files, and images through them."""
 
 import copy
 import functools
@@ -10,30 +10,30 @@ import numpy as np
 import pytest
 import timm
 import torch
-from detectors import HEADS, has_masks
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from legacy_reference import random_weights
+from helpers.detectors import HEADS, has_masks
+from helpers.legacy_reference import random_weights
+from helpers.tiny import CLASSES, TINY, custom, train_net
 from PIL import Image
-from tiny import CLASSES, TINY, custom, train_net
 
 from hrnet_det import Detector, model_zoo
 from hrnet_det.checkpoint.convert import convert
-from hrnet_det.checkpoint.files import read_weights
 from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, MMDET, OBJECT_DETECTION
-from hrnet_det.checkpoint.source_config import config_of, known_config
-from hrnet_det.config import merge_overrides
+from hrnet_det.checkpoint.io import read_weights
+from hrnet_det.checkpoint.model_config import config_of, known_config
+from hrnet_det.config.yaml import merge_overrides
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.modeling.source_boxes import ImageSize
+from hrnet_det.modeling.compat.boxes import ImageSize
 
 KINDS = ("faster_rcnn", "mask_rcnn", "cascade_rcnn", "cascade_mask_rcnn", "htc", "fcos")
 FIVE = ["ant", "bee", "cat", "dog", "eel"]
 RUN = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY]
 
 
-def own(kind, classes=5, channels=64, semantics="mmdet", words=()):
+def own(kind, classes=5, channels=64, conventions="mmdet", words=()):
     """Random weights of a small detector, by our names, that detect something everywhere."""
-    cfg = known_config(kind, semantics, [
+    cfg = known_config(kind, conventions, [
         "MODEL.HRNET.VARIANT", "w18_small_v1", "MODEL.HRFPN.OUT_CHANNELS", str(channels),
         "MODEL.ROI_HEADS.NUM_CLASSES", str(classes), "MODEL.FCOS.NUM_CLASSES", str(classes),
         "MODEL.MASK_ON", str(has_masks(kind)), "MODEL.DEVICE", "cpu", *words,
@@ -50,7 +50,7 @@ def renamed(format, weights):
 
 
 def small(path, **options):
-    """The detector of a file, for pictures of 96 to 160 pixels."""
+    """The detector of a file, for images of 96 to 160 pixels."""
     cfg = config_of(read_weights(path))
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 96, 160
     return Detector.from_pretrained(path, config=cfg, device="cpu", **options)
@@ -61,8 +61,8 @@ def stated(found, *keys, group="MODEL"):
     return [functools.reduce(getattr, key.split("."), found.cfg[group]) for key in keys]
 
 
-def picture(height=60, width=100):
-    """Noise that is finer than pixels of a resized picture. (H, W, 3) uint8, RGB."""
+def image(height=60, width=100):
+    """Noise that is finer than pixels of a resized image. (H, W, 3) uint8, RGB."""
     return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -118,8 +118,8 @@ def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
     monkeypatch.setattr(model_zoo, "inference_form", lambda _, model: model)  # as it was loaded
     found = Detector.from_pretrained(mmdet(kind, classes), device="cpu")
     fcos = kind == "fcos"
-    assert stated(found, "META_ARCHITECTURE", "SEMANTICS", "HRNET.VARIANT", "MASK_ON") == [
-        "FCOS" if fcos else "SourceRCNN",
+    assert stated(found, "META_ARCHITECTURE", "CONVENTIONS", "HRNET.VARIANT", "MASK_ON") == [
+        "FCOS" if fcos else "CompatRCNN",
         "mmdet_fcos" if fcos else "mmdet",
         "w18_small_v1",
         has_masks(kind),
@@ -144,7 +144,7 @@ def test_a_cascade_with_one_mask_head_is_detectron2s(tmp_path):
     assert found.report.complete and "Cascade R-CNN with one mask head" in str(found.report)
 
 
-def test_the_size_of_a_resized_picture_can_be_copied_and_sent():
+def test_the_size_of_a_resized_image_can_be_copied_and_sent():
     size = ImageSize((60, 80), (0.5, 0.25))
     for made in (copy.copy(size), copy.deepcopy(size), pickle.loads(pickle.dumps(size))):
         assert made == (60, 80) and made.scale == (0.5, 0.25)
@@ -177,26 +177,27 @@ def test_detectors_of_the_older_code_bases(source, kind, tmp_path):
     torch.save({"model": renamed(OBJECT_DETECTION if older else MASKRCNN_BENCHMARK, body) | heads},
                path)  # fmt: skip
     found = small(path)
-    assert stated(found, "SEMANTICS", "META_ARCHITECTURE", "ROI_HEADS.NUM_CLASSES", "MASK_ON") == [
-        source, "SourceRCNN", 5, "mask" in kind
+    keys = ("CONVENTIONS", "META_ARCHITECTURE", "ROI_HEADS.NUM_CLASSES", "MASK_ON")
+    assert stated(found, *keys) == [
+        source, "CompatRCNN", 5, "mask" in kind
     ]  # fmt: skip
     pixels = ["RGB", "opencv_float"] if older else ["BGR", "pillow_floor"]
     assert stated(found, "FORMAT", "RESIZE", group="INPUT") == pixels
-    assert found.report.complete and len(found(picture())) > 0
+    assert found.report.complete and len(found(image())) > 0
 
 
 def test_a_converted_file_detects_the_same(mmdet, five, tmp_path):
     path = tmp_path / "ours.safetensors"
     convert(str(mmdet(names=FIVE)), path)
     found = small(path)
-    assert (found.class_names, stated(found, "SEMANTICS")) == (FIVE, ["mmdet"])
-    assert same(found(picture()), five(picture()))
+    assert (found.class_names, stated(found, "CONVENTIONS")) == (FIVE, ["mmdet"])
+    assert same(found(image()), five(image()))
 
 
 def test_a_run_of_this_trainer(run, tmp_path):
     expected = Detector.from_pretrained(run / "model_final.pth", device="cpu")
     assert expected.class_names == CLASSES
-    assert stated(expected, "SEMANTICS", "ROI_HEADS.NUM_CLASSES") == ["detectron2", 3]
+    assert stated(expected, "CONVENTIONS", "ROI_HEADS.NUM_CLASSES") == ["detectron2", 3]
     assert stated(expected, "MIN_SIZE_TEST", group="INPUT") == [64]
     # without the config inside, the one beside it
     content = torch.load(run / "model_final.pth", weights_only=True)
@@ -210,12 +211,12 @@ def test_a_run_of_this_trainer(run, tmp_path):
     (tmp_path / "config.yaml").write_text((run / "config.yaml").read_text())
     found = Detector.from_pretrained(path, device="cpu")
     assert found.class_names == ["class 0", "class 1", "class 2"]
-    assert same(found(picture()), expected(picture()))
+    assert same(found(image()), expected(image()))
     given = run / "config.yaml"
     (tmp_path / "config.yaml").unlink()
     for config in (given, str(given), expected.cfg):
         again = Detector.from_pretrained(str(path), config=config, device="cpu")
-        assert same(again(picture()), expected(picture()))
+        assert same(again(image()), expected(image()))
 
 
 def test_a_config_that_is_given_stays_as_it_was(mmdet):
@@ -274,12 +275,12 @@ def test_a_device_that_is_not_there(tmp_path):
     assert said.startswith("device 'gpu' cannot be used here: ")
 
 
-# --- pictures ---
+# --- images ---
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_instances(mmdet, kind):
-    found = small(mmdet(kind))(picture())
+    found = small(mmdet(kind))(image())
     assert type(found) is Instances and found.image_size == (60, 100)
     fields = ["pred_boxes", "scores", "pred_classes"] + ["pred_masks"] * has_masks(kind)
     assert sorted(found.get_fields()) == sorted(fields)
@@ -295,8 +296,8 @@ def test_instances(mmdet, kind):
     assert not scores.requires_grad
 
 
-def test_every_form_of_a_picture(five, tmp_path):
-    rgb, path = picture(), tmp_path / "a.png"
+def test_every_form_of_a_image(five, tmp_path):
+    rgb, path = image(), tmp_path / "a.png"
     Image.fromarray(rgb).save(path)
     expected = five(rgb)
     for form in (path, str(path), Image.open(path), Image.fromarray(rgb).convert("RGBA")):
@@ -309,8 +310,8 @@ def test_every_form_of_a_picture(five, tmp_path):
     assert five([]) == []
 
 
-def test_grey_pictures_and_exif(five, tmp_path):
-    rgb = picture()
+def test_grey_images_and_exif(five, tmp_path):
+    rgb = image()
     grey = Image.fromarray(rgb[:, :, 0])
     expected = five(np.repeat(rgb[:, :, :1], 3, axis=2))
     grey.save(tmp_path / "grey.png")
@@ -323,12 +324,12 @@ def test_grey_pictures_and_exif(five, tmp_path):
     assert same(five(turned), expected) and same(five(Image.open(turned)), expected)
 
 
-def test_boxes_are_in_the_pictures_own_pixels(five):
-    resized = cv2.resize(picture(), (160, 96))  # 1.6 times
-    image = torch.from_numpy(resized.transpose(2, 0, 1).astype("float32"))
+def test_boxes_are_in_the_images_own_pixels(five):
+    resized = cv2.resize(image(), (160, 96))  # 1.6 times
+    tensor = torch.from_numpy(resized.transpose(2, 0, 1).astype("float32"))
     with torch.no_grad():
-        found = five.model([{"image": image, "height": 96, "width": 160}])[0]["instances"]
-    ours = five(picture())
+        found = five.model([{"image": tensor, "height": 96, "width": 160}])[0]["instances"]
+    ours = five(image())
     torch.testing.assert_close(ours.pred_boxes.tensor * 1.6, found.pred_boxes.tensor)
     assert torch.equal(ours.scores, found.scores) and len(ours) > 0
 
@@ -352,26 +353,26 @@ def test_the_model_gets_the_pixels_that_its_config_wants(mmdet, kind, words, bgr
         given.extend(rows)
         return [{"instances": Instances((60, 100))}]
 
-    Detector(model, cfg, FIVE)(picture())
+    Detector(model, cfg, FIVE)(image())
     (row,) = given
     assert (row["height"], row["width"], row["image"].dtype) == (60, 100, torch.float32)
-    expected = cv2.resize(picture(), (50, 30))
+    expected = cv2.resize(image(), (50, 30))
     expected = expected[:, :, ::-1] if bgr else expected
     assert np.array_equal(row["image"].permute(1, 2, 0).numpy(), expected)
 
 
-def test_what_is_no_picture(five, tmp_path):
+def test_what_is_no_image(five, tmp_path):
     path, text = tmp_path / "no.jpg", tmp_path / "text.jpg"
     said = message(lambda: five(path), MissingInputError)
-    assert said == f"picture {path} is not there"
+    assert said == f"image {path} is not there"
     text.write_text("GIF? no")
-    assert message(lambda: five(str(text))).startswith(f"{text} is no picture that Pillow can read")
-    Image.fromarray(picture()).save(tmp_path / "half.png")
+    assert message(lambda: five(str(text))).startswith(f"{text} is no image that Pillow can read")
+    Image.fromarray(image()).save(tmp_path / "half.png")
     half = (tmp_path / "half.png").read_bytes()[:1000]
     (tmp_path / "half.png").write_bytes(half)
     said = message(lambda: five(tmp_path / "half.png"))
-    assert said == f"the picture {tmp_path / 'half.png'} is damaged: image file is truncated"
-    assert message(lambda: five(tmp_path)) == f"{tmp_path} is a folder, not a picture"
+    assert said == f"the image {tmp_path / 'half.png'} is damaged: image file is truncated"
+    assert message(lambda: five(tmp_path)) == f"{tmp_path} is a folder, not an image"
     for array, what in (
         (np.zeros((5, 6), np.uint8), "(5, 6) uint8"),
         (np.zeros((3, 5, 6), np.uint8), "(3, 5, 6) uint8"),
@@ -379,19 +380,19 @@ def test_what_is_no_picture(five, tmp_path):
         (np.zeros((5, 6, 3), np.float32), "(5, 6, 3) float32"),
         (np.zeros((0, 6, 3), np.uint8), "(0, 6, 3) uint8"),
     ):
-        said = f"a picture as an array is (H, W, 3) uint8 in RGB; this one is {what}"
+        said = f"an image as an array is (H, W, 3) uint8 in RGB; this one is {what}"
         assert message(lambda array=array: five(array)) == said
     for wrong, name in ((torch.zeros(3, 5, 6), "Tensor"), (None, "NoneType"), (b"a.jpg", "bytes")):
-        said = f"a picture is a path, a PIL image or an RGB uint8 array (H, W, 3), not a {name}"
+        said = f"an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a {name}"
         assert message(lambda wrong=wrong: five(wrong)) == said
 
 
-def test_a_missing_opencv_is_said_before_the_first_picture(five, monkeypatch):
+def test_a_missing_opencv_is_said_before_the_first_image(five, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     cfg = five.cfg.clone()
     merge_overrides(cfg, ["TEST.OPTIMIZED", "False"])  # the model is optimised already
     assert message(lambda: Detector(five.model, cfg, FIVE)) == (
-        "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where pictures "
+        "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where images "
         "are shown in windows, opencv-python)"
     )
 

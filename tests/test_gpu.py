@@ -4,22 +4,21 @@ import copy
 
 import pytest
 import torch
-from detectors import OWN, assert_same, config, detect, detector
 from detectron2.engine import AMPTrainer, SimpleTrainer
-from test_hrnet import total
-from test_inference import BFLOAT16, TINY, assert_near, hrfpn, images, spread
-from tiny import TINY as TINY_CONFIG
-from tiny import custom
+from helpers.detectors import OWN, assert_same, config, detect, detector
+from helpers.networks import BFLOAT16, TINY, assert_near, hrfpn, images, spread, total
+from helpers.tiny import TINY as TINY_CONFIG
+from helpers.tiny import custom
 from torch import nn
 
 from hrnet_det import HRFPN, HRNet, model_zoo
-from hrnet_det.config import merge_overrides
+from hrnet_det.config.yaml import merge_overrides
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine import Trainer
 from hrnet_det.model_zoo import inference_form
-from hrnet_det.modeling.blocks import CHECKPOINTING
-from hrnet_det.modeling.fused import FusedConv2d
-from hrnet_det.modeling.inference import optimize_for_inference
+from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
+from hrnet_det.modeling.backbone.fused import FusedConv2d
+from hrnet_det.modeling.inference.optimize import optimize_for_inference
 
 DEVICE = "cuda"
 pytestmark = [

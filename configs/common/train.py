@@ -5,7 +5,7 @@ train = {
     "init_checkpoint": "",  # weights to start from, as MODEL.WEIGHTS of the YAML configs
     "max_iter": 90000,
     "amp": {"enabled": False},  # mixed precision; bfloat16 on the CPU
-    "accumulate": 1,  # parts that a step's batch goes through the model in
+    "gradient_accumulation_steps": 1,  # parts that a step's batch goes through the model in
     "clip_gradient_norm": 35.0,  # of all gradients together; 0 for none
     "checkpoint_period": 5000,  # iterations
     "eval_period": 7330,  # iterations: every epoch of COCO

@@ -12,22 +12,26 @@ from detectron2.config import CfgNode
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hrnet_det.checkpoint.architecture import architecture, hrnet_variant, variant_name
-from hrnet_det.checkpoint.files import METADATA_KEY, WeightsFile, find_weights, read_weights, some
 from hrnet_det.checkpoint.formats import BODY, IMAGENET, MMDET, OWN
+from hrnet_det.checkpoint.infer import architecture, hrnet_variant, variant_name
+from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, find_weights, read_weights, some
+from hrnet_det.checkpoint.load_report import compare
+from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.checkpoint.renaming import Renamed, rename
-from hrnet_det.checkpoint.report import compare
-from hrnet_det.checkpoint.source_config import config_of
 from hrnet_det.errors import InputError
-from hrnet_det.model_zoo import build_detector
 from hrnet_det.modeling import HRNet
+from hrnet_det.modeling.build_model import build_detector
 
 TARGETS = {format.name: format for format in (OWN, MMDET, IMAGENET)}
 SUFFIXES = (".safetensors", ".pth")
 
 
 def convert(
-    source: str | Path, destination: str | Path, *, to: str = "hrnet_det", unpickle: bool = False
+    source: str | Path,
+    destination: str | Path,
+    *,
+    to: str = "hrnet_det",
+    allow_pickle: bool = False,
 ) -> str:
     """Write a file's tensors under other names; the tensors themselves are not changed.
 
@@ -39,14 +43,14 @@ def convert(
         destination: a new file, .safetensors or .pth.
         to: "hrnet_det"; "mmdet" (2 and 3); "imagenet", the backbone alone, as the official
             classification project and timm name it.
-        unpickle: permit a source that runs code when it is loaded.
+        allow_pickle: permit a source that runs code when it is loaded.
     Returns: what was written, in a few lines.
     Raises: InputError if the source has tensors without a name in the target, or the destination
         exists or has another suffix.
     """
     source, destination = str(source), Path(destination)
     _check_target(destination, to)
-    file = read_weights(find_weights(source), unpickle=unpickle)
+    file = read_weights(find_weights(source), allow_pickle=allow_pickle)
     renamed = rename(file.weights, source)
     if renamed.unknown:
         raise InputError(
@@ -68,10 +72,10 @@ def convert(
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
-    semantics = metadata.get("semantics")
-    if to == MMDET.name and semantics and semantics not in ("mmdet", "mmdet_fcos"):
+    conventions = metadata.get("conventions")
+    if to == MMDET.name and conventions and conventions not in ("mmdet", "mmdet_fcos"):
         lines.append(
-            f"The detector computes boxes as {semantics} does; mmdetection will compute them its "
+            f"The detector computes boxes as {conventions} does; mmdetection will compute them its "
             "own way"
         )
     return "\n".join(lines)
@@ -93,7 +97,7 @@ def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[s
         file, renamed: as `read_weights` and `rename` return them.
         cfg: of the detector; None if it is none, or if its config is not known.
     Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
-        as they are known); with a config also semantics, config (YAML) and pixels (format, mean,
+        as they are known); with a config also conventions, config (YAML) and pixels (format, mean,
         std).
     """
     shapes = {name: tensor.shape for name, tensor in renamed.weights.items()}
@@ -107,7 +111,7 @@ def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[s
         "classes": file.classes,
     }
     if cfg is not None:
-        known["semantics"] = cfg.MODEL.SEMANTICS
+        known["conventions"] = cfg.MODEL.CONVENTIONS
         known["config"] = cfg.dump()
         known["pixels"] = {
             "format": cfg.INPUT.FORMAT,

@@ -20,7 +20,7 @@ class Format:
     """One project's naming.
 
     Args:
-        name: as in `semantics.SEMANTICS` for detectors.
+        name: as in `conventions.CONVENTIONS` for detectors.
         title: for messages.
         rules: pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or
             bias, {n} a number; all else is literal. A name that no rule matches is unknown.

@@ -9,10 +9,10 @@ from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
-from hrnet_det.checkpoint.files import METADATA_KEY, find_weights, read_weights, some
 from hrnet_det.checkpoint.formats import BODY, OWN
+from hrnet_det.checkpoint.io import METADATA_KEY, find_weights, read_weights, some
+from hrnet_det.checkpoint.load_report import LoadReport, compare
 from hrnet_det.checkpoint.renaming import rename
-from hrnet_det.checkpoint.report import LoadReport, compare
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 
@@ -25,7 +25,7 @@ class Checkpointer(DetectionCheckpointer):
     Args:
         model: an HRNet, a backbone or a detector.
         save_dir: where `save` writes to.
-        unpickle: permit files that run code when they are loaded.
+        allow_pickle: permit files that run code when they are loaded.
         partial: take what fits of a part in which tensors are missing or have other shapes.
         metadata: written into every checkpoint under "hrnet_det": classes, config, ...
         checkpointables: as Detectron2's.
@@ -41,13 +41,13 @@ class Checkpointer(DetectionCheckpointer):
         model: nn.Module,
         save_dir: str = "",
         *,
-        unpickle: bool = False,
+        allow_pickle: bool = False,
         partial: bool = False,
         metadata: dict[str, Any] | None = None,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
-        self.unpickle = unpickle
+        self.allow_pickle = allow_pickle
         self.partial = partial
         self.metadata = metadata
         self.report: LoadReport | None = None
@@ -80,7 +80,7 @@ class Checkpointer(DetectionCheckpointer):
             self._resumes = False
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        file = read_weights(filename, unpickle=self.unpickle)
+        file = read_weights(filename, allow_pickle=self.allow_pickle)
         own_names = self.model.state_dict()
         source = rename(file.weights, self._address, own_names=own_names)
         inside, outside = self._prefixes()
@@ -88,7 +88,7 @@ class Checkpointer(DetectionCheckpointer):
         if source.format is OWN:
             source.weights = self._placed(source.weights)
         report, weights = compare(source, model, self._address, file.left_out)
-        report.semantics = file.metadata.get("semantics", report.semantics)
+        report.conventions = file.metadata.get("conventions", report.conventions)
         self.report, self.file_classes = report, file.classes
         if self._resumes and file.left_out:
             raise InputError(

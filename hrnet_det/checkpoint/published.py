@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from hrnet_det.checkpoint.source_config import known_config
+from hrnet_det.checkpoint.model_config import known_config
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Published:
     out.
 
     Args:
-        source: whose it is, a key of `semantics.SEMANTICS`.
+        source: whose it is, a key of `conventions.CONVENTIONS`.
         kind: a key of `architecture.BASES`. variant: a key of `VARIANTS`.
         schedule: 1x, 2x, 20e, ..., and what else tells one training from another.
         box_ap, mask_ap: on COCO val2017, percent, as published; mask_ap None without masks.
@@ -51,7 +51,7 @@ class Published:
         return self.address.endswith(".pth")
 
     def config(self) -> CfgNode:
-        """The config of the detector, with its source's semantics."""
+        """The config of the detector, with its source's conventions."""
         has_masks = self.mask_ap is not None
         words = ["MODEL.HRNET.VARIANT", self.variant, "MODEL.MASK_ON", str(has_masks)]
         if self.kind == "htc":  # COCO's stuff and thing maps

@@ -1,6 +1,8 @@
-"""Data sets: their registration, the quickstart data set, checks of one's own data."""
+"""Datasets: their registration, the quickstart dataset, checks of your own data."""
 
-from hrnet_det.data.catalog import prepare_datasets
+from hrnet_det.data.datasets import prepare_datasets
 from hrnet_det.data.registration import register_quickstart
+
+register_quickstart()
 
 __all__ = ["prepare_datasets", "register_quickstart"]

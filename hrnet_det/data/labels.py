@@ -1,4 +1,4 @@
-"""Whether data sets have the labels that a detector learns from and is evaluated by."""
+"""Whether datasets have the labels that a detector learns from and is evaluated by."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LEARNS = {
     "ProposalNetwork": {OBJECTS},
     "RetinaNet": {OBJECTS},
     "FCOS": {OBJECTS},
-    "HTC": {OBJECTS},  # labels of pixels, which it may learn too, are asked for where it starts
-    "SourceRCNN": {OBJECTS},
+    "HTC": {OBJECTS},  # semantic labels, which it may learn too, are asked for where it starts
+    "CompatRCNN": {OBJECTS},
 }
 WITH_LABELS = {
-    OBJECTS: "one's own in COCO's format (DATASETS.CUSTOM), or coco_2017_train",
-    PIXELS: "cityscapes_fine_sem_seg_train or coco_2017_train_panoptic_separated, or one's own, "
+    OBJECTS: "your own in COCO's format (DATASETS.CUSTOM), or coco_2017_train",
+    PIXELS: "cityscapes_fine_sem_seg_train or coco_2017_train_panoptic_separated, or your own, "
     'registered with Detectron2\'s load_sem_seg and evaluator_type "sem_seg"; DATASETS.CUSTOM has '
     "objects alone",
 }
@@ -50,20 +50,20 @@ def check_labels(cfg: CfgNode, *, trains: bool) -> None:
         for missing in sorted(learned - _labels(name, learned)):
             raise InputError(
                 f"MODEL.META_ARCHITECTURE {architecture} learns {_said(learned)}, but {name} has "
-                f"no labels of {missing}: train on a data set that has them, such as "
+                f"no labels of {missing}: train on a dataset that has them, such as "
                 f"{WITH_LABELS[missing]}"
             )
     for name in cfg.DATASETS.TEST:
         if not _labels(name, learned) <= learned:
             raise InputError(
-                f"data set {name} evaluates {_said(_labels(name, learned))}, but "
+                f"dataset {name} evaluates {_said(_labels(name, learned))}, but "
                 f"MODEL.META_ARCHITECTURE {architecture} predicts {_said(learned)}: test on "
-                "another data set (DATASETS.TEST)"
+                "another dataset (DATASETS.TEST)"
             )
 
 
 def _labels(name: str, unknown: set[str]) -> set[str]:
-    """What a data set has labels of; `unknown` if its kind is not known here."""
+    """What a dataset has labels of; `unknown` if its kind is not known here."""
     return LABELS.get(MetadataCatalog.get(name).get("evaluator_type", None), unknown)
 
 

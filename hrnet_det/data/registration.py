@@ -1,4 +1,4 @@
-"""Data sets in Detectron2's catalogues: the quickstart's, and those of a COCO json."""
+"""Datasets in Detectron2's catalogues: the quickstart's, and those of a COCO json."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def datasets_root() -> Path:
 
 
 def register_quickstart() -> None:
-    """Register the quickstart's data sets, which are made when they are first read.
+    """Register the quickstart's datasets, which are made when they are first read.
 
     quickstart_{train,val} and quickstart_keypoints_{train,val} have objects,
     quickstart_semantic_{train,val} a class for each pixel, quickstart_panoptic_{train,val} objects
@@ -86,7 +86,7 @@ def register_coco(
     evaluator_type: str = "coco",
     **metadata: object,
 ) -> None:
-    """Register a COCO json under a name, with labels of pixels where metadata has sem_seg_root."""
+    """Register a COCO json under a name, with semantic labels where metadata has sem_seg_root."""
 
     def load() -> list[dict]:
         rows = load_coco_json(str(json_file), str(image_root), name)
@@ -110,7 +110,7 @@ def register_coco(
 
 
 def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> None:
-    """Register a data set in place of what had the name before."""
+    """Register a dataset in place of what had the name before."""
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.pop(name)
@@ -125,7 +125,7 @@ def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> 
 
 
 def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
-    """Keypoints that a mirrored picture swaps: those named alike but for "left" and "right"."""
+    """Keypoints that a mirrored image swaps: those named alike but for "left" and "right"."""
     by_lower = {name.lower(): name for name in names}
     mirrored = {name: name.lower().replace("left", "right") for name in names}
     return [

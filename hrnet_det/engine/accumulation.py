@@ -1,4 +1,4 @@
-"""A batch that does not fit into memory, in parts: SOLVER.ACCUMULATE."""
+"""A batch that does not fit into memory, in parts: SOLVER.GRADIENT_ACCUMULATION_STEPS."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def _unscaled(loss: Tensor) -> Tensor:
     return loss
 
 
-class InParts(nn.Module):
+class GradientAccumulation(nn.Module):
     """A model in training whose batch goes through it in equal parts, one after the other.
 
     In the forward pass all parts but the last have their backward pass at once, so that no more
     than a part's activations are kept. The gradients are those of the mean of the parts' losses:
-    of the whole batch's, where a loss is a mean over pictures or over equally many boxes of each
-    (RPN, classes and boxes when each picture gives its full number of samples). A loss that
+    of the whole batch's, where a loss is a mean over images or over equally many boxes of each
+    (RPN, classes and boxes when each image gives its full number of samples). A loss that
     is a mean over a varying number, such as that of masks, weighs parts equally instead; norms with
     trained statistics take them from a part.
 
@@ -29,7 +29,7 @@ class InParts(nn.Module):
 
     Args:
         model: the detector, wrapped by DistributedDataParallel or not.
-        parts: into how many a batch is divided, which divides the pictures of each process.
+        parts: into how many a batch is divided, which divides the images of each process.
     Attributes: scale: what a part's loss goes through before its backward pass (of GradScaler).
     Input:  Detectron2's rows of a batch. Output: the losses' means over the parts; without
         gradients, as where statistics of norms are computed anew, the model's own output.
@@ -52,7 +52,7 @@ class InParts(nn.Module):
             return self.model(rows)
         size, remainder = divmod(len(rows), self.parts)
         if remainder or not size:
-            raise ValueError(f"{len(rows)} pictures cannot be divided into {self.parts} parts")
+            raise ValueError(f"{len(rows)} images cannot be divided into {self.parts} parts")
         means: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         *first, last = (rows[i : i + size] for i in range(0, len(rows), size))
         distributed = isinstance(self.model, DistributedDataParallel)

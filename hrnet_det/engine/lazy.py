@@ -18,15 +18,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
-from hrnet_det.config import get_cfg
+from hrnet_det.config.keys import get_cfg
+from hrnet_det.config.lazy import keys_of
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine.optimizer import clip_whole_gradient
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
-from hrnet_det.lazy_config import keys_of
-from hrnet_det.model_zoo import build_detector
-from hrnet_det.modeling.layout import use_channels_last
+from hrnet_det.modeling.build_model import build_detector
+from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 # Where a LazyConfig has what the YAML configs have of how a run goes, and of what is checked before
 # it starts.
@@ -40,7 +40,7 @@ SETTINGS = {
     "MODEL.HRNET.NORM_EVAL": "model.backbone.bottom_up.norm_eval",
     "SOLVER.IMS_PER_BATCH": "dataloader.train.total_batch_size",
     "SOLVER.MAX_ITER": "train.max_iter",
-    "SOLVER.ACCUMULATE": "train.accumulate",
+    "SOLVER.GRADIENT_ACCUMULATION_STEPS": "train.gradient_accumulation_steps",
     "SOLVER.AMP.ENABLED": "train.amp.enabled",
     "SOLVER.CHECKPOINT_PERIOD": "train.checkpoint_period",
     "TEST.EVAL_PERIOD": "train.eval_period",
@@ -109,7 +109,7 @@ def _names(lazy: DictConfig, place: str) -> tuple[str, ...]:
     names = OmegaConf.select(lazy, place)
     if names is None:
         raise InputError(
-            f"{place} is not there: name registered data sets, as Detectron2's "
+            f"{place} is not there: name registered datasets, as Detectron2's "
             "get_detection_dataset_dicts takes them"
         )
     return (names,) if isinstance(names, str) else tuple(names)
@@ -138,7 +138,7 @@ def follow_settings(lazy: DictConfig, cfg: CfgNode) -> None:
 
 
 def prepare_lazy_datasets(cfg: CfgNode, lazy: DictConfig) -> None:
-    """Make the data sets usable, or say what is missing.
+    """Make the datasets usable, or say what is missing.
 
     Raises: InputError if they have other classes than the model.
     """
@@ -220,7 +220,7 @@ class LazyTrainer(Trainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """Those of dataloader.evaluator, or without it those of the data set's kind."""
+        """Those of dataloader.evaluator, or without it those of the dataset's kind."""
         if "evaluator" not in cls.lazy.dataloader:
             return super().build_evaluator(cfg, dataset_name)
         made = instantiate(cls._loaders_of(dataset_name).evaluator)

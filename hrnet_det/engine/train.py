@@ -25,11 +25,11 @@ from torch.multiprocessing import ProcessExitedException
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine.lazy import SETTINGS, in_lazy_terms, lazy_trainer
-from hrnet_det.engine.setup import RUN_FILES, load_setup
+from hrnet_det.engine.preflight import RUN_FILES, load_setup
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation import write_report
+from hrnet_det.report import write_report
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -42,8 +42,8 @@ Examples:
   evaluate:                train_net.py --config-file ... --eval-only MODEL.WEIGHTS model.pth
   change config options:   train_net.py --config-file ... SOLVER.BASE_LR 0.01
   own data, COCO's format: train_net.py --config-file ... \\
-      DATASETS.CUSTOM.TRAIN_JSON train.json DATASETS.CUSTOM.TRAIN_IMAGES pictures/train \\
-      DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES pictures/val
+      DATASETS.CUSTOM.TRAIN_JSON train.json DATASETS.CUSTOM.TRAIN_IMAGES images/train \\
+      DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES images/val
   a Python config:         train_net.py --config-file COCO-Detection/fcos_hrnetv2p_w18_1x.py \\
       optimizer.lr=0.005
   several machines:        train_net.py --machine-rank 0 --num-machines 2 --dist-url URL ...
@@ -85,7 +85,7 @@ def _config_of_training_kept(cfg: CfgNode, args: argparse.Namespace) -> Iterator
 def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
     """Train and evaluate, or only evaluate, in one process of the job; returns the results."""
     kind = Trainer if args.lazy is None else lazy_trainer(args.lazy)
-    if comm.get_world_size() > 1:  # a new process: it has the config, but no registered data sets
+    if comm.get_world_size() > 1:  # a new process: it has the config, but no registered datasets
         cfg.defrost()
         prepare_datasets(cfg, stated=())
         cfg.freeze()
@@ -119,7 +119,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> dict:
 
 
 def _set_aside(folder: str) -> None:
-    """Rename an earlier run's files in OUTPUT_DIR, lest they are taken for those of this one."""
+    """Rename an earlier run's files in OUTPUT_DIR: they are not those of this one."""
     for name in RUN_FILES:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
@@ -142,18 +142,18 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer]) -> di
             "--eval-only, but a part of the detector would be random: take the weights of a whole "
             f"detector with the same classes\n{report}"
         )
-    if report.contradicts(cfg.MODEL.SEMANTICS) and "MODEL.SEMANTICS" not in args.opts:
+    if report.contradicts(cfg.MODEL.CONVENTIONS) and "MODEL.CONVENTIONS" not in args.opts:
         if args.lazy is not None:
             raise InputError(
                 f"--eval-only: {report.path} is {report.title}, whose AP belongs to other pixels, "
                 "resizing and boxes, which only YAML configs can have: take that of the same "
-                f"detector, with MODEL.SEMANTICS {report.semantics}"
+                f"detector, with MODEL.CONVENTIONS {report.conventions}"
             )
         raise InputError(
-            f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.SEMANTICS "
-            f"{report.semantics} (pixels, resizing, boxes); the config has {cfg.MODEL.SEMANTICS}. "
-            f"Add MODEL.SEMANTICS {report.semantics}, or MODEL.SEMANTICS {cfg.MODEL.SEMANTICS} if "
-            "that is what you want to measure"
+            f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.CONVENTIONS "
+            f"{report.conventions} (pixels, resizing, boxes); the config has "
+            f"{cfg.MODEL.CONVENTIONS}. Add MODEL.CONVENTIONS {report.conventions}, or "
+            f"MODEL.CONVENTIONS {cfg.MODEL.CONVENTIONS} if that is what you want to measure"
         )
     _compare_with_file(cfg, checkpointer)
     results = kind.test(cfg, model)
@@ -197,12 +197,12 @@ def _compare_with_file(cfg: CfgNode, checkpointer: Checkpointer) -> None:
             data[0],
             *first,
         )
-    if report.contradicts(cfg.MODEL.SEMANTICS):
+    if report.contradicts(cfg.MODEL.CONVENTIONS):
         logger.warning(
-            "%s follows MODEL.SEMANTICS %s (pixels, resizing, boxes), the config %s",
+            "%s follows MODEL.CONVENTIONS %s (pixels, resizing, boxes), the config %s",
             report.path,
-            report.semantics,
-            cfg.MODEL.SEMANTICS,
+            report.conventions,
+            cfg.MODEL.CONVENTIONS,
         )
 
 

@@ -34,14 +34,15 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
-from hrnet_det.data.resize import build_mapper
-from hrnet_det.engine.accumulation import InParts
+from hrnet_det.data.mapper import build_mapper
+from hrnet_det.engine.accumulation import GradientAccumulation
+from hrnet_det.engine.hooks import ProgressBar, on_terminal
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
-from hrnet_det.engine.progress import ProgressBar, on_terminal
 from hrnet_det.environment import one_line
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
-from hrnet_det.model_zoo import build_detector, inference_form
-from hrnet_det.modeling.layout import use_channels_last
+from hrnet_det.model_zoo import inference_form
+from hrnet_det.modeling.build_model import build_detector
+from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -54,7 +55,7 @@ class Trainer(DefaultTrainer):
     of the best box AP (or mIoU, PQ, AR) is kept as model_best.pth; a progress bar on a terminal.
 
     Args:
-        cfg: a config whose data sets have been prepared (`hrnet_det.data.prepare_datasets`).
+        cfg: a config whose datasets have been prepared (`hrnet_det.data.prepare_datasets`).
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -72,7 +73,11 @@ class Trainer(DefaultTrainer):
         if cfg.SOLVER.AMP.ENABLED and on_cpu:
             _autocast_training(model)
         amp = cfg.SOLVER.AMP.ENABLED and not on_cpu
-        trained = model if cfg.SOLVER.ACCUMULATE == 1 else InParts(model, cfg.SOLVER.ACCUMULATE)
+        trained = (
+            model
+            if cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS == 1
+            else GradientAccumulation(model, cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS)
+        )
         # Before the forward pass: the last step's gradients are no longer there at its peak.
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(
             trained, data_loader, optimizer, zero_grad_before_forward=True
@@ -125,11 +130,11 @@ class Trainer(DefaultTrainer):
         return Checkpointer(
             model,
             cfg.OUTPUT_DIR,
-            unpickle=cfg.MODEL.WEIGHTS_UNPICKLE,
+            allow_pickle=cfg.MODEL.WEIGHTS_ALLOW_PICKLE,
             partial=cfg.MODEL.WEIGHTS_PARTIAL,
             metadata={
                 "classes": list(classes),
-                "semantics": cfg.MODEL.SEMANTICS,
+                "conventions": cfg.MODEL.CONVENTIONS,
                 "config": cfg.dump(),
             },
             **checkpointables,
@@ -137,18 +142,18 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable:
-        """Detectron2's, with pictures resized as INPUT.RESIZE says."""
+        """Detectron2's, with images resized as INPUT.RESIZE says."""
         return build_detection_train_loader(cfg, mapper=build_mapper(cfg, is_train=True))
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
-        """Detectron2's, with pictures resized as INPUT.RESIZE says."""
+        """Detectron2's, with images resized as INPUT.RESIZE says."""
         mapper = cls.build_test_mapper(cfg)
         return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
 
     @classmethod
     def build_test_mapper(cls, cfg: CfgNode) -> DatasetMapper:
-        """What prepares a picture for testing."""
+        """What prepares an image for testing."""
         return build_mapper(cfg, is_train=False)
 
     @classmethod

@@ -1,5 +1,1 @@
-"""The report of a run."""
-
-from hrnet_det.evaluation.report import write_report
-
-__all__ = ["write_report"]
+"""Evaluation: COCO, panoptic quality, and what each dataset wants."""

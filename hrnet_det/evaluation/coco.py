@@ -1,6 +1,6 @@
 """COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL.
 
-`python -m hrnet_det.evaluation.coco_speed` measures those that are installed.
+`python -m tools.coco_speed` measures those that are installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Implementation:
 
     name: str
     evaluation: Evaluation
-    integer_ids: bool = False  # ids of pictures, objects and categories have to be whole numbers
+    integer_ids: bool = False  # ids of images, objects and categories have to be whole numbers
 
 
 def _detectron2() -> Implementation:
@@ -115,13 +115,13 @@ class CocoEvaluator(COCOEvaluator):
     pycocotools, and encodes masks more slowly.
 
     Args:
-        dataset_name: a registered data set.
+        dataset_name: a registered dataset.
         implementation: of TEST.COCO_EVAL: "auto", "detectron2", "faster_coco_eval" or
             "pycocotools".
         output_dir: folder for the predictions, or None.
         kpt_oks_sigmas: of each keypoint; () for COCO's.
     Raises: InputError as `find_implementation`, or if the implementation (but for "auto", which
-        takes pycocotools then) cannot evaluate the data set, whose ids are no whole numbers.
+        takes pycocotools then) cannot evaluate the dataset, whose ids are no whole numbers.
     """
 
     def __init__(

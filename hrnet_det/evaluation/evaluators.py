@@ -1,4 +1,4 @@
-"""Which evaluators a data set wants, by its evaluator_type."""
+"""Which evaluators a dataset wants, by its evaluator_type."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BEST_METRIC = {
     "PanopticFPN": "panoptic_seg/PQ",
     "ProposalNetwork": "box_proposals/AR@1000",
 }
-# The same of data sets that Cityscapes' own scripts evaluate.
+# The same of datasets that Cityscapes' own scripts evaluate.
 CITYSCAPES_METRIC = {"cityscapes_instance": "segm/AP", "cityscapes_sem_seg": "sem_seg/IoU"}
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-    """Detectron2's evaluators for a data set; of boxes, masks and panoptic quality ours.
+    """Detectron2's evaluators for a dataset; of boxes, masks and panoptic quality ours.
 
     Raises: InputError as check_evaluator.
     """
@@ -40,12 +40,11 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
 
 
 def check_evaluator(cfg: CfgNode, dataset_name: str) -> None:
-    """Raises: InputError if there is no evaluator for the data set, or what it needs is missing."""
+    """Raises: InputError if there is no evaluator for the dataset, or what it needs is missing."""
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
     if kind not in _BUILDERS:
         raise InputError(
-            f"data set {dataset_name} wants the evaluator {kind!r}; there are "
-            f"{', '.join(_BUILDERS)}"
+            f"dataset {dataset_name} wants the evaluator {kind!r}; there are {', '.join(_BUILDERS)}"
         )
     if kind.startswith("coco"):
         find_implementation(cfg.TEST.COCO_EVAL)
@@ -68,7 +67,7 @@ def _check_cityscapes(dataset_name: str) -> None:
         import cityscapesscripts  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"data set {dataset_name} is evaluated by Cityscapes' own scripts: "
+            f"dataset {dataset_name} is evaluated by Cityscapes' own scripts: "
             "pip install cityscapesscripts"
         ) from error
 
@@ -87,7 +86,7 @@ def _semantic(cfg: CfgNode, name: str) -> DatasetEvaluator:
 
 
 def _read_labels(path: str, dtype: type) -> np.ndarray:
-    """A picture of labels; Detectron2's own function for it does not work with NumPy 2."""
+    """An image of labels; Detectron2's own function for it does not work with NumPy 2."""
     return np.asarray(Image.open(path), dtype=dtype)
 
 

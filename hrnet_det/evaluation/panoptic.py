@@ -1,4 +1,4 @@
-"""Panoptic quality of predictions, computed picture by picture as they come."""
+"""Panoptic quality of predictions, computed image by image as they come."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Segments = Sequence[Mapping[str, object]]
 
 
 class PanopticEvaluator(DatasetEvaluator):
-    """PQ, SQ and RQ of a data set in COCO's panoptic format, without panopticapi.
+    """PQ, SQ and RQ of a dataset in COCO's panoptic format, without panopticapi.
 
     Source: arXiv:1801.00868 section 4, and the treatment of crowds and unlabelled pixels that
     COCO's panoptic task defines.
     Differs from source (panopticapi): predictions are compared at once instead of being written
-    as pictures; of several crowds of a category in a picture all forgive, not one (COCO has one).
+    as images; of several crowds of a category in an image all forgive, not one (COCO has one).
 
     Args:
         dataset_name: registered with panoptic_json and panoptic_root, and with the contiguous
@@ -43,7 +43,7 @@ class PanopticEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all pictures."""
+        """Forget all images."""
         self._counts: list[dict[int, np.ndarray]] = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
@@ -62,7 +62,7 @@ class PanopticEvaluator(DatasetEvaluator):
             )
 
     def _category(self, segment: Mapping[str, object]) -> int:
-        """The data set's id of a predicted segment's category."""
+        """The dataset's id of a predicted segment's category."""
         numbers = self._things if segment["isthing"] else self._stuff
         return numbers[segment["category_id"]]
 
@@ -72,8 +72,8 @@ class PanopticEvaluator(DatasetEvaluator):
         if not comm.is_main_process():
             return None
         total: dict[int, np.ndarray] = {}
-        for of_picture in (counts for part in gathered for counts in part):
-            for category, values in of_picture.items():
+        for of_image in (counts for part in gathered for counts in part):
+            for category, values in of_image.items():
                 total[category] = total.get(category, 0) + values
         results = {}
         for suffix, wanted in (("", None), ("_th", True), ("_st", False)):
@@ -88,14 +88,14 @@ class PanopticEvaluator(DatasetEvaluator):
 
 
 def segment_ids(pixels: np.ndarray) -> np.ndarray:
-    """Ids (H, W) of a panoptic picture (H, W, 3) uint8: R + 256 G + 65536 B."""
+    """Ids (H, W) of a panoptic image (H, W, 3) uint8: R + 256 G + 65536 B."""
     return pixels.astype(np.int64) @ np.array([1, 256, 65536])
 
 
 def compare(
     predicted: np.ndarray, predicted_segments: Segments, true: np.ndarray, true_segments: Segments
 ) -> dict[int, np.ndarray]:
-    """What one picture adds to each category: [sum of IoUs, matched, not found, wrongly found].
+    """What one image adds to each category: [sum of IoUs, matched, not found, wrongly found].
 
     A predicted and a true segment of one category match where their IoU, without the predicted
     one's unlabelled pixels, is over 0.5. Crowds match nothing; a segment that finds nothing is

@@ -1,9 +1,9 @@
-"""Cityscapes' classes of pixels: pictures resized by 0.5 to 2.1, crops of 512x1024."""
+"""Cityscapes' classes of pixels: images resized by 0.5 to 2.1, crops of 512x1024."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
-from hrnet_det.data.augmentation import OneOf
+from hrnet_det.data.transforms import OneOf
 
 from .coco_boxes import dataloader
 

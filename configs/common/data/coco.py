@@ -1,11 +1,11 @@
-"""COCO's pictures in RGB, the shorter side of 800 pixels, the longer one of at most 1333."""
+"""COCO's images in RGB, the shorter side of 800 pixels, the longer one of at most 1333."""
 
 import detectron2.data.transforms as T
 from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 
 dataloader = model_zoo.get_config("common/data/coco.py").dataloader
-dataloader.pop("evaluator")  # ours, by the data set's kind
+dataloader.pop("evaluator")  # ours, by the dataset's kind
 mapper = dataloader.train.mapper
 mapper.image_format = "RGB"
 mapper.augmentations = [

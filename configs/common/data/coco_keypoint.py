@@ -1,4 +1,4 @@
-"""COCO's pictures of people with keypoints."""
+"""COCO's images of people with keypoints."""
 
 from detectron2.config import LazyCall as L
 from detectron2.data.detection_utils import create_keypoint_hflip_indices

@@ -3,7 +3,7 @@
 from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 
-from hrnet_det.modeling.cascade import StageMaskHeads
+from hrnet_det.modeling.roi_heads.cascade import StageMaskHeads
 
 from .cascade_rcnn import model
 

@@ -2,7 +2,7 @@
 
 from detectron2 import model_zoo
 
-from hrnet_det.modeling.cascade import ResamplingCascadeROIHeads
+from hrnet_det.modeling.roi_heads.cascade import ResamplingCascadeROIHeads
 
 from .hrnetv2p import on_hrnetv2p
 

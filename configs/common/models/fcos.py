@@ -4,14 +4,14 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.box_regression import Box2BoxTransformLinear
 
-from hrnet_det.modeling.fcos import FCOS, FCOSHead
-from hrnet_det.modeling.semantics import Semantics
+from hrnet_det.modeling.compat.conventions import Conventions
+from hrnet_det.modeling.meta_arch.fcos import FCOS, FCOSHead
 
 from .hrnetv2p import PIXELS, backbone
 
 backbone.min_level = 3
 model = L(FCOS)(
-    semantics=L(Semantics)(),
+    conventions=L(Conventions)(),
     backbone=backbone,
     head=L(FCOSHead)(
         input_shape=[ShapeSpec(channels=256)] * 5,

@@ -4,8 +4,9 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.poolers import ROIPooler
 
-from hrnet_det.modeling.htc import HTC, HTCROIHeads
-from hrnet_det.modeling.htc_heads import (
+from hrnet_det.modeling.meta_arch.htc import HTC
+from hrnet_det.modeling.roi_heads.htc import HTCROIHeads
+from hrnet_det.modeling.roi_heads.htc_layers import (
     FusedSemanticHead,
     HTCMaskHead,
     HTCMaskHeads,

@@ -5,7 +5,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SemanticSegmentor
 
 from hrnet_det.modeling import HRNet, HRNetV2
-from hrnet_det.modeling.semantic import HRNetV2SemSegHead
+from hrnet_det.modeling.meta_arch.semantic_seg import HRNetV2SemSegHead
 
 from .hrnetv2p import PIXELS
 

@@ -1,0 +1,270 @@
+"""Weights files as data: found, and read without running what they hold."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import struct
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.utils.file_io import PathManager
+from torch import Tensor
+
+from hrnet_det.errors import InputError, MissingInputError
+
+# What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    struct.error,
+)
+# Whose objects may lie beside the tensors: they are left out instead of being made.
+_BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr")
+METADATA_KEY = "hrnet_det"
+_WRAPPERS = ("model", "state_dict")
+
+
+@dataclass
+class WeightsFile:
+    """The tensors of a file, and what lies beside them.
+
+    Args:
+        path: where it was read.
+        weights: tensors by the file's own names, without a `module.` prefix.
+        rest: the other entries of a checkpoint: iteration, optimizer, meta, ...
+        metadata: what hrnet_det wrote of itself: source format, classes, config.
+        left_out: kinds of Python objects that were not made.
+    """
+
+    path: str
+    weights: dict[str, Tensor]
+    rest: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that the file was trained for; empty if it does not say."""
+        meta = self.rest.get("meta")
+        dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
+        for place, key in (
+            (self.metadata, "classes"),
+            (meta, "CLASSES"),
+            (dataset, "classes"),
+            (dataset, "CLASSES"),
+        ):
+            names = place.get(key) if isinstance(place, dict) else None
+            if isinstance(names, str):
+                return [names]
+            listed = list(names) if isinstance(names, (list, tuple)) else []
+            if listed and all(isinstance(name, str) for name in listed):
+                return listed
+        return []
+
+
+def find_weights(address: str) -> str:
+    """The local file of a path or an address; what it names is downloaded where it is not there.
+
+    Args:
+        address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_aug_in1k;
+            hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...).
+    Raises: MissingInputError if there is no such file; InputError if it cannot be fetched.
+    """
+    kind, _, rest = address.partition("://")
+    if kind == "timm":
+        return _download(f"timm/{rest}", "model.safetensors", address)
+    if kind == "hf":
+        owner, repository, file = (*rest.split("/", 2), "", "")[:3]
+        if not (owner and repository and file):
+            raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
+        return _download(f"{owner}/{repository}", file, address)
+    if not rest:
+        if not Path(address).is_file():
+            raise MissingInputError(f"weights {address} are not there")
+        return address
+    try:
+        path = PathManager.get_local_path(address)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"weights {address} cannot be fetched ({error}). Without a connection: fetch the file "
+            "elsewhere and name its path"
+        ) from error
+    if not Path(path).is_file():
+        raise InputError(
+            f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
+            "https://, timm:// and hf://"
+        )
+    return path
+
+
+def _download(repository: str, file: str, address: str) -> str:
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise InputError(
+            f"weights {address} need a package: pip install huggingface_hub"
+        ) from error
+    if repository.startswith("timm/") and "." not in repository:
+        raise InputError(
+            f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_aug_in1k "
+            "(timm.list_pretrained('hrnet*') lists them)"
+        )
+    try:
+        return hf_hub_download(repository, file)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"weights {address}: {file} of https://huggingface.co/{repository} cannot be fetched "
+            f"({reason}). Is the name right? Without a connection: fetch the file elsewhere and "
+            "name its path"
+        ) from error
+
+
+def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile:
+    """Read a file's tensors; what it is, is told by its content, not by its name.
+
+    Args:
+        path: a file of torch.save, of safetensors, or a pickle of arrays.
+        allow_pickle: make the Python objects that the file holds, whatever they run.
+    Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        start = file.read(9)
+    is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
+    if start[8:] == b"{" or (path.suffix == ".safetensors" and not is_pickle):
+        return _read_safetensors(path)
+    if allow_pickle:
+        content, left_out = _unpickle(path), []
+    else:
+        content, left_out = _read_torch(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
+    wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+    weights = dict(content if wrapper is None else content[wrapper])
+    rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
+    for name, value in weights.items():
+        if isinstance(value, np.ndarray):
+            weights[name] = torch.from_numpy(value)
+    wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
+    if not weights:
+        raise InputError(f"{path} is a state_dict without a tensor")
+    if wrong:
+        raise InputError(
+            f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
+            f"named tensors ({some(map(str, wrong))})"
+            + (
+                f"; objects of {some(left_out)} are not made without --allow-pickle"
+                * bool(left_out)
+            )
+        )
+    metadata = rest.get(METADATA_KEY)
+    return WeightsFile(
+        path=str(path),
+        weights=_without_module(weights),
+        rest=rest,
+        metadata=metadata if isinstance(metadata, dict) else {},
+        left_out=left_out,
+    )
+
+
+def _without_module(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    if all(name.startswith("module.") for name in weights):
+        return {name.removeprefix("module."): value for name, value in weights.items()}
+    return weights
+
+
+def _read_safetensors(path: Path) -> WeightsFile:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            written = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is no whole safetensors file: {error}") from error
+    try:
+        metadata = json.loads(written.get(METADATA_KEY, "{}"))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
+        ) from error
+    return WeightsFile(
+        path=str(path),
+        weights=_without_module(weights),
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
+
+
+def _read_torch(path: Path) -> tuple[Any, list[str]]:
+    """The content of a file of torch.save, and the kinds of objects that were left out of it."""
+    left_out: dict[str, type] = {}
+    while True:
+        stand_ins = [(stand_in, kind) for kind, stand_in in left_out.items()]
+        try:
+            with torch.serialization.safe_globals(stand_ins):
+                return torch.load(path, map_location="cpu", weights_only=True), list(left_out)
+        except _UNREADABLE as error:
+            refused = error
+        code = re.search(r"GLOBAL (\S+)", str(refused))
+        kind = code[1] if code else ""
+        if kind and "." not in kind:  # torch leaves this part out in its message
+            kind = f"builtins.{kind}"
+        if not kind.startswith(_BYSTANDERS) or kind in left_out:
+            break
+        left_out[kind] = type("LeftOut", (_LeftOut,), {})
+    reason = f"it holds {kind}, which is no tensor" if kind else "damaged, or a pickle of its own"
+    raise InputError(
+        f"{path} cannot be read as plain tensors: {reason}. Files that run code when they are "
+        "unpickled are not loaded. Fetch a damaged file again; of another one save the "
+        "state_dict alone, with torch.save as .pth, or as .safetensors. If you trust where it "
+        "comes from: MODEL.WEIGHTS_ALLOW_PICKLE True, --allow-pickle, or in Python "
+        "allow_pickle=True"
+    ) from refused
+
+
+class _LeftOut:
+    """Takes the place of an object beside the weights, and does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> _LeftOut:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _unpickle(path: Path) -> Any:
+    """The content with all its objects: whoever wrote the file decides what runs here."""
+    try:
+        if zipfile.is_zipfile(path):
+            return torch.load(path, map_location="cpu", weights_only=False)
+        with path.open("rb") as file:
+            content = pickle.load(file, encoding="latin1")
+        if isinstance(content, int):  # the magic number of torch.save before 1.6
+            return torch.load(path, map_location="cpu", weights_only=False)
+        return content
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path} holds objects that cannot be made here: {error}") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{path} is damaged, or no file of weights: {error}") from error
+
+
+def some(names: Any, most: int = 3) -> str:
+    """The first of many names, for a message."""
+    names = list(names)
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"

@@ -1,0 +1,219 @@
+"""What of a file went where: the table that each load prints, and the errors it can end in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from tabulate import tabulate
+
+from hrnet_det.checkpoint.formats import BODY
+from hrnet_det.checkpoint.infer import architecture, hrnet_variant, variant_name
+from hrnet_det.checkpoint.io import some
+from hrnet_det.checkpoint.renaming import Renamed
+from hrnet_det.errors import InputError
+from hrnet_det.modeling import VARIANTS
+from hrnet_det.modeling.compat.conventions import CONVENTIONS
+
+PARTS = {  # by the start of our names; the first that fits
+    "backbone": (BODY,),
+    "pyramid": ("backbone.",),
+    "RPN": ("proposal_generator.",),
+    "box head": ("roi_heads.box_head.", "roi_heads.box_predictor."),
+    "mask head": ("roi_heads.mask_head.",),
+    "semantic head": ("roi_heads.semantic_head.",),
+    "keypoint head": ("roi_heads.keypoint_head.",),
+    "dense head": ("head.",),
+}
+# Their shape follows the number of classes, or of keypoints.
+_CLASS_LAYERS = re.compile(
+    r"roi_heads\.(box_predictor\.|mask_head\.(\d+\.)?predictor\.|keypoint_head\.score_lowres\.).+"
+    r"|head\.cls_score\..+|roi_heads\.semantic_head\.predictor\..+"
+)
+
+
+def part_of(name: str) -> str:
+    """The part of a detector that a tensor of ours belongs to."""
+    for part, starts in PARTS.items():
+        if name.startswith(starts):
+            return part
+    return "others"
+
+
+def is_optional(name: str) -> bool:
+    """A frozen batch norm has no such counter, nor has a file that is old enough."""
+    return name.endswith("num_batches_tracked")
+
+
+@dataclass
+class LoadReport:
+    """What of a file's tensors went into a model, by parts of the detector.
+
+    Args:
+        path, title: the file, and what it holds.
+        conventions: a key of `conventions.CONVENTIONS`: whose detector the file is; "" for none or
+            any.
+        loaded: number of tensors that went into each part.
+        wanted: number of tensors that each part of the model has.
+        dropped: what was left out on purpose, by reason.
+        surplus: parts of the file that the model does not have.
+        random: parts of which the file has nothing: they keep the model's own initialisation.
+        reinitialised: class layers of another size, which do so too: (name, file's shape, model's).
+        faults: in a part that the file has: a line for each kind of tensor that is not as it
+            should be.
+    """
+
+    path: str
+    title: str
+    conventions: str = ""
+    loaded: dict[str, int] = field(default_factory=dict)
+    wanted: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    surplus: list[str] = field(default_factory=list)
+    random: list[str] = field(default_factory=list)
+    reinitialised: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def drop(self, reason: str, name: str) -> None:
+        """Note a tensor that is left out on purpose."""
+        self.dropped.setdefault(reason, []).append(name)
+
+    @property
+    def complete(self) -> bool:
+        """Every tensor of the model has come from the file."""
+        return not (self.random or self.reinitialised or self.faults)
+
+    def contradicts(self, conventions: str) -> bool:
+        """The file's detector follows other conventions than these, a key of `CONVENTIONS`."""
+        return self.conventions not in ("", conventions)
+
+    def __str__(self) -> str:
+        rows = []
+        for part, total in self.wanted.items():
+            changed = [row for row in self.reinitialised if part_of(row[0]) == part]
+            remark = "random: not in the file" if part in self.random else ""
+            remark = "random where the number of classes differs" if changed else remark
+            rows.append((part, f"{self.loaded.get(part, 0)} of {total}", remark))
+            for name, theirs, ours in changed:
+                short = ".".join(name.split(".")[-2:])
+                sizes = f"{list(theirs)} in the file, {list(ours)} in the model"
+                rows.append((f"- {short}", "", sizes))
+        rows += [("left out", len(names), reason) for reason, names in self.dropped.items()]
+        rows += [("wrong", "", fault) for fault in self.faults]
+        table = tabulate(rows, ("part", "tensors", ""), tablefmt="simple", stralign="left")
+        return f"{self.path}: {self.title}\n{table}"
+
+
+def compare(
+    source: Renamed, model: Mapping[str, torch.Size], path: str, left_out: list[str]
+) -> tuple[LoadReport, dict[str, torch.Tensor]]:
+    """What of a file fits a model, and the tensors to load.
+
+    Args:
+        source: the file's tensors under our names.
+        model: shapes of the model's tensors, the names of its HRNet starting with `BODY`.
+        path: for messages.
+        left_out: kinds of objects of the file that were not made.
+    Raises: InputError if the file's HRNet is another variant (the message names both), or if
+        nothing of the file belongs to the model.
+    """
+    shapes = {name: tensor.shape for name, tensor in source.weights.items()}
+    detector = architecture(shapes)
+    title = source.format.title
+    if detector or any(name.startswith(BODY) for name in shapes):
+        title += f": {detector.title if detector else _backbone_title(shapes)}"
+    report = LoadReport(path, title, dropped=dict(source.dropped))
+    if detector and source.format.name in CONVENTIONS:
+        one_stage = detector.kind == "fcos"
+        report.conventions = "mmdet_fcos" if one_stage else source.format.name
+    if left_out:
+        report.dropped["Python objects beside the weights"] = left_out
+    if hrnet_variant(shapes) and not hrnet_variant(model):
+        raise InputError(f"{path} is {title}, but this model has no HRNet")
+    _check_variant(shapes, model, path)
+    if not set(model) & set(shapes):
+        raise InputError(
+            f"{path}: none of its {len(shapes)} tensors belongs to this model (the file has "
+            f"{some([*shapes, *source.unknown])}; the model {some(model)})"
+        )
+    weights = {}
+    for part in dict.fromkeys(part_of(name) for name in [*model, *shapes]):
+        ours = {n: s for n, s in model.items() if part_of(n) == part}
+        theirs = {n: s for n, s in shapes.items() if part_of(n) == part}
+        fitting = _compare_part(part, ours, theirs, report)
+        weights.update({name: source.weights[name] for name in fitting})
+    if source.unknown:
+        report.faults.append(
+            f"{len(source.unknown)} names that {source.format.title} does not have: "
+            f"{some(source.unknown)}"
+        )
+    return report, weights
+
+
+def _compare_part(
+    part: str,
+    ours: Mapping[str, torch.Size],
+    theirs: Mapping[str, torch.Size],
+    report: LoadReport,
+) -> list[str]:
+    """Names of the tensors to load; the rest goes into the report."""
+    if not ours:
+        report.surplus.append(part)
+        report.dropped[f"the model has no {part}"] = list(theirs)
+        return []
+    needed = [name for name in ours if name in theirs or not is_optional(name)]
+    report.wanted[part] = len(needed)
+    if not theirs:
+        report.random.append(part)
+        return []
+    fitting, missing, reshaped = [], [], []
+    for name in needed:
+        if name not in theirs:
+            missing.append(name)
+        elif theirs[name] == ours[name]:
+            fitting.append(name)
+        elif _CLASS_LAYERS.fullmatch(name) and theirs[name][1:] == ours[name][1:]:
+            report.reinitialised.append((name, tuple(theirs[name]), tuple(ours[name])))
+        else:
+            reshaped.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
+    report.loaded[part] = len(fitting)
+    extra = []
+    for name in theirs:
+        if name in ours:
+            continue
+        if is_optional(name) and name.replace("num_batches_tracked", "weight") in ours:
+            report.drop("counters, which frozen norms have not", name)
+        elif name.startswith(BODY) and ".fuse_layers." in name:
+            report.drop("fusion into branches that are not used", name)
+        else:
+            extra.append(name)
+    if any(name.endswith(".running_mean") for name in [*missing, *extra]):
+        report.faults.append(f"{part}: the norms are of another kind (MODEL.HRNET.NORM)")
+    for what, names in (
+        ("missing", missing),
+        ("of another shape (file's for model's)", reshaped),
+        ("that the model does not have", extra),
+    ):
+        if names:
+            report.faults.append(f"{part}: {len(names)} {what}: {some(names)}")
+    return fitting
+
+
+def _backbone_title(shapes: Mapping[str, torch.Size]) -> str:
+    variant = hrnet_variant(shapes)
+    return f"HRNet {variant_name(variant)}" if variant else "an HRNet that is not whole"
+
+
+def _check_variant(
+    theirs: Mapping[str, torch.Size], ours: Mapping[str, torch.Size], path: str
+) -> None:
+    file, model = hrnet_variant(theirs), hrnet_variant(ours)
+    if file and model and file != model:
+        name, wanted = variant_name(file), variant_name(model)
+        advice = f"set MODEL.HRNET.VARIANT {name}, or " if name in VARIANTS else ""
+        raise InputError(
+            f"{path} has the weights of {name}, but MODEL.HRNET.VARIANT is {wanted}: {advice}take "
+            f"weights of {wanted}"
+        )

@@ -1,0 +1,56 @@
+"""Where the shipped configs are, and how a config is found by its name."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from hrnet_det.errors import MissingInputError
+
+
+def config_folder() -> Path:
+    """configs/ inside the installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def names() -> list[str]:
+    """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml".
+
+    Those in .py are LazyConfigs.
+    """
+    folder = config_folder()
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".yaml", ".py"))
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if not path.name.startswith("Base-") and path.parts[0] not in ("conventions", "common")
+    )
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config: a path, or a shipped config by its name or its last part.
+
+    Raises: MissingInputError if it is found nowhere (the message has the nearest names).
+    """
+    if Path(name).is_file():
+        return Path(name)
+    wanted = str(name).removeprefix("./").removeprefix("configs/")
+    wanted = wanted if wanted.endswith(".py") else wanted.removesuffix(".yaml") + ".yaml"
+    base = config_folder() / wanted
+    if base.name.startswith("Base-") and base.is_file():
+        return base
+    shipped = names()
+    found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
+    if len(found) == 1:
+        return config_folder() / found[0]
+    by_file = {Path(n).stem: n for n in shipped if n.endswith(Path(wanted).suffix)}
+    near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
+    near += [
+        by_file[n]
+        for n in difflib.get_close_matches(Path(wanted).stem, by_file, n=3, cutoff=0.5)
+        if by_file[n] not in near
+    ]
+    hint = "; nearest: " + ", ".join(near) if near else f"; shipped: {', '.join(shipped)}"
+    raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")

@@ -1,0 +1,84 @@
+"""The settings of a run that hrnet_det reads: one table of where each kind of config has them.
+
+A YAML config is Detectron2's CfgNode, a LazyConfig a Python file; `config.run_config.RunConfig`
+reads and writes these settings in either, and names them as the user has to type them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Args:
+        yaml: its key in a YAML config.
+        lazy: its place in a LazyConfig; "" where only YAML configs have it.
+        default: of a LazyConfig that does not state it.
+    """
+
+    yaml: str
+    lazy: str = ""
+    default: object = None
+
+
+# How a run goes.
+OUTPUT_DIR = Setting("OUTPUT_DIR", "train.output_dir", "./output")
+SEED = Setting("SEED", "train.seed", -1)
+DEVICE = Setting("MODEL.DEVICE", "train.device", "cuda")
+MAX_ITER = Setting("SOLVER.MAX_ITER", "train.max_iter", 90000)
+BATCH_SIZE = Setting("SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size", 16)
+BASE_LR = Setting("SOLVER.BASE_LR", "optimizer.lr", 0.02)
+ACCUMULATION_STEPS = Setting(
+    "SOLVER.GRADIENT_ACCUMULATION_STEPS", "train.gradient_accumulation_steps", 1
+)
+AMP = Setting("SOLVER.AMP.ENABLED", "train.amp.enabled", False)
+CHECKPOINT_PERIOD = Setting("SOLVER.CHECKPOINT_PERIOD", "train.checkpoint_period", 5000)
+EVAL_PERIOD = Setting("TEST.EVAL_PERIOD", "train.eval_period", 0)
+REFERENCE_WORLD_SIZE = Setting("SOLVER.REFERENCE_WORLD_SIZE", default=0)
+NUM_WORKERS = Setting("DATALOADER.NUM_WORKERS", "dataloader.train.num_workers", 4)
+PRECISE_BN = Setting("TEST.PRECISE_BN.ENABLED", default=False)
+
+# Weights.
+WEIGHTS = Setting("MODEL.WEIGHTS", "train.init_checkpoint", "")
+WEIGHTS_STRICT = Setting("MODEL.WEIGHTS_STRICT", "train.weights_strict", True)
+WEIGHTS_ALLOW_PICKLE = Setting("MODEL.WEIGHTS_ALLOW_PICKLE", "train.weights_allow_pickle", False)
+
+# The network.
+VARIANT = Setting("MODEL.HRNET.VARIANT", "model.backbone.bottom_up.variant", "")
+NORM = Setting("MODEL.HRNET.NORM", "model.backbone.bottom_up.norm", "")
+NORM_EVAL = Setting("MODEL.HRNET.NORM_EVAL", "model.backbone.bottom_up.norm_eval", False)
+FREEZE_AT = Setting("MODEL.BACKBONE.FREEZE_AT", "model.backbone.bottom_up.freeze_at", 0)
+PYRAMID_NORM = Setting("MODEL.HRFPN.NORM", "model.backbone.norm", "")
+SEMANTIC_NORM = Setting("MODEL.SEM_SEG_HEAD.NORM", "model.sem_seg_head.norm", "")
+CONVENTIONS = Setting("MODEL.CONVENTIONS", default="detectron2")
+
+# Numbers that follow the data.
+ROI_CLASSES = Setting("MODEL.ROI_HEADS.NUM_CLASSES", "model.roi_heads.num_classes")
+RETINANET_CLASSES = Setting("MODEL.RETINANET.NUM_CLASSES", "model.num_classes")
+FCOS_CLASSES = Setting("MODEL.FCOS.NUM_CLASSES", "model.num_classes")
+SEMANTIC_CLASSES = Setting("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.sem_seg_head.num_classes")
+HTC_SEMANTIC_CLASSES = Setting(
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.roi_heads.semantic_head.num_classes"
+)
+NUM_KEYPOINTS = Setting(
+    "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", "model.roi_heads.keypoint_head.num_keypoints"
+)
+
+# Data.
+TRAIN_DATASETS = Setting("DATASETS.TRAIN", "dataloader.train.dataset.names", ())
+TEST_DATASETS = Setting("DATASETS.TEST", "dataloader.test.dataset.names", ())
+TRAIN_JSON = Setting("DATASETS.CUSTOM.TRAIN_JSON", "train.custom.train_json", "")
+TRAIN_IMAGES = Setting("DATASETS.CUSTOM.TRAIN_IMAGES", "train.custom.train_images", "")
+TEST_JSON = Setting("DATASETS.CUSTOM.TEST_JSON", "train.custom.test_json", "")
+TEST_IMAGES = Setting("DATASETS.CUSTOM.TEST_IMAGES", "train.custom.test_images", "")
+
+# Evaluation.
+COCO_EVAL = Setting("TEST.COCO_EVAL", "train.test.coco_eval", "auto")
+KEYPOINT_OKS_SIGMAS = Setting("TEST.KEYPOINT_OKS_SIGMAS", "train.test.keypoint_oks_sigmas", ())
+OPTIMIZED = Setting("TEST.OPTIMIZED", "train.test.optimized", True)
+DTYPE = Setting("TEST.DTYPE", "train.test.dtype", "float32")
+COMPILE = Setting("TEST.COMPILE", "train.test.compile", False)
+AUGMENTED = Setting("TEST.AUG.ENABLED", default=False)

@@ -1,0 +1,103 @@
+"""What makes of a dataset's row the model's input."""
+
+from __future__ import annotations
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetMapper
+from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
+from fvcore.transforms.transform import Transform, TransformList
+
+from hrnet_det.data.transforms import CropAroundObject, OneOf, with_resize_rule
+from hrnet_det.errors import InputError
+
+
+def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
+    """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
+
+    Where INPUT.SCALES_TRAIN names scales, one of them takes the place of MIN_SIZE_TRAIN and
+    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image.
+
+    Raises: InputError if one of these keys cannot be followed.
+    """
+    check_scales(cfg)
+    crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
+    mapper = (CropMapper if crops else DatasetMapper)(cfg, is_train=is_train)
+    augmentations = []
+    for augmentation in mapper.augmentations.augs:
+        resizes = type(augmentation) is T.ResizeShortestEdge
+        if resizes and is_train and cfg.INPUT.SCALES_TRAIN:
+            scales = [T.ResizeShortestEdge(short, long) for short, long in cfg.INPUT.SCALES_TRAIN]
+            scales = [with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales]
+            augmentations.append(OneOf(scales))
+        else:
+            augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
+        if resizes and crops:
+            augmentations.append(CropAroundObject(cfg.INPUT.CROP_TRAIN))
+    mapper.augmentations = T.AugmentationList(augmentations)
+    return mapper
+
+
+class CropMapper(DatasetMapper):
+    """Detectron2's DatasetMapper with CropAroundObject among its augmentations.
+
+    Source: as CropAroundObject's. An object whose box has its centre outside the crop is dropped;
+    what is left of the others' boxes, masks and keypoints is what lies inside.
+    """
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        objects = [o for o in dataset_dict.get("annotations", ()) if not o.get("iscrowd", 0)]
+        plain, boxes = self.augmentations, np.array([_box(o) for o in objects]).reshape(-1, 4)
+        try:
+            self.augmentations = _WithBoxes(plain, boxes)
+            return super().__call__(dataset_dict)
+        finally:
+            self.augmentations = plain
+
+    def _transform_annotations(
+        self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
+    ) -> None:
+        height, width = image_shape
+        kept = []
+        for row in dataset_dict["annotations"]:
+            x0, y0, x1, y1 = transforms.apply_box(_box(row)[None])[0]
+            if 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height:
+                kept.append(row)
+        dataset_dict["annotations"] = kept
+        super()._transform_annotations(dataset_dict, transforms, image_shape)
+
+
+class _WithBoxes(T.Augmentation):
+    """Augmentations that are told the boxes of one image's objects, which move along."""
+
+    def __init__(self, augmentations: T.AugmentationList, boxes: np.ndarray) -> None:
+        super().__init__()
+        self.augmentations, self.boxes = augmentations, boxes
+
+    def __call__(self, aug_input: T.AugInput) -> Transform:
+        aug_input.boxes = self.boxes
+        return self.augmentations(aug_input)
+
+
+def _box(row: dict) -> np.ndarray:
+    """x0, y0, x1, y1 of an object."""
+    return np.array(BoxMode.convert(row["bbox"], row["bbox_mode"], BoxMode.XYXY_ABS), dtype=float)
+
+
+def check_scales(cfg: CfgNode) -> None:
+    """Raises: InputError if INPUT.SCALES_TRAIN or INPUT.CROP_TRAIN is no list of sizes."""
+    given = cfg.INPUT
+    pairs = [("SCALES_TRAIN", pair) for pair in given.SCALES_TRAIN]
+    pairs += [("CROP_TRAIN", given.CROP_TRAIN)] if given.CROP_TRAIN else []
+    for key, pair in pairs:
+        whole = isinstance(pair, (list, tuple)) and all(isinstance(side, int) for side in pair)
+        if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            raise InputError(
+                f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in pixels, "
+                + ("such as [[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]")
+            )
+    if given.CROP_TRAIN and given.CROP.ENABLED:
+        raise InputError(
+            "INPUT.CROP_TRAIN crops resized images, INPUT.CROP.ENABLED original ones: set one"
+        )

@@ -1,0 +1,149 @@
+"""The images of the quickstart dataset: what lies where, what covers what.
+
+Each image is a pure function of `SEED`, its split and its index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrnet_det.data.quickstart.shapes import (
+    CLASSES,
+    background,
+    outline,
+    paint,
+    pixel_mask,
+    place,
+    polygon_area,
+)
+
+SEED = 1904_04514
+FIRST_IMAGE_ID = {"train": 1, "val": 100_001}
+
+SIDES = (128, 176)  # pixels, shortest and longest side of an image
+SIZES = (12.0, 120.0)  # pixels, an object's longer side, log-uniform
+CROWD_SIZES = (6.5, 9.0)  # pixels, smaller than everything that is annotated on its own
+MIN_VISIBLE = 0.35  # share of an object's area
+MIN_VISIBLE_PIXELS = 20
+ATTEMPTS = 25  # places tried for an object before it is left out
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One placed object, or a crowd of objects of one class.
+
+    `members` holds one list of polygons per object (one for a single object), in pixels; `mask` is
+    (H, W) bool, not yet reduced by what lies on top; `area` (square pixels) counts what the
+    image's edge cuts off too; `keypoints` is (4, 2), pixels, or None.
+    """
+
+    name: str
+    members: list[list[np.ndarray]]
+    mask: np.ndarray
+    area: float
+    keypoints: np.ndarray | None
+
+    @property
+    def is_crowd(self) -> bool:
+        return len(self.members) > 1
+
+
+def draw_scene(*, split: str, index: int) -> tuple[np.ndarray, list[Figure]]:
+    """Draw one image, the same one whenever it is asked for.
+
+    One index in 16 has no object and one in 10 has a crowd (no index is both), so that each split
+    has its share of them.
+
+    Output: pixels, (H, W, 3) uint8, and the figures from the lowest to the topmost.
+    """
+    rng = np.random.default_rng([SEED, FIRST_IMAGE_ID[split], index])
+    width, height = (int(side) for side in rng.integers(SIDES[0], SIDES[1] + 1, size=2))
+    canvas = background(rng=rng, height=height, width=width)
+    figures: list[Figure] = []
+    if index % 10 == 3:
+        figures.append(_crowd(rng=rng, height=height, width=width))
+        _paint(canvas, figure=figures[0], rng=rng)
+    for _ in range(0 if index % 16 == 8 else rng.integers(1, 9)):
+        figure = _try_to_place(figures, rng=rng, height=height, width=width)
+        if figure is not None:
+            figures.append(figure)
+            _paint(canvas, figure=figure, rng=rng)
+    canvas += rng.normal(scale=rng.uniform(1.0, 4.0), size=(height, width, 1))
+    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), figures
+
+
+def _paint(canvas: np.ndarray, *, figure: Figure, rng: np.random.Generator) -> None:
+    """Paint the figure's members one after the other, in place."""
+    for polygons in figure.members:
+        paint(canvas, name=figure.name, polygons=polygons, rng=rng)
+
+
+def _crowd(*, rng: np.random.Generator, height: int, width: int) -> Figure:
+    """15 to 30 tiny objects of one class, packed into an ellipse that lies inside the image."""
+    name = str(rng.choice(CLASSES))
+    number = int(rng.integers(15, 31))
+    radii = rng.uniform(0.8, 1.25, size=2) * 4.2 * np.sqrt(number)
+    middle = rng.uniform(radii + 6, np.array([width, height]) - radii - 6)
+    centres: list[np.ndarray] = []
+    members = []
+    while len(members) < number:
+        draws = rng.uniform(-1, 1, size=(30, 2))
+        draws = middle + radii * draws[np.sum(draws**2, axis=1) <= 1]
+        gaps = [min((np.hypot(*(draw - c)) for c in centres), default=0.0) for draw in draws]
+        centres.append(draws[int(np.argmax(gaps))])
+        polygons, _ = outline(name=name, rng=rng)
+        size, angle = rng.uniform(*CROWD_SIZES), rng.uniform(0, 2 * np.pi)
+        members.append([place(p, size=size, angle=angle, centre=centres[-1]) for p in polygons])
+    masks = [pixel_mask(polygons, height=height, width=width) for polygons in members]
+    mask = np.any(masks, axis=0)
+    return Figure(name=name, members=members, mask=mask, area=float(mask.sum()), keypoints=None)
+
+
+def _try_to_place(
+    figures: list[Figure], *, rng: np.random.Generator, height: int, width: int
+) -> Figure | None:
+    """A new topmost object that leaves every object visible enough; None if no place was found.
+
+    Most objects lie wholly inside the image, and most of them touch no other one.
+    """
+    name = str(rng.choice(CLASSES))
+    size = float(np.exp(rng.uniform(*np.log(SIZES))))
+    inside, apart = rng.random() < 0.85, rng.random() < 0.75
+    unit, unit_keypoints = outline(name=name, rng=rng)
+    extent = np.array([width, height])
+    for _ in range(ATTEMPTS):
+        angle, centre = rng.uniform(0, 2 * np.pi), rng.uniform(0, extent)
+        if inside:
+            turned = np.concatenate([place(p, size=size, angle=angle, centre=0.0) for p in unit])
+            low, high = 1 - turned.min(axis=0), extent - 1 - turned.max(axis=0)
+            centre = rng.uniform(np.minimum(low, high), np.maximum(low, high))
+        where = {"size": size, "angle": angle, "centre": centre}
+        polygons = [place(p, **where) for p in unit]
+        keypoints = None if unit_keypoints is None else place(unit_keypoints, **where)
+        outer, *holes = (polygon_area(p) for p in polygons)
+        mask = pixel_mask(polygons, height=height, width=width)
+        figure = Figure(name, [polygons], mask, outer - sum(holes), keypoints)
+        if apart and any(np.any(mask & other.mask) for other in figures):
+            continue
+        if _all_visible([*figures, figure]):
+            return figure
+    return None
+
+
+def visible_masks(figures: list[Figure]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each figure, (H, W) bool: what is seen of it, and what the figures above it cover."""
+    visible, covered = [], []
+    above = np.zeros_like(figures[0].mask) if figures else None
+    for figure in reversed(figures):
+        visible.append(figure.mask & ~above)
+        covered.append(above)
+        above = above | figure.mask
+    return visible[::-1], covered[::-1]
+
+
+def _all_visible(figures: list[Figure]) -> bool:
+    """Whether enough of every figure is seen."""
+    needed = [max(MIN_VISIBLE * figure.area, MIN_VISIBLE_PIXELS) for figure in figures]
+    return all(m.sum() >= n for m, n in zip(visible_masks(figures)[0], needed, strict=True))

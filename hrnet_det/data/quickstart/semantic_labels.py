@@ -1,0 +1,57 @@
+"""What each pixel of a quickstart image is: its class, stuff or thing, and its segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hrnet_det.data.quickstart.scene import Figure
+from hrnet_det.data.quickstart.shapes import CLASSES
+
+GROUND = "ground"  # the one kind of stuff: pixels of no object
+GROUND_ID = len(CLASSES) + 1  # its category in COCO's panoptic format
+KINDS = ("semantic", "stuff", "panoptic")
+
+
+def semantic_labels(
+    figures: Sequence[Figure], visible: Sequence[np.ndarray], shape: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Images of labels, and COCO's panoptic segments_info.
+
+    Args:
+        figures: what the image shows.
+        visible: (H, W) bool of each, the pixels that are seen of it.
+        shape: H, W.
+    Returns: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
+        class; "stuff" (H, W), 0 for objects, 1 for ground; "panoptic" (H, W, 3), whose red is the
+        id of the segment: 1 for the ground, 2, 3, ... for the figures. And the segments.
+    """
+    classes, ids = np.zeros(shape, np.uint8), np.ones(shape, np.uint8)
+    segments = []
+    for number, (figure, mask) in enumerate(zip(figures, visible, strict=True), start=2):
+        category = CLASSES.index(figure.name) + 1
+        classes[mask], ids[mask] = category, number
+        segments.append(_segment(number, category, mask, is_crowd=figure.is_crowd))
+    ground = classes == 0
+    segments.insert(0, _segment(1, GROUND_ID, ground, is_crowd=False))
+    panoptic = np.zeros((*shape, 3), np.uint8)
+    panoptic[..., 0] = ids
+    return {"semantic": classes, "stuff": ground.astype(np.uint8), "panoptic": panoptic}, segments
+
+
+def _segment(number: int, category: int, mask: np.ndarray, *, is_crowd: bool) -> dict:
+    return {
+        "id": number,
+        "category_id": category,
+        "area": int(mask.sum()),
+        "bbox": box(mask),
+        "iscrowd": int(is_crowd),
+    }
+
+
+def box(mask: np.ndarray) -> list[int]:
+    """COCO's box of a mask: left, top, width, height in pixels."""
+    ys, xs = np.nonzero(mask)
+    left, top = int(xs.min()), int(ys.min())
+    return [left, top, int(xs.max()) + 1 - left, int(ys.max()) + 1 - top]

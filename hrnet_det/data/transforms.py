@@ -1,0 +1,187 @@
+"""Resizing of images as the code bases of the published weights do it: INPUT.RESIZE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import CropTransform, NoOpTransform, Transform
+
+from hrnet_det.errors import InputError
+
+
+def nearest_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+    """mmdetection's size: one scale for both sides, rounded to the nearest pixel, at least 1."""
+    scale = min(longest / max(height, width), shortest / min(height, width))
+    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+
+
+def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+    """maskrcnn-benchmark's size: the shorter side, and the other one in proportion, floored."""
+    low, high = min(height, width), max(height, width)
+    if high / low * shortest > longest:
+        shortest = max(round(longest * low / high), 1)
+    other = int(shortest * high / low)
+    return (shortest, other) if height <= width else (other, shortest)
+
+
+class OpenCVResizeTransform(Transform):
+    """Bilinear resizing by OpenCV, which does not average the pixels that it skips.
+
+    Args:
+        height, width: of the image. new_height, new_width: of the result. In pixels.
+        as_float: the result is float32, not rounded to whole levels.
+    Raises: InputError if OpenCV is not installed.
+    """
+
+    def __init__(
+        self, height: int, width: int, new_height: int, new_width: int, as_float: bool = False
+    ) -> None:
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        cv2 = _opencv()
+        if self.as_float:
+            img = img.astype(np.float32)
+        size = (self.new_width, self.new_height)
+        resized = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+        return resized.reshape(*resized.shape[:2], *img.shape[2:])  # cv2 drops a single channel
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        coords[:, 0] = coords[:, 0] * (self.new_width / self.width)
+        coords[:, 1] = coords[:, 1] * (self.new_height / self.height)
+        return coords
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        plain = T.ResizeTransform(self.height, self.width, self.new_height, self.new_width)
+        return plain.apply_segmentation(segmentation)
+
+    def inverse(self) -> Transform:
+        return OpenCVResizeTransform(
+            self.new_height, self.new_width, self.height, self.width, self.as_float
+        )
+
+
+def _opencv() -> object:
+    try:
+        import cv2
+    except ImportError as error:
+        raise InputError(
+            "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where "
+            "images are shown in windows, opencv-python)"
+        ) from error
+    return cv2
+
+
+@dataclass(frozen=True)
+class ResizeRule:
+    """How a code base chooses the size, and what it resizes with."""
+
+    sides: Callable[[int, int, int, int], tuple[int, int]]
+    transform: Callable[..., Transform]
+
+
+def _opencv_float(*sizes: int) -> Transform:
+    return OpenCVResizeTransform(*sizes, as_float=True)
+
+
+# "pillow" is Detectron2's own ResizeShortestEdge.
+RESIZE_RULES: dict[str, ResizeRule] = {
+    "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
+    "opencv_float": ResizeRule(nearest_sides, _opencv_float),
+    "pillow_floor": ResizeRule(floored_sides, T.ResizeTransform),
+}
+
+
+class CompatResize(T.ResizeShortestEdge):
+    """Detectron2's ResizeShortestEdge with another code base's rule.
+
+    Args:
+        plain: the ResizeShortestEdge to take the place of: its lengths and the way it samples.
+        rule: a row of RESIZE_RULES.
+    """
+
+    def __init__(self, plain: T.ResizeShortestEdge, rule: ResizeRule) -> None:
+        T.Augmentation.__init__(self)
+        self._init({"plain": plain, "rule": rule})
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        height, width = image.shape[:2]
+        lengths = self.plain.short_edge_length
+        if self.plain.is_range:
+            shortest = int(np.random.randint(lengths[0], lengths[1] + 1))
+        else:
+            shortest = int(np.random.choice(lengths))
+        if not shortest:
+            return NoOpTransform()
+        return self.rule.transform(
+            height, width, *self.rule.sides(height, width, shortest, self.plain.max_size)
+        )
+
+
+def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
+    """The augmentation, or in place of a ResizeShortestEdge that of INPUT.RESIZE `name`.
+
+    Raises: InputError if there is no such way to resize (the message lists them).
+    """
+    if name != "pillow" and name not in RESIZE_RULES:
+        raise InputError(f"unknown INPUT.RESIZE {name!r}; known: pillow, {', '.join(RESIZE_RULES)}")
+    if name == "pillow" or type(augmentation) is not T.ResizeShortestEdge:
+        return augmentation
+    if RESIZE_RULES[name].transform is not T.ResizeTransform:
+        _opencv()
+    return CompatResize(augmentation, RESIZE_RULES[name])
+
+
+JITTER = (10, 30)  # pixels, at most, up or down and to either side
+
+
+class OneOf(T.Augmentation):
+    """One of several augmentations, each as likely as the others.
+
+    Args:
+        augmentations: such as a ResizeShortestEdge for each scale.
+    """
+
+    def __init__(self, augmentations: Sequence[T.Augmentation]) -> None:
+        super().__init__()
+        self.augmentations = list(augmentations)
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        number = np.random.randint(len(self.augmentations))
+        return self.augmentations[number].get_transform(image)
+
+
+class CropAroundObject(T.Augmentation):
+    """A crop of a fixed size around one of the image's objects, or anywhere without objects.
+
+    Source: RandomResizeCrop of HRNet-Object-Detection: the crop's centre is that of a random
+    object, moved by up to JITTER; the crop stays inside the image.
+    Differs from source: an image without objects is cropped too, at a random place.
+
+    Args:
+        size: shorter and longer side of the crop, in pixels, the longer one along the image's; a
+            side over the image's becomes that.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = tuple(size)
+
+    def get_transform(self, image: np.ndarray, boxes: np.ndarray) -> Transform:
+        sides = np.array(image.shape[:2])
+        wanted = np.array(self.size[::-1] if sides[0] > sides[1] else self.size)
+        crop = np.minimum(wanted, sides)
+        free = sides - crop
+        if len(boxes):
+            x0, y0, x1, y1 = boxes[np.random.randint(len(boxes))]
+            centre = np.array([(y0 + y1) / 2, (x0 + x1) / 2])
+            jitter = [np.random.randint(-most, most + 1) for most in JITTER]
+            start = np.clip(np.rint(centre - crop / 2).astype(int) + jitter, 0, free)
+        else:
+            start = np.array([np.random.randint(most + 1) for most in free])
+        (top, left), (height, width) = start.tolist(), crop.tolist()
+        return CropTransform(left, top, width, height, int(sides[1]), int(sides[0]))

@@ -1,0 +1,326 @@
+"""HRNet: parallel branches of four resolutions that exchange information after every module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import FrozenBatchNorm2d
+from detectron2.modeling import Backbone
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from hrnet_det.modeling.backbone.blocks import (
+    BasicBlock,
+    Bottleneck,
+    ConvNorm,
+    Norm,
+    conv,
+    conv_norm,
+    norm_layer,
+)
+from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
+from hrnet_det.modeling.backbone.variants import HRNetVariant, get_variant
+
+STEM_CHANNELS = 64
+
+
+def branch_names(variant: HRNetVariant) -> tuple[str, ...]:
+    """("hr2", "hr3", ...): the number is log2 of the branch's stride."""
+    return tuple(f"hr{b + 2}" for b in range(len(variant.widths)))
+
+
+def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
+    """fine + coarse upsampled by 2 (nearest neighbour).
+
+    Input: fine (N, C, 2H, 2W), coarse (N, C, H, W). Output: (N, C, 2H, 2W), a new tensor.
+    """
+    return F.interpolate(coarse, scale_factor=2.0, mode="nearest").add_(fine)
+
+
+class HRModule(nn.Module):
+    """One exchange unit: basic blocks in each branch, then every branch fused into every target.
+
+    Target i is ReLU of the sum over all sources j: a finer source comes through i - j strided 3x3
+    convolutions, the branch itself as it is, a coarser one through a 1x1 convolution and nearest
+    upsampling. The coarser sources are summed up from the coarsest, each sum upsampled by 2:
+    up4(a) + up2(b) = up2(up2(a) + b), at a fraction of the additions.
+
+    Args:
+        widths: channels of each branch, finest first.
+        blocks: basic blocks per branch.
+        targets: branches to fuse into; the others' fusion is not built and not returned.
+        checkpointed: a row of `blocks.CHECKPOINTING`.
+    Input: one (N, C_b, H / 2^b, W / 2^b) map per branch. Output: a list, one map per target.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        blocks: int,
+        norm: Norm,
+        targets: Sequence[int],
+        checkpointed: frozenset[str],
+    ) -> None:
+        super().__init__()
+        self.targets = tuple(targets)
+        self.checkpointed = checkpointed
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(BasicBlock(width, norm) for _ in range(blocks))) for width in widths
+        )
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_fuse_layer(widths, i, j, norm) for j in range(len(widths)))
+            if i in self.targets
+            else nn.ModuleList()
+            for i in range(len(widths))
+        )
+
+    def forward(self, *branches: Tensor) -> list[Tensor]:
+        if "modules" in self.checkpointed:
+            return run_checkpointed(self._exchange, *branches, module=self)
+        return self._exchange(*branches)
+
+    def _exchange(self, *branches: Tensor) -> list[Tensor]:
+        maps = [
+            run_checkpointed(blocks, x) if f"branch{b}" in self.checkpointed else blocks(x)
+            for b, (blocks, x) in enumerate(zip(self.branches, branches, strict=True))
+        ]
+        return self._fuse(maps)
+
+    def _fuse(self, maps: list[Tensor]) -> list[Tensor]:
+        """Each target's sum; coarsest target first, since `conv_norm` may overwrite its map.
+
+        Target i reads the maps of finer branches, which are whole until their turn, and of coarser
+        ones through their 1x1 convolutions, which therefore come before everything else.
+        """
+        from_coarser = [
+            [self.fuse_layers[i][j](maps[j]) for j in range(i + 1, len(maps))]
+            if i in self.targets
+            else []
+            for i in range(len(maps))
+        ]
+        fused = {}
+        for i in reversed(self.targets):
+            y = maps[i]
+            for j in range(i):
+                *chain, last = self.fuse_layers[i][j]
+                x = maps[j]
+                for layer in chain:
+                    x = layer(x)
+                y = last(x, add=y)
+            coarser = None
+            for z in reversed(from_coarser[i]):
+                coarser = z if coarser is None else add_upsampled(z, coarser)
+            fused[i] = F.relu_(y if coarser is None else add_upsampled(y, coarser))
+        return [fused[i] for i in self.targets]
+
+
+def _fuse_layer(widths: Sequence[int], i: int, j: int, norm: Norm) -> nn.Module:
+    """What brings source j to target i's channels and, from a finer source, to its resolution."""
+    if j == i:
+        return nn.Identity()
+    if j > i:
+        return ConvNorm(widths[j], widths[i], 1, 1, norm, relu=False)
+    return nn.Sequential(
+        *(ConvNorm(widths[j], widths[j], 3, 2, norm, relu=True) for _ in range(i - j - 1)),
+        ConvNorm(widths[j], widths[i], 3, 2, norm, relu=False),
+    )
+
+
+class Transition(nn.ModuleList):
+    """From the branches of one stage to those of the next, which has one more.
+
+    A branch whose channels stay is passed on, one whose channels change goes through a 3x3
+    convolution of its own, and the new branch comes from the coarsest by one of stride 2.
+    """
+
+    def __init__(self, *, before: Sequence[int], after: Sequence[int], norm: Norm) -> None:
+        kept = [
+            nn.Identity() if old == new else ConvNorm(old, new, 3, 1, norm, relu=True)
+            for old, new in zip(before, after, strict=False)
+        ]
+        new = nn.Sequential(ConvNorm(before[-1], after[-1], 3, 2, norm, relu=True))
+        super().__init__([*kept, new])
+
+    def forward(self, branches: Sequence[Tensor]) -> list[Tensor]:
+        return [layer(x) for layer, x in zip(self, [*branches, branches[-1]], strict=True)]
+
+
+class HRNet(Backbone):
+    """High-Resolution Network: every branch's map, at strides 4, 8, 16, 32.
+
+    Source: arXiv:1908.07919 section 3. Parameters are named as in every public HRNet checkpoint.
+
+    Args:
+        variant: a name in VARIANTS or an HRNetVariant.
+        norm: Detectron2 norm name, "" for none, or a callable that takes the channels.
+        norm_eval: batch norms use their running statistics in training too, while their weights
+            train; for pretrained statistics and few images per GPU.
+        out_features: which of "hr2", ... to return, None for all.
+        freeze_at: 0 trains everything, 1 freezes the stem, k the stem and stages 1 to k - 1: their
+            parameters get no gradient and their batch norms become FrozenBN.
+        activation_checkpointing: "none", "balanced" or "smallest": what `blocks.CHECKPOINTING`
+            lists is computed again in the backward pass, instead of being kept.
+    Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of
+        `size_divisibility` (up to 3 pixels less is the same to the strided stem).
+    Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
+    Raises: ValueError if a name or number is unknown (the message lists the valid ones), or if
+        the branches of an image of this size would not fit together.
+    Differs from source: nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        variant: str | HRNetVariant,
+        norm: Norm = "BN",
+        norm_eval: bool = False,
+        out_features: Sequence[str] | None = None,
+        freeze_at: int = 0,
+        activation_checkpointing: str = "none",
+    ) -> None:
+        super().__init__()
+        self.variant = get_variant(variant)
+        names = branch_names(self.variant)
+        self._out_features = _check_out_features(out_features, names)
+        self._out_feature_channels = dict(zip(names, self.variant.widths, strict=True))
+        self._out_feature_strides = {name: 4 * 2**b for b, name in enumerate(names)}
+        if norm_eval and norm in ("", "GN", "LN"):
+            raise ValueError(
+                f"norm_eval=True with norm {norm!r}, which has no running statistics to use: "
+                "set MODEL.HRNET.NORM_EVAL False"
+            )
+        self.norm_eval = norm_eval
+        self.checkpointed = checkpointed_parts(activation_checkpointing)
+
+        self.conv1 = conv(3, STEM_CHANNELS, 3, 2, norm)
+        self.bn1 = norm_layer(norm, STEM_CHANNELS)
+        self.conv2 = conv(STEM_CHANNELS, STEM_CHANNELS, 3, 2, norm)
+        self.bn2 = norm_layer(norm, STEM_CHANNELS)
+        self._build_stages(norm)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                c2_msra_fill(module)
+        self._freeze(freeze_at)
+
+    def _build_stages(self, norm: Norm) -> None:
+        width, out_width = self.variant.stage1_width, self.variant.stage1_width * 4
+        self.layer1 = nn.Sequential(
+            *(
+                Bottleneck(out_width if b else STEM_CHANNELS, width, norm)
+                for b in range(self.variant.stage1_blocks)
+            )
+        )
+        before: tuple[int, ...] = (out_width,)
+        for s, modules in enumerate(self.variant.modules, start=2):
+            widths = self.variant.widths[:s]
+            transition = Transition(before=before, after=widths, norm=norm)
+            self.add_module(f"transition{s - 1}", transition)
+            self.add_module(
+                f"stage{s}",
+                nn.ModuleList(
+                    HRModule(
+                        widths=widths,
+                        blocks=self.variant.blocks,
+                        norm=norm,
+                        targets=self._targets(s, last_module=m == modules - 1),
+                        checkpointed=self.checkpointed,
+                    )
+                    for m in range(modules)
+                ),
+            )
+            before = widths
+
+    def _targets(self, s: int, *, last_module: bool) -> list[int]:
+        """Branches a module of stage s fuses into: all, but in the very last those asked for."""
+        names = branch_names(self.variant)[:s]
+        last = last_module and s == len(self.variant.widths)
+        return [b for b, name in enumerate(names) if not last or name in self._out_features]
+
+    def stages(self) -> list[list[nn.Module]]:
+        """The modules of [stem, stage 1, stage 2, ...], a transition with the stage it leads to."""
+        later = [
+            [getattr(self, f"transition{s - 1}"), getattr(self, f"stage{s}")]
+            for s in range(2, len(self.variant.widths) + 1)
+        ]
+        return [[self.conv1, self.bn1, self.conv2, self.bn2], [self.layer1], *later]
+
+    def _freeze(self, freeze_at: int) -> None:
+        stages = self.stages()
+        if freeze_at not in range(len(stages) + 1):
+            raise ValueError(
+                f"FREEZE_AT {freeze_at}: 0 trains everything, 1 freezes the stem, up to "
+                f"{len(stages)} the whole network"
+            )
+        frozen = nn.ModuleList(module for stage in stages[:freeze_at] for module in stage)
+        for parameter in frozen.parameters():
+            parameter.requires_grad = False
+        FrozenBatchNorm2d.convert_frozen_batchnorm(frozen)
+        if freeze_at:  # the stem's norms are our own attributes, converted only in the list
+            self.bn1, self.bn2 = frozen[1], frozen[3]
+
+    @property
+    def size_divisibility(self) -> int:
+        return 4 * 2 ** (len(self.variant.widths) - 1)
+
+    def train(self, mode: bool = True) -> HRNet:
+        super().train(mode)
+        if self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if not torch.jit.is_tracing():
+            self._check_size(images)
+        x = conv_norm(self.conv1, self.bn1, images, relu=True)
+        x = conv_norm(self.conv2, self.bn2, x, relu=True)
+        if "stage1" in self.checkpointed:
+            branches = [run_checkpointed(self._stage1, x, module=self.layer1)]
+        else:
+            branches = [self._stage1(x)]
+        for s in range(2, len(self.variant.widths) + 1):
+            branches = getattr(self, f"transition{s - 1}")(branches)
+            for module in getattr(self, f"stage{s}"):
+                branches = module(*branches)
+        names = [name for name in branch_names(self.variant) if name in self._out_features]
+        return dict(zip(names, branches, strict=True))
+
+    def _stage1(self, x: Tensor) -> Tensor:
+        for block in self.layer1:
+            x = run_checkpointed(block, x) if "bottlenecks" in self.checkpointed else block(x)
+        return x
+
+    def _check_size(self, images: Tensor) -> None:
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise ValueError(f"HRNet takes images (N, 3, H, W), got {tuple(images.shape)}")
+        d = self.size_divisibility
+        n, _, h, w = images.shape
+        if min(h, w) == 0 or -h % d > 3 or -w % d > 3:
+            raise ValueError(
+                f"HRNet: an image of {h}x{w} pixels (height x width) gives branches that do not "
+                f"fit together; pad it to {max(-(-h // d), 1) * d}x{max(-(-w // d), 1) * d}, "
+                f"multiples of {d} (Detectron2 does, by `size_divisibility`)"
+            )
+        one_value = n * -(-h // d) * -(-w // d) == 1
+        if one_value and any(m.training for m in self.modules() if isinstance(m, _BatchNorm)):
+            raise ValueError(
+                f"HRNet: one image of {h}x{w} pixels leaves batch norm a single value per channel "
+                f"at stride {d}, which has no variance: train on larger images, on more than one, "
+                "or with norm_eval=True"
+            )
+
+
+def _check_out_features(
+    out_features: Sequence[str] | None, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    if out_features is None:
+        return names
+    unknown = [name for name in out_features if name not in names]
+    if unknown or not out_features:
+        raise ValueError(f"HRNet out_features {list(out_features)}: must be some of {list(names)}")
+    return tuple(name for name in names if name in out_features)

@@ -1,0 +1,38 @@
+"""The model of a config."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode, instantiate
+from detectron2.modeling import build_model
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from hrnet_det.config.yaml import check_conventions
+from hrnet_det.errors import InputError
+
+
+def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
+    """The model of a config, with random weights; of a LazyConfig on the CPU.
+
+    Raises: InputError where the config asks for what does not exist.
+    """
+    if not isinstance(cfg, CfgNode):
+        try:
+            return instantiate(cfg.model)
+        except (ValueError, TypeError, OmegaConfBaseException) as error:
+            raise InputError(f"the model of this config cannot be built: {error}") from error
+    check_conventions(cfg)
+    try:
+        return build_model(cfg)
+    except ValueError as error:
+        raise InputError(f"the model of this config cannot be built: {error}") from error
+    except KeyError as error:  # of a registry, or of a head that looks for its features
+        reason = str(error.args[0])
+        if "registry" not in reason:
+            reason = (
+                f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
+                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that the backbone "
+                "makes"
+            )
+        raise InputError(f"the model of this config cannot be built: {reason}") from error

@@ -1,0 +1,1 @@
+"""What other code bases compute differently from Detectron2."""

@@ -1,0 +1,140 @@
+"""Anchors, box decoding, clipping and scaling as the code bases in `conventions` have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import ANCHOR_GENERATOR_REGISTRY
+from detectron2.modeling.anchor_generator import BufferList, DefaultAnchorGenerator
+from detectron2.modeling.box_regression import Box2BoxTransform
+from torch import Tensor
+
+from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+
+
+class ImageSize(tuple):
+    """(height, width) of a resized image, in pixels, that knows its scale.
+
+    It passes for Detectron2's plain tuple wherever that hands the size of an image on.
+
+    Attributes:
+        scale: (x, y), resized pixels per original pixel.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+
+    def __new__(cls, size: tuple[int, int], scale: tuple[float, float]) -> ImageSize:
+        made = super().__new__(cls, size)
+        made.scale = scale
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[int, int], tuple[float, float]]:  # copies, pickles
+        return tuple(self), self.scale
+
+
+class SymmetricBox2BoxTransform(Box2BoxTransform):
+    """Detectron2's, with the limit on growing applied to shrinking, too.
+
+    Source: mmdetection's DeltaXYWHBBoxCoder with wh_ratio_clip 16/1000. The order of the operations
+    is its own: a cascade makes much of a rounding.
+    """
+
+    def apply_deltas(self, deltas: Tensor, boxes: Tensor) -> Tensor:
+        inverse = [1 / weight for weight in self.weights]
+        deltas = deltas.float().unflatten(1, (-1, 4))  # (N, K, 4)
+        deltas = deltas * deltas.new_tensor(inverse)
+        first, last = boxes.to(deltas.dtype)[:, None].split(2, dim=-1)
+        sides = last - first
+        middle = (first + last) * 0.5 + sides * deltas[..., :2]
+        sides = sides * deltas[..., 2:].clamp(-self.scale_clamp, self.scale_clamp).exp()
+        return torch.cat([middle - sides * 0.5, middle + sides * 0.5], dim=-1).flatten(1)
+
+
+def box_transform(weights: tuple[float, ...], conventions: Conventions) -> Box2BoxTransform:
+    """The box coder of a code base with the weights (x, y, width, height)."""
+    coder = SymmetricBox2BoxTransform if conventions.clamps_shrinking else Box2BoxTransform
+    return coder(weights=tuple(weights))
+
+
+def clip_boxes(boxes: Tensor, size: tuple[int, int], conventions: Conventions) -> Tensor:
+    """Boxes (..., 4 * K), clipped to an image of size (height, width), as a new tensor."""
+    margin = 1 if conventions.closed_boxes else 0
+    height, width = size
+    x1, y1, x2, y2 = boxes.unflatten(-1, (-1, 4)).unbind(-1)
+    clipped = (
+        x1.clamp(0, width - margin),
+        y1.clamp(0, height - margin),
+        x2.clamp(margin, width),
+        y2.clamp(margin, height),
+    )
+    return torch.stack(clipped, dim=-1).flatten(-2)
+
+
+def to_original(boxes: Tensor, scale: tuple[float, float], conventions: Conventions) -> Tensor:
+    """Boxes (..., 4 * K) of a resized image in the original one's pixels."""
+    return _scaled(boxes, torch.div, scale, conventions)
+
+
+def to_resized(boxes: Tensor, scale: tuple[float, float], conventions: Conventions) -> Tensor:
+    """The inverse of `to_original`."""
+    return _scaled(boxes, torch.mul, scale, conventions)
+
+
+def _scaled(
+    boxes: Tensor,
+    operation: Callable[[Tensor, Tensor], Tensor],
+    scale: tuple[float, float],
+    conventions: Conventions,
+) -> Tensor:
+    """Half-open boxes, scaled as closed ones where the code base's are."""
+    end = boxes.new_tensor([0, 0, 1, 1] if conventions.closed_boxes else [0, 0, 0, 0])
+    closed = boxes.unflatten(-1, (-1, 4)) - end
+    return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).flatten(-2)
+
+
+@ANCHOR_GENERATOR_REGISTRY.register()
+class CompatAnchorGenerator(DefaultAnchorGenerator):
+    """Detectron2's anchors, or the rounded ones of the code bases with closed boxes.
+
+    Source: AnchorGenerator of mmdetection 1.x ("corners") and generate_anchors of
+    maskrcnn-benchmark ("sides"): around the middle of a closed box of stride x stride pixels.
+
+    Args:
+        rounding: `Conventions.anchor_rounding`.
+        others: as Detectron2's DefaultAnchorGenerator.
+    """
+
+    @configurable
+    def __init__(self, *, rounding: str, **others: object) -> None:
+        self.rounding = rounding
+        super().__init__(**others)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: list[ShapeSpec]) -> dict:
+        rounding = get_conventions(cfg).anchor_rounding
+        return {**super().from_config(cfg, input_shape), "rounding": rounding}
+
+    def _calculate_anchors(self, sizes: list, aspect_ratios: list) -> BufferList:
+        if self.rounding == "none":
+            return super()._calculate_anchors(sizes, aspect_ratios)
+        levels = zip(self.strides, sizes, aspect_ratios, strict=True)
+        return BufferList([_whole_pixel_anchors(*level, self.rounding) for level in levels])
+
+
+def _whole_pixel_anchors(stride: int, sizes: list, ratios: list, rounding: str) -> Tensor:
+    """Half-open anchors (ratios x sizes, 4) of one cell, in pixels from the cell's corner."""
+    roots = torch.tensor(ratios, dtype=torch.float64).sqrt()
+    widths, heights = stride / roots, stride * roots
+    if rounding == "sides":
+        widths = widths.round()
+        heights = (widths * torch.tensor(ratios, dtype=torch.float64)).round()
+    scales = torch.tensor(sizes, dtype=torch.float64) / stride
+    sides = torch.stack([widths, heights], dim=1)[:, None] * scales[None, :, None]
+    middle, reach = (stride - 1) / 2, (sides.flatten(0, 1) - 1) / 2
+    first, last = middle - reach, middle + reach
+    if rounding == "corners":
+        first, last = first.round(), last.round()
+    return torch.cat([first, last + 1], dim=1).float()

@@ -1,0 +1,85 @@
+"""What detectors of other code bases compute differently from Detectron2: one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detectron2.config import CfgNode
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """How a code base turns the outputs of the heads into boxes and masks.
+
+    Boxes are half-open everywhere here, (x1, y1, x2, y2) with width x2 - x1. The older code bases
+    have closed ones, whose width is x2 - x1 + 1; with x2 + 1, y2 + 1 in place of x2, y2 their
+    formulas for decoding, area and IoU are the half-open ones. What stays different is here.
+
+    Source: mmdetection 3.3, HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark.
+
+    Args:
+        clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
+        averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
+            mean of their probabilities.
+        keeps_empty_boxes: boxes whose width or height is 0 stay among the results: those that
+            clipping leaves nothing of, and closed ones of less than a pixel once they are enlarged.
+        closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
+            image, and it is the closed box that is divided by the scale of the image.
+        anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
+            or the sides of the unscaled anchor rounded.
+        roi_align: where RoIAlign takes a map's values to lie: "centre" of their cells
+            (Detectron2's), "corner", or "corner_closed": the same with boxes left closed and at
+            least a cell wide.
+        one_scale: both axes of an image are taken to have been resized by the same number.
+        nms_in_original: classes are suppressed in the original image's pixels.
+        mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
+            "padded_box" (the same, with a border of one cell around the mask).
+    """
+
+    clamps_shrinking: bool = False
+    averages_logits: bool = False
+    keeps_empty_boxes: bool = False
+    closed_boxes: bool = False
+    anchor_rounding: str = "none"
+    roi_align: str = "centre"
+    one_scale: bool = False
+    nms_in_original: bool = False
+    mask_paste: str = "grid"
+
+
+_MMDET = Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
+
+CONVENTIONS: dict[str, Conventions] = {
+    "detectron2": Conventions(),
+    "mmdet": _MMDET,
+    "mmdet_fcos": _MMDET,
+    "hrnet_object_detection": Conventions(
+        clamps_shrinking=True,
+        averages_logits=True,
+        keeps_empty_boxes=True,
+        closed_boxes=True,
+        anchor_rounding="corners",
+        roi_align="corner",
+        one_scale=True,
+        nms_in_original=True,
+        mask_paste="box",
+    ),
+    "maskrcnn_benchmark": Conventions(
+        keeps_empty_boxes=True,
+        closed_boxes=True,
+        anchor_rounding="sides",
+        roi_align="corner_closed",
+        mask_paste="padded_box",
+    ),
+}
+
+
+def get_conventions(cfg: CfgNode) -> Conventions:
+    """The conventions that MODEL.CONVENTIONS names.
+
+    Raises: ValueError if the name is unknown (the message lists the valid ones).
+    """
+    name = cfg.MODEL.CONVENTIONS
+    if name not in CONVENTIONS:
+        raise ValueError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]

@@ -1,0 +1,58 @@
+"""How masks get from a box's grid into the image, in the code bases of `conventions`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from detectron2.structures import Boxes, ROIMasks
+from torch import Tensor
+
+
+def paste_masks(
+    probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
+) -> Tensor:
+    """Masks in the image from masks in their boxes.
+
+    Args:
+        probabilities: (N, M, M), of the pixels of each box's grid.
+        boxes: (N, 4), half-open, in the image's pixels.
+        height, width: of the image.
+        method: `Conventions.mask_paste`. "grid" samples each pixel's centre (Detectron2 and
+            mmdetection 2 and later). "box" resizes the mask to the pixels from the floored
+            corner to the floored closed corner (mmdetection 1.x). "padded_box" does so with a
+            border of a cell of zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
+    Output: (N, height, width) bool, probability of a pixel over 0.5.
+    Differs from source: an empty box's mask is empty; mmdetection, which divides by its width of
+        zero, gives it some pixels.
+    """
+    if method != "grid":
+        return _paste_in_whole_pixels(probabilities, boxes, height, width, method)
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # an empty one has no grid
+    if full.any():
+        pasted = ROIMasks(probabilities[full]).to_bitmasks(Boxes(boxes[full]), height, width, 0.5)
+        masks[full] = pasted.tensor
+    return masks
+
+
+def _paste_in_whole_pixels(
+    probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
+) -> Tensor:
+    closed = boxes - boxes.new_tensor([0, 0, 1, 1])
+    if method == "padded_box":
+        cells = probabilities.shape[-1]
+        probabilities = F.pad(probabilities, (1, 1, 1, 1))
+        middle = (closed[:, 2:] + closed[:, :2]) / 2
+        reach = (closed[:, 2:] - closed[:, :2]) / 2 * ((cells + 2) / cells)
+        closed = torch.cat([middle - reach, middle + reach], dim=1)
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    for mask, probability, corners in zip(masks, probabilities, closed.int().tolist(), strict=True):
+        left, top, right, bottom = corners
+        size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
+        inside = F.interpolate(
+            probability[None, None], size=size, mode="bilinear", align_corners=False
+        )[0, 0]
+        y, x = max(top, 0), max(left, 0)
+        part = inside[y - top : height - top, x - left : width - left] > 0.5
+        mask[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return masks

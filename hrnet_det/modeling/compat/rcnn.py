@@ -1,0 +1,188 @@
+"""Two-stage detectors that compute what the code base of their weights computes."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, GeneralizedRCNN
+from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor
+
+from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_boxes, to_original
+from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.masks import paste_masks
+
+# What stands in the config for the detector, and what computes it here.
+_PARTS = {
+    "PROPOSAL_GENERATOR": {"RPN": "CompatRPN"},
+    "ANCHOR_GENERATOR": {"DefaultAnchorGenerator": "CompatAnchorGenerator"},
+    "ROI_HEADS": {
+        "StandardROIHeads": "CompatROIHeads",
+        "CascadeROIHeads": "CompatCascadeROIHeads",
+        "ResamplingCascadeROIHeads": "CompatResamplingCascadeROIHeads",
+        "HTCROIHeads": "CompatHTCROIHeads",
+    },
+}
+
+
+@META_ARCH_REGISTRY.register()
+class CompatRCNN(GeneralizedRCNN):
+    """Detectron2's GeneralizedRCNN with the conventions of another code base (MODEL.CONVENTIONS).
+
+    The config names Detectron2's RPN, anchors and ROI heads; their forms with those conventions
+    take their places.
+
+    Args:
+        conventions: a row of `conventions.CONVENTIONS`.
+        test_sides: shortest and largest longest side of a resized image, in pixels, from which
+            a code base with one scale for both axes knows that scale.
+        others: as Detectron2's GeneralizedRCNN.
+    Input, output: as GeneralizedRCNN's.
+    Raises: ValueError if the config names parts that have no form with another conventions.
+    """
+
+    @configurable
+    def __init__(
+        self, *, conventions: Conventions, test_sides: tuple[int, int], **others: object
+    ) -> None:
+        super().__init__(**others)
+        self.conventions = conventions
+        self.test_sides = test_sides
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        cfg = cfg.clone()
+        cfg.defrost()
+        for group, names in _PARTS.items():
+            name = cfg.MODEL[group].NAME
+            if name not in names:
+                raise ValueError(
+                    f"CompatRCNN: MODEL.{group}.NAME {name!r} has no form with other conventions; "
+                    f"known: {', '.join(names)}"
+                )
+            cfg.MODEL[group].NAME = names[name]
+        sides = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        return {
+            **super().from_config(cfg),
+            "conventions": get_conventions(cfg),
+            "test_sides": sides,
+        }
+
+    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+        images = super().preprocess_image(batched_inputs)
+        images.image_sizes = [
+            ImageSize(size, self._scale(size, _original_size(image, size)))
+            for size, image in zip(images.image_sizes, batched_inputs, strict=True)
+        ]
+        return images
+
+    def _scale(self, size: tuple[int, int], original: tuple[int, int]) -> tuple[float, float]:
+        """(x, y): resized pixels per original pixel."""
+        if self.conventions.one_scale and self.test_sides[0]:
+            shortest, longest = self.test_sides
+            scale = min(longest / max(original), shortest / min(original))
+            if tuple(int(side * scale + 0.5) for side in original) == tuple(size):
+                return scale, scale
+        return size[1] / original[1], size[0] / original[0]
+
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> list:
+        results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
+        if not do_postprocess:
+            return results
+        return [
+            {"instances": postprocess(r, *_original_size(image, r.image_size), self.conventions)}
+            for r, image in zip(results, batched_inputs, strict=True)
+        ]
+
+
+def _original_size(image: dict, size: tuple[int, int]) -> tuple[int, int]:
+    return image.get("height", size[0]), image.get("width", size[1])
+
+
+def postprocess(results: Instances, height: int, width: int, conventions: Conventions) -> Instances:
+    """Detections of a resized image in the pixels of the original one.
+
+    Args:
+        results: of the ROI heads; their image_size is an ImageSize, or the scale follows from the
+            two sizes.
+        height, width: of the original image.
+    Output: pred_boxes in original pixels, pred_masks (N, height, width) bool where there are
+        masks, pred_keypoints as Detectron2's.
+    """
+    size = results.image_size
+    scale = getattr(size, "scale", (size[1] / width, size[0] / height))
+    results = Instances((height, width), **results.get_fields())
+    boxes = to_original(results.pred_boxes.tensor, scale, conventions)
+    results.pred_boxes = Boxes(boxes)
+    if not conventions.keeps_empty_boxes:
+        results = results[results.pred_boxes.nonempty()]
+    if results.has("pred_masks"):
+        probabilities = results.pred_masks[:, 0]  # (N, 1, M, M) of the mask head
+        results.pred_masks = paste_masks(
+            probabilities, results.pred_boxes.tensor, height, width, conventions.mask_paste
+        )
+    if results.has("pred_keypoints"):
+        results.pred_keypoints[:, :, 0] /= scale[0]
+        results.pred_keypoints[:, :, 1] /= scale[1]
+    return results
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class CompatRPN(RPN):
+    """Detectron2's RPN with another code base's box coder and clipping.
+
+    Args:
+        conventions: a row of `conventions.CONVENTIONS`.
+        others: as Detectron2's RPN.
+    """
+
+    @configurable
+    def __init__(self, *, conventions: Conventions, **others: object) -> None:
+        super().__init__(**others)
+        self.conventions = conventions
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        conventions = get_conventions(cfg)
+        return {
+            **super().from_config(cfg, input_shape),
+            "conventions": conventions,
+            "box2box_transform": box_transform(cfg.MODEL.RPN.BBOX_REG_WEIGHTS, conventions),
+        }
+
+    def predict_proposals(
+        self,
+        anchors: list[Boxes],
+        pred_objectness_logits: list[Tensor],
+        pred_anchor_deltas: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Instances]:
+        with torch.no_grad():  # as Detectron2: proposals are fixed for the heads
+            levels = self._decode_proposals(anchors, pred_anchor_deltas)
+            clipped = [
+                torch.stack(
+                    [
+                        clip_boxes(boxes, size, self.conventions)
+                        for boxes, size in zip(level, image_sizes, strict=True)
+                    ]
+                )
+                for level in levels
+            ]
+            return find_top_rpn_proposals(
+                clipped,
+                pred_objectness_logits,
+                image_sizes,
+                self.nms_thresh,
+                self.pre_nms_topk[self.training],
+                self.post_nms_topk[self.training],
+                self.min_box_size,
+                self.training,
+            )

@@ -1,0 +1,1 @@
+"""The form of a trained model that computes the same in less time."""

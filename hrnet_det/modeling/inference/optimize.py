@@ -1,0 +1,181 @@
+"""A trained model in a faster form that computes the same."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
+from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
+from torch import Tensor, nn
+
+from hrnet_det.modeling.backbone.blocks import BasicBlock, Bottleneck, ConvNorm
+from hrnet_det.modeling.backbone.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
+from hrnet_det.modeling.backbone.hrfpn import HRFPN, upsampled
+from hrnet_det.modeling.backbone.hrnet import HRNet
+from hrnet_det.modeling.inference.memory_format import use_channels_last
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
+# Layers that compute in the chosen type, beside the convolutions that are fused.
+_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm)
+# What gives the numbers that boxes, scores and masks are decoded from.
+_HEADS = (StandardRPNHead, FastRCNNOutputLayers)
+_LAST_LAYERS = ("predictor", "score_lowres")  # of mask and keypoint heads
+
+
+def optimize_for_inference(
+    model: nn.Module, *, dtype: torch.dtype = torch.float32, compile: bool = False
+) -> nn.Module:
+    """A copy of a backbone or of a whole detector that computes the same in less time.
+
+    - Norms are folded into their convolutions, and shortcuts and ReLUs are computed within these
+      (`FusedConv2d`); everything is channels_last.
+    - With a dtype of 16 bits, convolutions and linear layers compute in it. What RoIAlign samples,
+      boxes and scores stay in single precision.
+    - With `compile`, torch.compile makes the backbone, for images of any size, instead of
+      oneDNN's fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
+
+    Measured by `hrnet-det benchmark`; the README has a table. What gained nothing is not here:
+    joining convolutions that read the same map (some 0.1 ms for the three 1x1 ones of a module),
+    and adding a nearest-upsampled map by broadcasting (slower than upsampling it).
+
+    The copy runs on the device that the model is on. It can be neither trained nor saved: keep the
+    model, which is not changed.
+
+    Args:
+        model: a Detectron2 detector, HRFPN, HRNet, ...
+        dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16.
+        compile: see above.
+    Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
+        weights are not float32.
+    """
+    if is_optimized(model):
+        raise ValueError("the model is optimised already: give the one that it was made from")
+    types = {(p.device, p.dtype) for p in model.parameters()}
+    if {kind for _, kind in types} != {torch.float32}:
+        raise ValueError("the model must have its weights in float32: give the one that trained")
+    device = next(iter(types))[0]
+    check_dtype(dtype, device)
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    use_channels_last(model)
+    for module in list(model.modules()):
+        _fuse_children(module, dtype, onednn=not compile)
+    if dtype != torch.float32:
+        _compute_in(model, dtype, device)
+    if compile:
+        getattr(model, "backbone", model).compile(dynamic=True)
+    return model
+
+
+def is_optimized(model: nn.Module) -> bool:
+    """Whether the model has come from optimize_for_inference."""
+    return any(isinstance(module, FusedConv2d) for module in model.modules())
+
+
+def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
+    """Raises: ValueError if models are not computed in this type on this device."""
+    if dtype not in DTYPES.values():
+        raise ValueError(f"{dtype} is none of {', '.join(DTYPES)}")
+    if device.type != "cpu" or dtype == torch.float32:
+        return
+    if dtype == torch.float16:
+        raise ValueError("float16 is for GPUs; on a CPU take bfloat16 or float32")
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise ValueError("this CPU has no instructions for bfloat16; take float32")
+
+
+def _fuse_children(module: nn.Module, dtype: torch.dtype, *, onednn: bool) -> None:
+    """FusedConv2d in the place of the module's own convolutions and of what follows them."""
+    children = dict(module.named_children())
+    if isinstance(module, (BasicBlock, Bottleneck, ConvNorm, HRNet)):
+        for conv, norm in _PAIRS:
+            if norm in children and can_be_folded(children[conv], children[norm]):
+                fused = _fused(children[conv], children[norm], dtype, onednn=onednn)
+                setattr(module, conv, fused)
+                setattr(module, norm, nn.Identity())
+        return
+    if isinstance(module, HRFPN) and has_fixed_values(module.reduction_conv.norm):
+        parts = _split(module.reduction_conv, module.channels, dtype, onednn=onednn)
+        module.reduction_conv = FusedReduction(parts)
+    for name, child in children.items():
+        norm, activation = getattr(child, "norm", None), getattr(child, "activation", None)
+        if can_be_folded(child, norm) and _is_relu(activation):
+            fused = _fused(child, norm, dtype, onednn=onednn)
+            fused.relu = activation is not None
+            setattr(module, name, fused)
+
+
+def _is_relu(activation: object) -> bool:
+    return activation in (None, F.relu, F.relu_) or isinstance(activation, nn.ReLU)
+
+
+def _fused(
+    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype, *, onednn: bool
+) -> FusedConv2d:
+    weight, bias = folded(conv, norm)
+    return FusedConv2d(weight.to(dtype), bias, conv, onednn=onednn)
+
+
+def _split(
+    conv: nn.Conv2d, channels: list[int], dtype: torch.dtype, *, onednn: bool
+) -> list[FusedConv2d]:
+    weight, bias = folded(conv, conv.norm)
+    return [
+        FusedConv2d(part.to(dtype), None if k else bias, conv, onednn=onednn)
+        for k, part in enumerate(weight.split(channels, dim=1))
+    ]
+
+
+class FusedReduction(nn.Module):
+    """ReductionConv with a FusedConv2d for each branch. Input, output: as ReductionConv's.
+
+    The convolution commutes with the upsampling. A branch of few channels is upsampled first, so
+    that its convolution adds to the sum what would otherwise take passes over the largest map.
+    """
+
+    def __init__(self, parts: list[FusedConv2d]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        size, y = maps[0].shape[-2:], None
+        for part, x in reversed(list(zip(self.parts, maps, strict=True))):
+            if x.shape[1] > part.out_channels // 3:
+                z = upsampled(part(x), size)
+                y = z if y is None else y.add_(z)
+            else:
+                y = part(upsampled(x, size), add=y)
+        return y
+
+
+def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
+    """Cast the layers that are not fused, and what goes into and comes out of them."""
+    for module in model.modules():
+        if isinstance(module, _LAYERS):
+            module.to(dtype)
+            module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, dtype))
+        # torchvision's RoIAlign, a GPU's, would round boxes to the type of the features.
+        if isinstance(module, ROIPooler) and device.type != "cpu":
+            module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
+        last = [getattr(module, name, None) for name in _LAST_LAYERS]
+        if isinstance(module, DenseDetector):
+            last.append(module.head)
+        if isinstance(module, _HEADS):
+            last.append(module)
+        for head in last:
+            if isinstance(head, nn.Module):
+                head.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))
+
+
+def _cast(value: object, dtype: torch.dtype) -> object:
+    """Tensors of floating numbers in a nest of lists and tuples, in another type."""
+    if isinstance(value, Tensor):
+        return value.to(dtype) if value.is_floating_point() else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_cast(item, dtype) for item in value)
+    return value

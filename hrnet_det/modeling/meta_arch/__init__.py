@@ -1,0 +1,1 @@
+"""Meta-architectures that Detectron2 lacks."""

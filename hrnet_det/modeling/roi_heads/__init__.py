@@ -1,0 +1,1 @@
+"""RoI heads of cascades as they were published."""

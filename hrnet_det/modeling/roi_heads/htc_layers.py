@@ -1,0 +1,224 @@
+"""The parts of a Hybrid Task Cascade: semantic branch, fused RoI features, linked mask heads."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch.nn.functional as F
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import Conv2d, ShapeSpec
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads.mask_head import MaskRCNNConvUpsampleHead
+from detectron2.structures import Boxes
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import Tensor, nn
+
+from hrnet_det.modeling.roi_heads.cascade import StageMaskHeads
+
+
+class FusedSemanticHead(nn.Module):
+    """Semantic segmentation of all pyramid levels together, and an embedding for the RoI heads.
+
+    Source: arXiv:1901.07518 section 3.3 and FusedSemanticHead of mmdetection: every level is
+    brought to the size of one by bilinear interpolation (align_corners=True), goes through a 1x1
+    convolution of its own, and is added to the others; 3x3 convolutions follow, and from the last
+    one two 1x1 convolutions give logits and embedding. All but the logits have ReLUs.
+
+    Args:
+        input_shape: of pyramid levels with the same channels.
+        num_classes: of pixels, from 0 on.
+        conv_dim: channels of the 3x3 convolutions.
+        num_convs: how many there are.
+        stride: of the level whose size the logits and the embedding have, in pixels.
+        ignore_value: label of pixels that count for nothing.
+        loss_weight: factor of the loss.
+    Input:  {level: (N, C, H/s, W/s)}, more levels than those of input_shape or not.
+    Output: logits (N, num_classes, H/stride, W/stride), embedding (N, C, H/stride, W/stride).
+    Raises: ValueError if no level has the stride, or the levels differ in their channels.
+    Differs from source: the loss is a mean over the labelled cells, as in mmdetection 1, and 0
+        without any; version 3 divides by all cells. The
+        embedding has the pyramid's channels, which are the source's 256 in its own config.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        input_shape: dict[str, ShapeSpec],
+        num_classes: int,
+        conv_dim: int,
+        num_convs: int = 4,
+        stride: int = 8,
+        ignore_value: int = 255,
+        loss_weight: float = 0.2,
+    ) -> None:
+        super().__init__()
+        by_stride = {shape.stride: name for name, shape in input_shape.items()}
+        if stride not in by_stride:
+            raise ValueError(
+                f"FusedSemanticHead: no level of stride {stride} "
+                f"(MODEL.SEM_SEG_HEAD.COMMON_STRIDE); the strides are {sorted(by_stride)}"
+            )
+        widths = {shape.channels for shape in input_shape.values()}
+        if len(widths) > 1:
+            raise ValueError(f"FusedSemanticHead: levels of {sorted(widths)} channels, not of one")
+        (channels,) = widths
+        self.in_features = tuple(input_shape)
+        self.target = by_stride[stride]
+        self.stride = stride
+        self.ignore_value = ignore_value
+        self.loss_weight = loss_weight
+        self.lateral_convs = nn.ModuleList(_conv(channels, channels, 1) for _ in input_shape)
+        self.convs = nn.ModuleList(
+            _conv(conv_dim if k else channels, conv_dim, 3) for k in range(num_convs)
+        )
+        last = conv_dim if num_convs else channels
+        self.embedding = _conv(last, channels, 1)
+        self.predictor = Conv2d(last, num_classes, 1)
+        c2_msra_fill(self.predictor)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        options = cfg.MODEL.SEM_SEG_HEAD
+        return {
+            "input_shape": {name: input_shape[name] for name in options.IN_FEATURES},
+            "num_classes": options.NUM_CLASSES,
+            "conv_dim": options.CONVS_DIM,
+            "stride": options.COMMON_STRIDE,
+            "ignore_value": options.IGNORE_VALUE,
+            "loss_weight": options.LOSS_WEIGHT,
+        }
+
+    def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        size = features[self.target].shape[-2:]
+        levels = (_resized(features[name], size) for name in self.in_features)
+        pairs = zip(self.lateral_convs, levels, strict=True)
+        x = sum(lateral(level) for lateral, level in pairs)
+        for conv in self.convs:
+            x = conv(x)
+        embedding = self.embedding(x)
+        # In training autocast's 16 bits would lose parts of what RoIAlign sums up going backward.
+        return self.predictor(x), embedding.float() if self.training else embedding
+
+    def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """{"loss_sem_seg": scalar}, the mean cross entropy of the labelled cells, weighted.
+
+        Args:
+            logits: (N, num_classes, H/stride, W/stride).
+            targets: (N, H, W) int64; a cell has the label of its first pixel.
+        """
+        targets = targets[:, :: self.stride, :: self.stride]
+        loss = F.cross_entropy(
+            logits.float(), targets, reduction="sum", ignore_index=self.ignore_value
+        )
+        labelled = (targets != self.ignore_value).sum().clamp(min=1)
+        return {"loss_sem_seg": self.loss_weight * loss / labelled}
+
+
+def _conv(channels: int, out_channels: int, side: int) -> Conv2d:
+    """Convolution and ReLU."""
+    conv = Conv2d(channels, out_channels, side, padding=side // 2, activation=F.relu)
+    c2_msra_fill(conv)
+    return conv
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+class SemanticPooler(nn.Module):
+    """RoI features of the pyramid plus those of the semantic embedding.
+
+    Source: arXiv:1901.07518 section 3.3; in mmdetection the embedding is pooled to one size for
+    boxes and masks, and averaged to the smaller one of the boxes.
+
+    Args:
+        pyramid: pooler of the pyramid's levels.
+        embedding: pooler of the embedding alone.
+    Input:  levels of the pyramid and, last, the embedding, (N, C, H/s, W/s) each; boxes of each
+        image, R in all.
+    Output: (R, C, S, S), S the size that the pyramid is pooled to.
+    """
+
+    def __init__(self, pyramid: ROIPooler, embedding: ROIPooler) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+        self.embedding = embedding
+
+    def forward(self, x: list[Tensor], boxes: list[Boxes]) -> Tensor:
+        *levels, embedding = x
+        return self.joined(self.pyramid(levels, boxes), self.embedding([embedding], boxes))
+
+    def joined(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(R, C, S, S) of the two poolers' outputs."""
+        if embedding.shape[-2:] != x.shape[-2:]:
+            embedding = F.adaptive_avg_pool2d(embedding, x.shape[-2:])
+        return x + embedding
+
+
+class HTCMaskHead(MaskRCNNConvUpsampleHead):
+    """Detectron2's mask head, which can take the features of the stage before (information flow).
+
+    Source: arXiv:1901.07518 section 3.2: they are added through a 1x1 convolution with a ReLU.
+
+    Args:
+        input_shape: of the pooled features.
+        takes_previous: whether there is a stage before.
+        others: as Detectron2's MaskRCNNConvUpsampleHead.
+    """
+
+    @configurable
+    def __init__(
+        self, input_shape: ShapeSpec, *, takes_previous: bool = False, **others: object
+    ) -> None:
+        super().__init__(input_shape, **others)
+        if takes_previous:
+            self.conv_res = _conv(self.deconv.in_channels, input_shape.channels, 1)
+
+    def features(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
+        """What the upsampling starts from.
+
+        Args:
+            x: (R, C, S, S), pooled. previous: (R, C', S, S), the features of the stage before.
+        Returns: (R, C', S, S).
+        """
+        if previous is not None:
+            x = x + self.conv_res(previous)
+        for name, layer in self.named_children():
+            if name.startswith("mask_fcn"):
+                x = layer(x)
+        return x
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(R, classes, 2S, 2S) of `features`' output."""
+        return self.predictor(self.deconv_relu(self.deconv(features)))
+
+    def layers(self, x: Tensor) -> Tensor:
+        return self.logits(self.features(x))
+
+
+class HTCMaskHeads(StageMaskHeads):
+    """A mask head for each stage, each of which takes the features of the one before.
+
+    Source: arXiv:1901.07518 section 3.2.
+
+    Args:
+        heads: HTCMaskHead, all but the first with takes_previous.
+    Input, output, losses: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
+    """
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        logits, features = [], None
+        for head in self:
+            features = head.features(x, features)
+            logits.append(head.logits(features))
+        return logits
+
+    def stage_logits(self, x: Tensor, stage: int) -> Tensor:
+        """(R, classes, 2S, 2S) of one stage, without those of the stages before it."""
+        features = None
+        for head in islice(self, stage + 1):
+            features = head.features(x, features)
+        return head.logits(features)

@@ -1,0 +1,155 @@
+"""Images of your own: drawn, written and counted, in Python and by the command."""
+
+import collections
+import json
+
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import Boxes, Instances
+from helpers.tiny import CLASSES, TINY, custom, train_net
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from hrnet_det import Detector
+from hrnet_det.cli import main
+from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.predict import predict
+
+
+def image(height=60, width=100):
+    """Noise. (H, W, 3) uint8."""
+    return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class Finds:
+    """Finds two persons and a dog in wide images, one with a low score; elsewhere nothing."""
+
+    class_names = ("person", "dog")
+    masks = False
+
+    def __call__(self, rgb):
+        height, width = rgb.shape[:2]
+        found = Instances((height, width))
+        found.pred_boxes = Boxes(torch.tensor([[1.0, 2, 11, 22], [3, 4, 5.5, 6], [0, 0, 9, 9]]))
+        found.scores, found.pred_classes = torch.tensor([0.9, 0.5, 0.25]), torch.tensor([0, 1, 0])
+        if self.masks:
+            found.pred_masks = torch.zeros(3, height, width, dtype=torch.bool)
+            found.pred_masks[:, 2:4, 5:9] = True
+        return found if width > height else found[[]]
+
+
+@pytest.fixture(scope="module")
+def run(coco, tmp_path_factory):
+    """The folder of a training run on three classes."""
+    output = tmp_path_factory.mktemp("runs") / "faster"
+    words = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY, "OUTPUT_DIR", output]
+    assert train_net(*words, *custom(coco, "boxes.json", ["TRAIN"])).code == 0
+    return output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two wide images of the same stem, a high one, and a text."""
+    path = tmp_path / "images"
+    path.mkdir()
+    Image.fromarray(image(60, 100)).save(path / "a.png")
+    Image.fromarray(image(60, 100)).save(path / "a.jpg")
+    Image.fromarray(image(100, 60)).save(path / "b.PNG")
+    (path / "notes.txt").write_text("no image")
+    return path
+
+
+def test_prediction_draws_writes_and_counts(folder, tmp_path):
+    output, (a, b) = tmp_path / "new" / "out", (folder / "a.png", folder / "b.PNG")
+    lines = list(predict(Finds(), [a, str(b), a], output))
+    assert lines == [f"{a}: 1 person, 1 dog", f"{b}: nothing over 0.5"]
+    assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png", "predictions.json"]
+    where = {"file_name": str(a), "image_id": 0}
+    person = {"category": "person", "category_id": 0, "bbox": [1, 2, 10, 20]}
+    dog = {"category": "dog", "category_id": 1, "bbox": [3, 4, 2.5, 2], "score": 0.5}
+    assert json.loads((output / "predictions.json").read_text()) == [
+        where | person | {"score": pytest.approx(0.9)},
+        where | dog,
+    ]
+    with Image.open(output / "a.png") as drawn:
+        assert drawn.size == (400, 240)  # small images are enlarged: here 4 times
+        assert not np.array_equal(np.asarray(drawn), image().repeat(4, 0).repeat(4, 1))
+    with Image.open(output / "b.png") as drawn:
+        assert np.array_equal(np.asarray(drawn), image(100, 60).repeat(4, 0).repeat(4, 1))
+
+
+def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
+    finds = Finds()
+    finds.masks = True
+    lines = list(predict(finds, [folder, folder / "a.png"], tmp_path / "out", score=0.2))
+    counts = "2 person, 1 dog"
+    assert lines == [
+        f"{folder / 'a.jpg'}: {counts}",
+        f"{folder / 'a.png'}: {counts}",
+        f"{folder / 'b.PNG'}: nothing over 0.2",
+    ]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"a.png", "a_2.png", "b.png", "predictions.json"}
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["image_id"] for row in rows] == [0, 0, 0, 1, 1, 1]
+    mask = coco_mask.decode(rows[5]["segmentation"])
+    assert (mask.shape, mask.sum(), mask[2:4, 5:9].sum()) == ((60, 100), 8, 8)
+
+
+def test_every_image_has_a_drawing_of_its_own(folder, tmp_path):
+    Image.fromarray(image()).save(folder / "a_1.jpg")
+    list(predict(Finds(), [folder], tmp_path / "out"))
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+
+
+def test_what_pillow_only_writes_is_no_image_of_a_folder(folder, tmp_path):
+    Image.fromarray(image()).save(folder / "manual.pdf")
+    assert len(list(predict(Finds(), [folder], tmp_path / "out"))) == 3
+
+
+def test_prediction_without_images(tmp_path):
+    for path, kind, said in (
+        (tmp_path / "no.jpg", MissingInputError, f"image {tmp_path / 'no.jpg'} is not there"),
+        (tmp_path, InputError, f"there are no images in the folder {tmp_path}"),
+    ):
+        with pytest.raises(kind) as error:
+            list(predict(Finds(), [path], tmp_path / "out"))
+        assert str(error.value) == said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_predicts(run, folder, tmp_path, capsys):
+    weights, output, a = run / "model_final.pth", tmp_path / "out", folder / "a.png"
+    words = ["--output", str(output), "--device", "cpu", "--score", "0"]
+    assert main(["predict", str(weights), str(a), *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    title = "hrnet_det or Detectron2: Faster R-CNN, HRNetV2p-W18-small-v1, 3 classes"
+    assert lines[0] == f"{weights}: {title}"
+    assert lines[-1] == f"drawn and written in {output}"
+    found = Detector.from_pretrained(weights, device="cpu")(a)
+    counts = collections.Counter(CLASSES[k] for k in found.pred_classes.tolist()).most_common()
+    assert lines[-2] == f"{a}: {', '.join(f'{n} {name}' for name, n in counts)}"
+    rows = json.loads((output / "predictions.json").read_text())
+    assert [row["score"] for row in rows] == found.scores.tolist() != []
+    assert main(["predict", str(weights), f"{a}x", *words]) == 1
+    assert capsys.readouterr().err == f"hrnet-det: error: image {a}x is not there\n"
+    assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 1
+    start = "hrnet-det: error: config no.yaml is neither a file nor a shipped config"
+    assert capsys.readouterr().err.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("", "gpu"),
+        ("MODEL: {META_ARCHITECTURE: Unknown}", "cpu"),
+        ("MODEL: {HRNET: {VARIANT: w33}}", "cpu"),
+    ],
+)
+def test_the_command_refuses_in_one_line(run, folder, tmp_path, text, device, capsys):
+    config = tmp_path / "config.yaml"
+    config.write_text(f'_BASE_: "{run / "config.yaml"}"\n{text}\n')
+    words = ["--config-file", str(config), "--device", device]
+    assert main(["predict", str(run / "model_final.pth"), str(folder), *words]) == 1
+    assert capsys.readouterr().err.startswith("hrnet-det: error: ")

@@ -1,0 +1,1 @@
+"""Programs for those who develop hrnet_det; not in the wheel."""
