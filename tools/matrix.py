@@ -39,7 +39,7 @@ def matrix_table(runs: dict[str, Run]) -> str:
         cells = [run.results.get(task, {}).get(metric) for task, metric in METRICS.values()]
         rows.append(
             [
-                f"[{Path(name).stem}](configs/{name})",
+                f"[{Path(name).stem}](../configs/{name})",
                 *("-" if value is None else f"{value:.1f}" for value in cells),
                 f"{run.seconds / 60:.1f}",
                 f"{run.peak / 1e9:.1f}",

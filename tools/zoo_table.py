@@ -1,6 +1,7 @@
-"""The README's table of the shipped configs, made from the configs themselves.
+"""The documentation's table of the shipped configs, made from the configs themselves.
 
-`python -m tools.zoo_table` prints it; `--write README.md` puts it between its marks there.
+`python -m tools.zoo_table` prints it; `--write docs/model-zoo.md` puts it between its marks
+there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hrnet_det.errors import InputError
 
 SOURCES = {"arXiv:1908.07919": "P", "HRNet-Object-Detection": "OD", "mmdetection": "MM"}
 CITYSCAPES_SIZE = (1024, 2048)  # height, width, pixels
-START, END = "<!-- configs: tools.zoo_table -->", "<!-- end of configs -->"
+START, END = "<!-- zoo table -->", "<!-- end of zoo table -->"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def zoo_table() -> str:
         known = [header.published.get(source, "-") for source in SOURCES]
         rows.append(
             [
-                f"[{header.detector}](configs/{name})",
+                f"[{header.detector}](../configs/{name})",
                 header.network,
                 header.recipe,
                 f"{cost.parameters / 1e6:.2f}",
@@ -104,7 +105,7 @@ def write(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.zoo_table", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="such as README.md")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="such as docs/model-zoo.md")
     path = parser.parse_args().write
     print(zoo_table()) if path is None else write(path)
 

@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of whole detectors, beside the published ones.
 
-`python -m hrnet_det.analysis.complexity` prints the README's table.
+`python -m hrnet_det.analysis.complexity` prints the documentation's table.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
         print(
             "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained "
             "too (NORM_EVAL False).\n  The published AP needs ImageNet weights: MODEL.WEIGHTS "
-            "timm://hrnet_w32.ms_in1k, or a file (see README, Weights)."
+            "timm://hrnet_w32.ms_in1k, or a file (docs/weights.md)."
         )
     if cfg.MODEL.BACKBONE.FREEZE_AT and not resumed:
         raise InputError(

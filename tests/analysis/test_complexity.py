@@ -1,4 +1,4 @@
-"""Counted parameters and multiply-adds against the published ones, and against the README."""
+"""Counted parameters and multiply-adds against the published ones, and against the docs."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hrnet_det.analysis.complexity import (
     on_meta,
 )
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements.md"
 
 
 def test_macs_of_a_convolution_and_a_linear_layer_are_those_counted_by_hand():
@@ -73,10 +73,8 @@ def test_faster_w18_is_as_large_and_as_costly_as_published(w18):
     assert w18.published_form - w18.run_form == saved
 
 
-def test_the_readme_shows_what_is_counted(w18):
-    row = next(
-        line for line in README.read_text().splitlines() if line.startswith("| Faster W18 |")
-    )
+def test_the_documentation_shows_what_is_counted(w18):
+    row = next(line for line in PAGE.read_text().splitlines() if line.startswith("| Faster W18 |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:] == [
         f"{w18.parameters:,}",
@@ -88,12 +86,12 @@ def test_the_readme_shows_what_is_counted(w18):
     ]
 
 
-def test_the_table_of_the_readme_is_the_one_that_the_command_prints():
+def test_the_table_of_the_documentation_is_the_one_that_the_command_prints():
     printed = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in complexity_table().splitlines()
     ]
-    shown = [[c.strip() for c in r.strip("|").split("|")] for r in README.read_text().splitlines()]
+    shown = [[c.strip() for c in r.strip("|").split("|")] for r in PAGE.read_text().splitlines()]
     for row in [printed[0], *printed[2:]]:
         assert row in shown
     for row in printed[2:]:

@@ -337,14 +337,14 @@ def test_evaluation_of_weights_with_other_classes_is_refused(evaluate, tmp_path)
     )
 
 
-def test_the_readme_lists_every_checkpoint():
+def test_the_documentation_lists_every_checkpoint():
     sources = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")
     cells = {}
     for row in model_zoo.checkpoints():
         masks = "" if row.mask_ap is None else f"/{row.mask_ap}"
         name = row.name.partition("/")[2]
         cells.setdefault(name, dict.fromkeys(sources, "-"))[row.source] = f"{row.box_ap}{masks}"
-    lines = (REPO / "README.md").read_text().splitlines()
+    lines = (REPO / "docs/model-zoo.md").read_text().splitlines()
     listed = [line for line in lines if re.match(r"\| \w+_hrnetv2p_\w+ \|", line)]
     wanted = [f"| {name} | {' | '.join(row.values())} |" for name, row in cells.items()]
     assert sorted(listed) == sorted(wanted)

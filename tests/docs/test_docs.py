@@ -1,4 +1,4 @@
-"""The pages of docs/: their size, links, words, and blocks of commands."""
+"""README and docs/: their size, links, words, and blocks of commands."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {"hrnet-det", "make", "python"}
@@ -49,6 +49,10 @@ def commands(block: str) -> list[list[str]]:
             rest = rest[end + 1 :]
         found.append(rest)
     return found
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 170
 
 
 @pages
@@ -99,10 +103,17 @@ def test_python_blocks_compile(page):
 
 
 @pages
+def test_commands_in_a_line_are_whole(page):
+    """A command that is broken over two lines cannot be copied."""
+    lines = prose(page).splitlines()
+    assert not [line for line in lines if line.count("`") % 2]
+
+
+@pages
 def test_words_of_the_field(page):
     assert not re.findall(rf"\b(?:{WORDS})\b", page.read_text(), re.IGNORECASE)
 
 
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text()))
-    assert listed == {page.name for page in PAGES}
+    assert listed == {page.name for page in PAGES[1:]}

@@ -11,7 +11,7 @@ from tools import matrix, runs
 from tools import zoo_table as zoo
 from tools.runs import Run
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "model-zoo.md"
 
 
 def test_a_finished_run_is_used_again_with_the_same_options_alone(tmp_path, monkeypatch, capsys):
@@ -59,7 +59,7 @@ def test_the_matrix_has_every_kind_of_detector_and_a_column_for_each_metric():
     )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0] == ["config", *matrix.METRICS, "minutes", "peak GB"]
-    link = "[panoptic_fpn](configs/quickstart/panoptic_fpn.yaml)"
+    link = "[panoptic_fpn](../configs/quickstart/panoptic_fpn.yaml)"
     assert rows[2] == [link, "50.0", "40.0", "-", "-", "-", "30.0", "1.5", "1.5"]
     assert rows[3][1:] == ["-", "-", "-", "7.0", "-", "-", "0.5", "1.0"]
     kinds = {model_zoo.get_config(name).MODEL.META_ARCHITECTURE for name in matrix.matrix_configs()}
@@ -93,10 +93,10 @@ def test_a_config_says_what_it_is_and_what_is_published_of_it(name, header):
     assert zoo.read_header(name) == header
 
 
-def test_the_readme_has_the_table_of_the_configs_as_they_are():
-    text = README.read_text()
+def test_the_documentation_has_the_table_of_the_configs_as_they_are():
+    text = PAGE.read_text()
     shown = text.split(zoo.START)[1].split(zoo.END)[0].strip()
-    assert shown == zoo.zoo_table(), "python -m tools.zoo_table --write README.md"
+    assert shown == zoo.zoo_table(), "python -m tools.zoo_table --write docs/model-zoo.md"
 
 
 def test_the_table_is_written_between_its_marks_alone(tmp_path, monkeypatch):

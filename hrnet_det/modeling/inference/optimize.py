@@ -40,9 +40,9 @@ def optimize_for_inference(
     - With `compile`, torch.compile makes the backbone, for images of any size, instead of
       oneDNN's fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
 
-    Measured by `hrnet-det benchmark`; the README has a table. What gained nothing is not here:
-    joining convolutions that read the same map (some 0.1 ms for the three 1x1 ones of a module),
-    and adding a nearest-upsampled map by broadcasting (slower than upsampling it).
+    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. What gained nothing is
+    not here: joining convolutions that read the same map (some 0.1 ms for the three 1x1 ones of a
+    module), and adding a nearest-upsampled map by broadcasting (slower than upsampling it).
 
     The copy runs on the device that the model is on. It can be neither trained nor saved: keep the
     model, which is not changed.
