@@ -15,8 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRFPN, HRNet
-
-TIMM_NAMES = {"w18_small_v1": "hrnet_w18_small"}
+from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 
 
 class NaivePyramid(Backbone):
@@ -37,7 +36,8 @@ class NaivePyramid(Backbone):
 
         network = ours.bottom_up
         self.bottom_up = timm.create_model(
-            TIMM_NAMES.get(variant, f"hrnet_{variant}"),
+            IMAGENET_WEIGHTS[variant].removeprefix("timm://"),
+            pretrained=False,
             features_only=True,
             out_indices=(1, 2, 3, 4),
             feature_location="",

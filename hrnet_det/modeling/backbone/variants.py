@@ -54,6 +54,11 @@ VARIANTS: dict[str, HRNetVariant] = {
     "w64": _doubling(64),
 }
 
+# ImageNet weights to start a training from, as MODEL.WEIGHTS takes them: those of the authors.
+IMAGENET_WEIGHTS: dict[str, str] = {
+    name: f"timm://hrnet_{name.removesuffix('_v1')}.ms_in1k" for name in VARIANTS
+}
+
 
 def get_variant(variant: str | HRNetVariant) -> HRNetVariant:
     """The variant of a name in VARIANTS; an HRNetVariant is returned as it is.

@@ -7,6 +7,7 @@ from helpers.timm_names import HEAD, TIMM
 from torch import nn
 
 from hrnet_det import VARIANTS, HRNet, HRNetVariant
+from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 
 # Parameters of stem to stage 4, 10^6: the last column of the published table, counted there.
 MILLIONS = {
@@ -26,6 +27,12 @@ def test_the_table_has_all_nine_variants():
     assert list(VARIANTS) == list(MILLIONS)
     assert VARIANTS["w32"].widths == (32, 64, 128, 256)
     assert VARIANTS["w18_small_v1"].widths == (16, 32, 64, 128)
+
+
+def test_imagenet_weights_are_those_of_the_authors_for_every_variant():
+    assert {name: f"timm://{TIMM[name]}.ms_in1k" for name in VARIANTS} == IMAGENET_WEIGHTS
+    pretrained = timm.list_pretrained("hrnet*")
+    assert {name.removeprefix("timm://") for name in IMAGENET_WEIGHTS.values()} <= set(pretrained)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
