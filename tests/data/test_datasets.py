@@ -20,8 +20,7 @@ from helpers.tiny import (
 
 from hrnet_det import model_zoo, register_quickstart
 from hrnet_det.config.yaml import merge_overrides, stated_keys
-from hrnet_det.data import prepare_datasets
-from hrnet_det.data.quickstart import generate as quickstart
+from hrnet_det.data import prepare_datasets, quickstart
 from hrnet_det.data.registration import flip_pairs
 from hrnet_det.errors import InputError, MissingInputError
 

@@ -94,7 +94,7 @@ def test_the_command_refuses_objects_for_a_semantic_model(coco, tmp_path):
 @pytest.fixture
 def made(monkeypatch, tmp_path):
     """The quickstart's files, empty: only their names and classes are asked for."""
-    monkeypatch.setattr("hrnet_det.data.quickstart.generate.make_quickstart", lambda _: None)
+    monkeypatch.setattr("hrnet_det.data.quickstart.make_quickstart", lambda _: None)
     monkeypatch.setattr("hrnet_det.data.datasets._check_files", lambda _: None)
 
 

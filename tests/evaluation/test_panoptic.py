@@ -12,7 +12,7 @@ from detectron2.structures import BitMasks, Instances
 from PIL import Image
 
 from hrnet_det import get_cfg
-from hrnet_det.data.quickstart.generate import make_quickstart
+from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.data.registration import register_quickstart
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator
@@ -244,7 +244,7 @@ def drawn(monkeypatch, tmp_path):
     make_quickstart(tmp_path / "quickstart", counts={"train": 1, "val": 3})
     with monkeypatch.context() as patch:
         patch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-        patch.setattr("hrnet_det.data.quickstart.generate.make_quickstart", lambda _: None)
+        patch.setattr("hrnet_det.data.quickstart.make_quickstart", lambda _: None)
         register_quickstart()
         yield
     register_quickstart()
