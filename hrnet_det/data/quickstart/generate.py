@@ -2,8 +2,8 @@
 
 Discs, rings, squares, triangles, stars and arrows on cluttered ground. Shape tells them apart for
 certain; most have about the hue of their class, the others any. Boxes, masks, crowds, (for arrows)
-keypoints and panoptic segments follow COCO's format, and there is a class for each pixel, so
-whatever trains on COCO trains on this, from scratch and on a CPU.
+keypoints and panoptic segments follow COCO's format, and there are semantic labels, so whatever
+trains on COCO trains on this, from scratch and on a CPU.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
         pixels, figures = draw_scene(split=split, index=index)
         image_id = FIRST_IMAGE_ID[split] + index
         file_name = f"{image_id:06d}.png"
-        Image.fromarray(pixels).save(root / split / file_name, compress_level=1)  # 3 s less
+        Image.fromarray(pixels).save(root / split / file_name, compress_level=1)  # faster
         height, width = pixels.shape[:2]
         image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
         images.append({**image, "license": 1})

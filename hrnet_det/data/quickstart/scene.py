@@ -9,15 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrnet_det.data.quickstart.shapes import (
-    CLASSES,
-    background,
-    outline,
-    paint,
-    pixel_mask,
-    place,
-    polygon_area,
-)
+from hrnet_det.data.quickstart.paint import background, paint
+from hrnet_det.data.quickstart.shapes import CLASSES, outline, pixel_mask, place, polygon_area
 
 SEED = 1904_04514
 FIRST_IMAGE_ID = {"train": 1, "val": 100_001}

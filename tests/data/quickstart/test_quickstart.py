@@ -1,7 +1,9 @@
 """The quickstart dataset: what the images hold, that the annotations say so, and the writing."""
 
 import ast
+import fcntl
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,8 +13,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
-from hrnet_det.data.quickstart import generate as quickstart
-from hrnet_det.data.quickstart import scene, shapes
+from hrnet_det.data.quickstart import generate, paint, scene, shapes
 from hrnet_det.data.quickstart.generate import CLASSES, KEYPOINTS, make_quickstart
 from hrnet_det.data.quickstart.semantic_labels import KINDS
 
@@ -23,8 +24,12 @@ FILES = [f"{kind}_{split}.json" for kind in ("instances", "keypoints") for split
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """The folder of the whole dataset."""
-    return make_quickstart(tmp_path_factory.mktemp("drawn") / "quickstart")
+    """The folder of the whole dataset, drawn once for all of pytest-xdist's processes."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with open(folder / "quickstart.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_quickstart(folder / "quickstart")
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +98,7 @@ def test_whole_set_has_its_images(whole):
     assert {p.name for p in whole.iterdir()} == {"train", "val", "annotations", "VERSION", *labels}
 
 
-def test_labels_of_pixels_tell_the_same_as_the_masks(whole):
+def test_semantic_labels_tell_the_same_as_the_masks(whole):
     """Built up again from the instances' masks, which do not overlap."""
     content = json.loads((whole / "annotations" / "panoptic_val.json").read_text())
     ids = [row["id"] for row in content["categories"]]
@@ -147,7 +152,7 @@ def test_two_runs_are_equal_in_every_byte(few, tmp_path):
         assert (few / file).read_bytes() == (again / file).read_bytes(), file
 
 
-def test_a_image_does_not_depend_on_the_others(few, whole):
+def test_an_image_does_not_depend_on_the_others(few, whole):
     for split in SPLITS:
         rows = images(few, split)
         for row in rows.values():
@@ -382,7 +387,7 @@ def test_a_second_call_writes_nothing(few):
 
 
 def test_an_interrupted_call_leaves_nothing(tmp_path, monkeypatch):
-    draw = quickstart.draw_scene
+    draw = generate.draw_scene
 
     def interrupted(*, split, index):
         if (split, index) == ("val", 1):
@@ -390,7 +395,7 @@ def test_an_interrupted_call_leaves_nothing(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return draw(split=split, index=index)
 
-    monkeypatch.setattr(quickstart, "draw_scene", interrupted)
+    monkeypatch.setattr(generate, "draw_scene", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_quickstart(tmp_path / "root", counts=FEW)
     assert list(tmp_path.iterdir()) == []
@@ -399,9 +404,9 @@ def test_an_interrupted_call_leaves_nothing(tmp_path, monkeypatch):
 def test_a_set_of_another_version_is_replaced(tmp_path, monkeypatch):
     root = make_quickstart(tmp_path / "root", counts=FEW)
     (root / "train" / "stale.png").write_text("")
-    monkeypatch.setattr(quickstart, "VERSION", quickstart.VERSION + 1)
+    monkeypatch.setattr(generate, "VERSION", generate.VERSION + 1)
     make_quickstart(root, counts=FEW)
-    assert str(quickstart.VERSION) in (root / "VERSION").read_text()
+    assert str(generate.VERSION) in (root / "VERSION").read_text()
     assert len(list((root / "train").iterdir())) == FEW["train"]
     assert list(tmp_path.iterdir()) == [root]
 
@@ -425,7 +430,7 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 
 def test_the_slower_of_two_processes_keeps_what_the_faster_one_made(tmp_path, monkeypatch):
-    write, started = quickstart._write_split, []
+    write, started = generate._write_split, []
 
     def overtaken(folder, *, split, count):
         if not started:
@@ -434,7 +439,7 @@ def test_the_slower_of_two_processes_keeps_what_the_faster_one_made(tmp_path, mo
             started.append((tmp_path / "root" / "VERSION").stat().st_ino)
         write(folder, split=split, count=count)
 
-    monkeypatch.setattr(quickstart, "_write_split", overtaken)
+    monkeypatch.setattr(generate, "_write_split", overtaken)
     root = make_quickstart(tmp_path / "root", counts=FEW)
     assert (root / "VERSION").stat().st_ino == started[1]
     assert list(tmp_path.iterdir()) == [root]
@@ -453,7 +458,7 @@ def test_no_progress_bar_without_a_terminal(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("module", [quickstart, scene, shapes])
+@pytest.mark.parametrize("module", [generate, paint, scene, shapes])
 def test_generator_does_without_detectron2(module):
     names = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
@@ -463,9 +468,8 @@ def test_generator_does_without_detectron2(module):
             names.add(node.module if node.module.startswith("hrnet_det") else node.module[:3])
     assert not names & {"detectron2", "det", "torch", "tor"}
     assert {n for n in names if n.startswith("hrnet_det")} <= {
-        "hrnet_det.data.quickstart.semantic_labels",
-        "hrnet_det.data.quickstart.scene",
-        "hrnet_det.data.quickstart.shapes",
+        f"hrnet_det.data.quickstart.{name}"
+        for name in ("paint", "scene", "semantic_labels", "shapes")
     }
 
 
