@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -88,23 +89,26 @@ def test_wheel_holds_the_configs_and_works_without_the_repository(tmp_path):
     # First the sdist and from it the wheel: so the sdist holds all that the wheel is built from.
     built = run("-m", "build", "--no-isolation", "--outdir", out, REPO, cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
-    (wheel,) = out.glob("*.whl")
-    assert len(list(out.glob("*.tar.gz"))) == 1
-
+    (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        parts = {name.split("/")[1] for name in archive.getnames() if name.count("/") > 1}
+    assert parts >= {"hrnet_det", "configs", "datasets", "docs", "tests", "tools", ".github"}
     with zipfile.ZipFile(wheel) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     code = {path.relative_to(REPO).as_posix() for path in (REPO / "hrnet_det").rglob("*.py")}
     configs = {
         f"hrnet_det/{path.relative_to(REPO).as_posix()}": path.read_bytes()
         for path in (REPO / "configs").rglob("*")
-        if path.suffix in (".yaml", ".py")
+        if path.suffix in (".yaml", ".py", ".csv")
     }
+    assert {name.split("/")[0] for name in content} == {"hrnet_det", "hrnet_det-0.1.0.dist-info"}
     assert {name for name in content if name.endswith(".py")} - set(configs) == code
     there = {name: content[name] for name in content if name.startswith("hrnet_det/configs/")}
     assert there == configs
     assert "hrnet_det/configs/common/models/faster_rcnn.py" in configs
     assert "hrnet_det/configs/hrnetv2p_faster_rcnn.yaml" in configs
     assert "hrnet_det/configs/hrnetv2p_mask_rcnn.yaml" in configs
+    assert "hrnet_det/configs/published.csv" in configs
 
     pip = run("-m", "pip", "install", "--no-deps", "--target", installed, wheel, cwd=tmp_path)
     assert pip.returncode == 0, pip.stderr

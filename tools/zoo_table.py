@@ -1,14 +1,12 @@
-"""The documentation's table of the shipped configs, made from the configs themselves.
+"""The tables of docs/model-zoo.md: the shipped configs, and the published checkpoints.
 
-`python -m tools.zoo_table` prints it; `--write docs/model-zoo.md` puts it between its marks
-there.
+`python -m tools.zoo_table` writes them between their marks there.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -17,74 +15,67 @@ from tabulate import tabulate
 from hrnet_det import model_zoo
 from hrnet_det.analysis.complexity import PADDED_SIZE, Complexity, complexity, on_meta
 from hrnet_det.errors import InputError
+from tools.headers import header_names, read_header
+from tools.published import SOURCES, published
 
-SOURCES = {"arXiv:1908.07919": "P", "HRNet-Object-Detection": "OD", "mmdetection": "MM"}
+PAGE = Path("docs/model-zoo.md")
 CITYSCAPES_SIZE = (1024, 2048)  # height, width, pixels
-START, END = "<!-- zoo table -->", "<!-- end of zoo table -->"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the comment at the top of a config says.
-
-    Args:
-        detector, network, recipe: such as "Mask R-CNN", "HRNetV2p-W18", "1x".
-        published: the metric of each source, such as {"mmdetection": "37.7/34.2"}.
-    """
-
-    detector: str
-    network: str
-    recipe: str
-    published: dict[str, str]
-
-
-def read_header(name: str) -> Header:
-    """The header of a shipped config.
-
-    Raises: ValueError if it does not say what a detector, network and recipe it is.
-    """
-    text = model_zoo.find_config(name).read_text()
-    comment = re.match(r"(#.*\n)+", text)[0]
-    joined = re.sub(r"\n#\s+", " ", comment)
-    joined = re.sub(r"- (?=[A-Z])", "-", joined)
-    found = re.search(r"(?:^|\s)([A-Z][\w -]+), (HRNetV\w+-W\d+), (.+?)[,.] [Ff]or \d", joined)
-    if not found:
-        raise ValueError(f"{name}: its second line is no 'DETECTOR, NETWORK, RECIPE, for N GPUs'")
-    published = re.search(r"Published [^:]+: (.*)", joined)
-    values = re.findall(r"([\d./]+) \(([^)]+)\)", published[1]) if published else []
-    return Header(found[1].strip(), found[2], found[3], {source: value for value, source in values})
-
-
-def zoo_table() -> str:
-    """Markdown: a row for each shipped config but the quickstart's and the two headlines."""
-    rows = []
-    counted: dict[str, Complexity] = {}  # of each model, which several recipes share
-    for name in zoo_names():
-        cfg = model_zoo.get_config(name)
-        key = cfg.MODEL.dump()
-        if key not in counted:
-            counted[key] = complexity(on_meta(cfg), size=image_size(cfg))
-        header, cost = read_header(name), counted[key]
-        known = [header.published.get(source, "-") for source in SOURCES]
-        rows.append(
-            [
-                f"[{header.detector}](../configs/{name})",
-                header.network,
-                header.recipe,
-                f"{cost.parameters / 1e6:.2f}",
-                f"{cost.run_form / 1e9:.1f}",
-                *known,
-            ]
-        )
-    heads = ["detector", "network", "recipe", "parameters, 10^6", "GMAC", *SOURCES.values()]
-    padded = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-    return re.sub("-{3,}", "---", re.sub(" +", " ", padded))
+CHECKPOINTS = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")  # in columns
+COLUMNS = ("detector", "network", "recipe", "parameters, 10^6", "GMAC")
 
 
 def zoo_names() -> list[str]:
-    """The shipped configs of published or Detectron2's own recipes."""
-    names = [name for name in model_zoo.names() if name.endswith(".yaml")]
-    return [name for name in names if "/" in name and not name.startswith("quickstart/")]
+    """The shipped configs that have a row: not the other names that two of them have."""
+    return [name for name in header_names() if "/" in name and name.endswith(".yaml")]
+
+
+def zoo_table() -> str:
+    """Markdown: a row for each shipped config."""
+    counted: dict[str, Complexity] = {}  # of each model, which several recipes share
+    return _table([zoo_row(name, counted) for name in zoo_names()], [*COLUMNS, *_sources()])
+
+
+def zoo_row(name: str, counted: dict[str, Complexity]) -> list[str]:
+    """The cells of a config; its model is counted unless that is known, and then it is."""
+    cfg = model_zoo.get_config(name)
+    key = model_key(cfg)
+    if key not in counted:
+        counted[key] = complexity(on_meta(cfg), size=image_size(cfg))
+    numbers = [f"{counted[key].parameters / 1e6:.2f}", f"{counted[key].run_form / 1e9:.1f}"]
+    first, network, recipe, *known = described(name)
+    return [first, network, recipe, *numbers, *known]
+
+
+def described(name: str) -> list[str]:
+    """The cells of a config that nothing is counted for: what it is, and what is published."""
+    header = read_header(name)
+    values = {SOURCES[result.source]: result.text for result in published(name)}
+    return [
+        f"[{header.detector}](../configs/{name})",
+        f"{header.network}-{header.variant}",
+        header.recipe,
+        *(values.get(source, "-") for source in _sources()),
+    ]
+
+
+def checkpoint_table() -> str:
+    """Markdown: a row for each published checkpoint, with the AP in its source's column."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in model_zoo.checkpoints():
+        name = row.name.partition("/")[2]
+        masks = "" if row.mask_ap is None else f"/{row.mask_ap}"
+        known = cells.setdefault(name, dict.fromkeys(CHECKPOINTS, "-"))
+        known[row.source] = f"{row.box_ap}{masks}"
+    rows = [[name, *known.values()] for name, known in cells.items()]
+    return _table(rows, ["checkpoint", *(f"`{source}/`" for source in CHECKPOINTS)])
+
+
+def model_key(cfg: CfgNode) -> str:
+    """Equal for configs whose models have the same parameters and multiply-adds."""
+    model = cfg.MODEL.clone()
+    model.defrost()
+    model.HRNET.NORM, model.HRNET.NORM_EVAL = "", True
+    return model.dump()
 
 
 def image_size(cfg: CfgNode) -> tuple[int, int]:
@@ -93,21 +84,43 @@ def image_size(cfg: CfgNode) -> tuple[int, int]:
     return CITYSCAPES_SIZE if of_cityscapes else PADDED_SIZE
 
 
+def _sources() -> list[str]:
+    return list(dict.fromkeys(SOURCES.values()))
+
+
+def _table(rows: list[list[str]], heads: list[str]) -> str:
+    """Markdown that does not change in one row because another has become wider."""
+    padded = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+    return re.sub("-{3,}", "---", re.sub(" +", " ", padded))
+
+
+def between_marks(text: str, what: str) -> tuple[str, str, str]:
+    """What is before, between and after the marks of a table. Raises: InputError without them."""
+    start, end = f"<!-- {what} -->\n", f"\n<!-- end of {what} -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise InputError(
+            f"the page must have one line {start.strip()} and below it one {end.strip()}"
+        )
+    before, rest = text.split(start)
+    table, after = rest.split(end)
+    return before + start, table, end + after
+
+
 def write(path: Path) -> None:
-    """Put the table between its marks in a file. Raises: InputError if the marks are not there."""
+    """Put both tables between their marks. Raises: InputError if one of the marks is not there."""
     text = path.read_text()
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise InputError(f"{path} must have one line {START} and one {END}")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    path.write_text(f"{before}{START}\n{zoo_table()}\n{END}{after}")
+    for what, make in (("zoo table", zoo_table), ("checkpoint table", checkpoint_table)):
+        before, _, after = between_marks(text, what)
+        text = before + make() + after
+    path.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools.zoo_table", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="such as docs/model-zoo.md")
-    path = parser.parse_args().write
-    print(zoo_table()) if path is None else write(path)
+    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="(%(default)s)")
+    page = parser.parse_args().page
+    write(page)
+    print(page)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-# python train_net.py --config-file COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
+# python train_net.py --config-file COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_in1k
 # Faster R-CNN, HRNetV2p-W18, 1x, for 8 GPUs, 2 images each.
-# Published box AP on COCO val2017: 36.2 (arXiv:1908.07919), 36.1 (HRNet-Object-Detection), 36.9
-#   (mmdetection)
+# Published box AP on COCO val2017: 36.2 (arXiv:1908.07919), 36.1 (HRNet-Object-Detection),
+#   36.9 (mmdetection), 36.0 (HRNet-MaskRCNN-Benchmark)
 from ..common.data.coco_boxes import dataloader
 from ..common.models.faster_rcnn import model
 from ..common.optim import optimizer

@@ -1,7 +1,7 @@
-# python train_net.py --config-file COCO-Detection/fcos_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
+# python train_net.py --config-file COCO-Detection/fcos_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_in1k
 # FCOS, HRNetV2p-W18, 1x, for 8 GPUs, 2 images each.
-# Published box AP on COCO val2017: 35.2 (arXiv:1908.07919), 35.2 (HRNet-Object-Detection), 35.3
-#   (mmdetection)
+# Published box AP on COCO val2017: 35.2 (arXiv:1908.07919), 35.2 (HRNet-Object-Detection),
+#   35.3 (mmdetection)
 from ..common.data.coco_boxes import dataloader
 from ..common.models.fcos import model
 from ..common.optim import optimizer

@@ -1,4 +1,4 @@
-# python train_net.py --config-file COCO-Detection/retinanet_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
+# python train_net.py --config-file COCO-Detection/retinanet_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_in1k
 # RetinaNet, HRNetV2p-W18, 1x, for 8 GPUs, 2 images each.
 # Not published.
 from ..common.data.coco_boxes import dataloader

@@ -1,7 +1,7 @@
 # python train_net.py --config-file COCO-InstanceSegmentation/cascade_mask_rcnn_hrnetv2p_w32_20e.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w32.ms_in1k
 # Cascade Mask R-CNN, HRNetV2p-W32, 20e, for 8 GPUs, 2 images each.
-# Published box/mask AP on COCO val2017: 44.5/38.5 (arXiv:1908.07919), 44.5/38.5
-#   (HRNet-Object-Detection), 44.3/38.6 (mmdetection)
+# Published box/mask AP on COCO val2017: 44.5/38.5 (arXiv:1908.07919),
+#   44.5/38.5 (HRNet-Object-Detection), 44.3/38.6 (mmdetection)
 from ..common.data.coco import dataloader
 from ..common.models.cascade_mask_rcnn import model
 from ..common.optim import optimizer

@@ -1,4 +1,4 @@
-# python train_net.py --config-file COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
+# python train_net.py --config-file COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_in1k
 # Hybrid Task Cascade, HRNetV2p-W18, 20e, for 8 GPUs, 2 images each.
 # Published box/mask AP on COCO val2017: 43.1/37.9 (arXiv:1908.07919),
 #   43.1/37.9 (HRNet-Object-Detection), 42.8/37.9 (mmdetection)

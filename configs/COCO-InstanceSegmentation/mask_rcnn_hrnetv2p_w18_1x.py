@@ -1,4 +1,4 @@
-# python train_net.py --config-file COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_aug_in1k
+# python train_net.py --config-file COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w18_1x.py --num-gpus 8 train.init_checkpoint=timm://hrnet_w18.ms_in1k
 # Mask R-CNN, HRNetV2p-W18, 1x, for 8 GPUs, 2 images each.
 # Published box/mask AP on COCO val2017: 37.1/33.8 (arXiv:1908.07919),
 #   37.3/34.2 (HRNet-Object-Detection), 37.7/34.2 (mmdetection)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hrnet_det import model_zoo
@@ -58,9 +60,9 @@ def complexity(
         proposals: boxes that go through each box head.
         detections: boxes that go through each mask and keypoint head.
     """
-
     images = torch.zeros(1, 3, *size, device=model.device)
-    counted = macs(partial(run_layers, model, images, boxes=proposals, objects=detections))
+    with _ShapesAlone():
+        counted = macs(partial(run_layers, model, images, boxes=proposals, objects=detections))
     saved = _spared_by_reducing_first(model.backbone, size)
     parameters = sum(p.numel() for p in model.parameters())
     return Complexity(parameters=parameters, published_form=counted + saved, run_form=counted)
@@ -71,6 +73,19 @@ def macs(function: Callable, *inputs: object) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         function(*inputs)
     return counter.get_total_flops() / 2
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Leaves out norms and random values: no multiply-adds, but half of the time on "meta"."""
+
+    def __torch_function__(
+        self, function: Callable, _: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        return args[0] if function in _VALUES_ALONE else function(*args, **(kwargs or {}))
+
+
+_VALUES_ALONE = {F.batch_norm, F.group_norm, F.relu}
+_VALUES_ALONE |= {torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_}
 
 
 def _spared_by_reducing_first(backbone: nn.Module, size: tuple[int, int]) -> float:
@@ -89,7 +104,7 @@ def on_meta(cfg: CfgNode) -> nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with torch.device("meta"), _ShapesAlone():
         return model_zoo.build_detector(cfg).eval()
 
 

@@ -77,7 +77,7 @@ def find_weights(address: str) -> str:
     """The local file of a path or an address; what it names is downloaded where it is not there.
 
     Args:
-        address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_aug_in1k;
+        address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_in1k;
             hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...).
     Raises: MissingInputError if there is no such file; InputError if it cannot be fetched.
     """
@@ -118,7 +118,7 @@ def _download(repository: str, file: str, address: str) -> str:
         ) from error
     if repository.startswith("timm/") and "." not in repository:
         raise InputError(
-            f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_aug_in1k "
+            f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_in1k "
             "(timm.list_pretrained('hrnet*') lists them)"
         )
     try:

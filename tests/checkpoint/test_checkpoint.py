@@ -567,8 +567,8 @@ def test_timms_address_is_fetched_and_loaded(imagenet, save, monkeypatch):
         huggingface_hub, "hf_hub_download", lambda *words: asked.append(words) or str(path)
     )
     model = hrnet()
-    assert load(model, "timm://hrnet_w18.ms_aug_in1k").loaded == {"backbone": 426}
-    assert asked == [("timm/hrnet_w18.ms_aug_in1k", "model.safetensors")]
+    assert load(model, "timm://hrnet_w18.ms_in1k").loaded == {"backbone": 426}
+    assert asked == [("timm/hrnet_w18.ms_in1k", "model.safetensors")]
     assert changed(model, imagenet) == set()
 
 

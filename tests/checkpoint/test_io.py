@@ -288,7 +288,7 @@ def test_a_path_is_itself_or_missing(tmp_path):
 @pytest.mark.parametrize("address", ["timm://hrnet_w18", "timm://"])
 def test_a_timm_address_needs_a_tag(address):
     assert not_found(address) == (
-        f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_aug_in1k "
+        f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_in1k "
         "(timm.list_pretrained('hrnet*') lists them)"
     )
 
@@ -299,7 +299,7 @@ def test_a_hub_address_has_three_parts(address):
 
 
 ADDRESSES = [
-    ("timm://hrnet_w18.ms_aug_in1k", "timm/hrnet_w18.ms_aug_in1k", "model.safetensors"),
+    ("timm://hrnet_w18.ms_in1k", "timm/hrnet_w18.ms_in1k", "model.safetensors"),
     ("hf://org/some.repository/folder/a.pth", "org/some.repository", "folder/a.pth"),
 ]
 
@@ -331,7 +331,7 @@ def test_without_a_connection_the_address_is_named(
 
 def test_without_huggingface_hub_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    address = "timm://hrnet_w18.ms_aug_in1k"
+    address = "timm://hrnet_w18.ms_in1k"
     assert not_found(address) == f"weights {address} need a package: pip install huggingface_hub"
 
 

@@ -1,12 +1,10 @@
 """Published checkpoints by name, MODEL.CONVENTIONS, and the evaluation of others' weights."""
 
-import re
-
 import pytest
 import timm
 import torch
 from helpers.detectors import HEADS, has_masks
-from helpers.tiny import CLASSES, REPO, TINY, custom, train_net
+from helpers.tiny import CLASSES, TINY, custom, train_net
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint.formats import MMDET
@@ -335,19 +333,6 @@ def test_evaluation_of_weights_with_other_classes_is_refused(evaluate, tmp_path)
         "error: --eval-only, but a part of the detector would be random: take the weights of a "
         "whole detector with the same classes",
     )
-
-
-def test_the_documentation_lists_every_checkpoint():
-    sources = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")
-    cells = {}
-    for row in model_zoo.checkpoints():
-        masks = "" if row.mask_ap is None else f"/{row.mask_ap}"
-        name = row.name.partition("/")[2]
-        cells.setdefault(name, dict.fromkeys(sources, "-"))[row.source] = f"{row.box_ap}{masks}"
-    lines = (REPO / "docs/model-zoo.md").read_text().splitlines()
-    listed = [line for line in lines if re.match(r"\| \w+_hrnetv2p_\w+ \|", line)]
-    wanted = [f"| {name} | {' | '.join(row.values())} |" for name, row in cells.items()]
-    assert sorted(listed) == sorted(wanted)
 
 
 @pytest.mark.parametrize(

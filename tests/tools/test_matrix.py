@@ -1,17 +1,13 @@
-"""Runs that are kept, the table of all kinds of detectors, and that of the shipped configs."""
+"""Runs that are kept, and the table of all kinds of detectors."""
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from hrnet_det import model_zoo
 from tools import matrix, runs
-from tools import zoo_table as zoo
 from tools.runs import Run
-
-PAGE = Path(__file__).parents[2] / "docs" / "model-zoo.md"
 
 
 def test_a_finished_run_is_used_again_with_the_same_options_alone(tmp_path, monkeypatch, capsys):
@@ -65,47 +61,3 @@ def test_the_matrix_has_every_kind_of_detector_and_a_column_for_each_metric():
     kinds = {model_zoo.get_config(name).MODEL.META_ARCHITECTURE for name in matrix.matrix_configs()}
     assert kinds >= {"GeneralizedRCNN", "ProposalNetwork", "RetinaNet", "FCOS", "PanopticFPN"}
     assert "SemanticSegmentor" in kinds
-
-
-@pytest.mark.parametrize(
-    ("name", "header"),
-    [
-        (
-            "COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w32_2x.yaml",
-            zoo.Header(
-                "Mask R-CNN",
-                "HRNetV2p-W32",
-                "2x",
-                {
-                    "arXiv:1908.07919": "42.3/37.6",
-                    "HRNet-Object-Detection": "42.1/37.6",
-                    "mmdetection": "42.5/37.8",
-                },
-            ),
-        ),
-        (
-            "COCO-Detection/rpn_hrnetv2p_w18_1x.yaml",
-            zoo.Header("RPN alone", "HRNetV2p-W18", "1x", {}),
-        ),
-    ],
-)
-def test_a_config_says_what_it_is_and_what_is_published_of_it(name, header):
-    assert zoo.read_header(name) == header
-
-
-def test_the_documentation_has_the_table_of_the_configs_as_they_are():
-    text = PAGE.read_text()
-    shown = text.split(zoo.START)[1].split(zoo.END)[0].strip()
-    assert shown == zoo.zoo_table(), "python -m tools.zoo_table --write docs/model-zoo.md"
-
-
-def test_the_table_is_written_between_its_marks_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "zoo_table", lambda: "| new |")
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{zoo.START}\n| old |\n{zoo.END}\nafter\n")
-    zoo.write(page)
-    assert page.read_text() == f"before\n{zoo.START}\n| new |\n{zoo.END}\nafter\n"
-    page.write_text("no marks")
-    with pytest.raises(zoo.InputError, match="must have one line"):
-        zoo.write(page)
-    assert page.read_text() == "no marks"
