@@ -12,7 +12,7 @@ import timm
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
-from helpers.detectors import HEADS, has_masks
+from helpers.detectors import ARCHITECTURES, COMPAT, HEADS, has_masks
 from helpers.legacy_reference import random_weights
 from helpers.tiny import CLASSES, TINY, custom, train_net
 from PIL import Image
@@ -118,9 +118,10 @@ def test_the_config_follows_from_the_tensors(mmdet, kind, classes, monkeypatch):
     monkeypatch.setattr(model_zoo, "inference_form", lambda _, model: model)  # as it was loaded
     found = Detector.from_pretrained(mmdet(kind, classes), device="cpu")
     fcos = kind == "fcos"
+    assert type(found.model).__name__ == COMPAT.get(kind, "CompatRCNN")
     assert stated(found, "META_ARCHITECTURE", "CONVENTIONS", "HRNET.VARIANT", "MASK_ON") == [
-        "FCOS" if fcos else "CompatRCNN",
-        "mmdet_fcos" if fcos else "mmdet",
+        ARCHITECTURES.get(kind, "GeneralizedRCNN"),
+        "mmdet",
         "w18_small_v1",
         has_masks(kind),
     ]
@@ -178,9 +179,7 @@ def test_detectors_of_the_older_code_bases(source, kind, tmp_path):
                path)  # fmt: skip
     found = small(path)
     keys = ("CONVENTIONS", "META_ARCHITECTURE", "ROI_HEADS.NUM_CLASSES", "MASK_ON")
-    assert stated(found, *keys) == [
-        source, "CompatRCNN", 5, "mask" in kind
-    ]  # fmt: skip
+    assert stated(found, *keys) == [source, "GeneralizedRCNN", 5, "mask" in kind]
     pixels = ["RGB", "opencv_float"] if older else ["BGR", "pillow_floor"]
     assert stated(found, "FORMAT", "RESIZE", group="INPUT") == pixels
     assert found.report.complete and len(found(image())) > 0

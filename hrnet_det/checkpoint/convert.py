@@ -73,7 +73,7 @@ def convert(
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
     conventions = metadata.get("conventions")
-    if to == MMDET.name and conventions and conventions not in ("mmdet", "mmdet_fcos"):
+    if to == MMDET.name and conventions and conventions != "mmdet":
         lines.append(
             f"The detector computes boxes as {conventions} does; mmdetection will compute them its "
             "own way"

@@ -55,25 +55,25 @@ class LoadReport:
         path, title: the file, and what it holds.
         conventions: a key of `conventions.CONVENTIONS`: whose detector the file is; "" for none or
             any.
+        expected: number of tensors that each part of the model has.
         loaded: number of tensors that went into each part.
-        wanted: number of tensors that each part of the model has.
         dropped: what was left out on purpose, by reason.
-        surplus: parts of the file that the model does not have.
-        random: parts of which the file has nothing: they keep the model's own initialisation.
-        reinitialised: class layers of another size, which do so too: (name, file's shape, model's).
-        faults: in a part that the file has: a line for each kind of tensor that is not as it
-            should be.
+        unexpected: parts of the file that the model does not have.
+        missing: parts of the model that the file does not have: they stay random.
+        mismatched: class layers of another size, which do so too: (name, file's shape, model's).
+        faults: in a part that both have: a line each for tensors that are missing, mismatched or
+            unexpected.
     """
 
     path: str
     title: str
     conventions: str = ""
+    expected: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, int] = field(default_factory=dict)
-    wanted: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
-    surplus: list[str] = field(default_factory=list)
-    random: list[str] = field(default_factory=list)
-    reinitialised: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, name: str) -> None:
@@ -83,7 +83,7 @@ class LoadReport:
     @property
     def complete(self) -> bool:
         """Every tensor of the model has come from the file."""
-        return not (self.random or self.reinitialised or self.faults)
+        return not (self.missing or self.mismatched or self.faults)
 
     def contradicts(self, conventions: str) -> bool:
         """The file's detector follows other conventions than these, a key of `CONVENTIONS`."""
@@ -91,17 +91,17 @@ class LoadReport:
 
     def __str__(self) -> str:
         rows = []
-        for part, total in self.wanted.items():
-            changed = [row for row in self.reinitialised if part_of(row[0]) == part]
-            remark = "random: not in the file" if part in self.random else ""
-            remark = "random where the number of classes differs" if changed else remark
+        for part, total in self.expected.items():
+            changed = [row for row in self.mismatched if part_of(row[0]) == part]
+            remark = "missing in the file: random" if part in self.missing else ""
+            remark = "mismatched: random where the number of classes differs" if changed else remark
             rows.append((part, f"{self.loaded.get(part, 0)} of {total}", remark))
             for name, theirs, ours in changed:
                 short = ".".join(name.split(".")[-2:])
                 sizes = f"{list(theirs)} in the file, {list(ours)} in the model"
                 rows.append((f"- {short}", "", sizes))
         rows += [("left out", len(names), reason) for reason, names in self.dropped.items()]
-        rows += [("wrong", "", fault) for fault in self.faults]
+        rows += [("does not fit", "", fault) for fault in self.faults]
         table = tabulate(rows, ("part", "tensors", ""), tablefmt="simple", stralign="left")
         return f"{self.path}: {self.title}\n{table}"
 
@@ -126,8 +126,7 @@ def compare(
         title += f": {detector.title if detector else _backbone_title(shapes)}"
     report = LoadReport(path, title, dropped=dict(source.dropped))
     if detector and source.format.name in CONVENTIONS:
-        one_stage = detector.kind == "fcos"
-        report.conventions = "mmdet_fcos" if one_stage else source.format.name
+        report.conventions = source.format.name
     if left_out:
         report.dropped["Python objects beside the weights"] = left_out
     if hrnet_variant(shapes) and not hrnet_variant(model):
@@ -146,7 +145,7 @@ def compare(
         weights.update({name: source.weights[name] for name in fitting})
     if source.unknown:
         report.faults.append(
-            f"{len(source.unknown)} names that {source.format.title} does not have: "
+            f"{len(source.unknown)} unexpected, which {source.format.title} does not have: "
             f"{some(source.unknown)}"
         )
     return report, weights
@@ -160,26 +159,26 @@ def _compare_part(
 ) -> list[str]:
     """Names of the tensors to load; the rest goes into the report."""
     if not ours:
-        report.surplus.append(part)
+        report.unexpected.append(part)
         report.dropped[f"the model has no {part}"] = list(theirs)
         return []
     needed = [name for name in ours if name in theirs or not is_optional(name)]
-    report.wanted[part] = len(needed)
+    report.expected[part] = len(needed)
     if not theirs:
-        report.random.append(part)
+        report.missing.append(part)
         return []
-    fitting, missing, reshaped = [], [], []
+    fitting, missing, mismatched = [], [], []
     for name in needed:
         if name not in theirs:
             missing.append(name)
         elif theirs[name] == ours[name]:
             fitting.append(name)
         elif _CLASS_LAYERS.fullmatch(name) and theirs[name][1:] == ours[name][1:]:
-            report.reinitialised.append((name, tuple(theirs[name]), tuple(ours[name])))
+            report.mismatched.append((name, tuple(theirs[name]), tuple(ours[name])))
         else:
-            reshaped.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
+            mismatched.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
     report.loaded[part] = len(fitting)
-    extra = []
+    unexpected = []
     for name in theirs:
         if name in ours:
             continue
@@ -188,13 +187,13 @@ def _compare_part(
         elif name.startswith(BODY) and ".fuse_layers." in name:
             report.drop("fusion into branches that are not used", name)
         else:
-            extra.append(name)
-    if any(name.endswith(".running_mean") for name in [*missing, *extra]):
+            unexpected.append(name)
+    if any(name.endswith(".running_mean") for name in [*missing, *unexpected]):
         report.faults.append(f"{part}: the norms are of another kind (MODEL.HRNET.NORM)")
     for what, names in (
         ("missing", missing),
-        ("of another shape (file's for model's)", reshaped),
-        ("that the model does not have", extra),
+        ("mismatched (file's shape for the model's)", mismatched),
+        ("unexpected", unexpected),
     ):
         if names:
             report.faults.append(f"{part}: {len(names)} {what}: {some(names)}")

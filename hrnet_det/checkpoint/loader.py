@@ -26,7 +26,8 @@ class Checkpointer(DetectionCheckpointer):
         model: an HRNet, a backbone or a detector.
         save_dir: where `save` writes to.
         allow_pickle: permit files that run code when they are loaded.
-        partial: take what fits of a part in which tensors are missing or have other shapes.
+        strict: refuse a file in which tensors of a part are missing or have other shapes; False
+            takes what fits of it.
         metadata: written into every checkpoint under "hrnet_det": classes, config, ...
         checkpointables: as Detectron2's.
     Attributes:
@@ -42,13 +43,13 @@ class Checkpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         allow_pickle: bool = False,
-        partial: bool = False,
+        strict: bool = True,
         metadata: dict[str, Any] | None = None,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
         self.allow_pickle = allow_pickle
-        self.partial = partial
+        self.strict = strict
         self.metadata = metadata
         self.report: LoadReport | None = None
         self.file_classes: list[str] = []
@@ -100,14 +101,13 @@ class Checkpointer(DetectionCheckpointer):
         return {**file.rest, "model": weights, "matching_heuristics": False}
 
     def _check(self, report: LoadReport) -> None:
-        if self._resumes and not (report.complete and not report.surplus):
+        if self._resumes and not (report.complete and not report.unexpected):
             raise InputError(f"--resume: {report.path} is a checkpoint of another model\n{report}")
-        if report.faults and not self.partial:
+        if report.faults and self.strict:
             faults = "\n  ".join(report.faults)
             raise InputError(
-                f"{report.path} ({report.title}) is not complete:\n  {faults}\nTake another file, "
-                "or a config that fits. With MODEL.WEIGHTS_PARTIAL True a training starts from "
-                "what fits"
+                f"{report.path} ({report.title}) does not fit the model:\n  {faults}\nTake another "
+                "file, or a config that fits. MODEL.WEIGHTS_STRICT False takes what fits"
             )
 
     def _placed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -72,6 +72,5 @@ def known_config(kind: str, conventions: str, overrides: list[str]) -> CfgNode:
         kind: a key of `architecture.BASES`. conventions: a key of `CONVENTIONS`.
         overrides: KEY VALUE pairs.
     """
-    name = "mmdet_fcos" if kind == "fcos" and conventions == "mmdet" else conventions
-    words = ["MODEL.CONVENTIONS", name] if name in CONVENTIONS else []
+    words = ["MODEL.CONVENTIONS", conventions] if conventions in CONVENTIONS else []
     return load_config(config_folder() / BASES[kind], [*words, *overrides])

@@ -38,8 +38,9 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     cfg.MODEL.HRFPN.SHARE_CONV = False
 
     # Whose boxes, scores and masks a detector computes from its heads' outputs: "detectron2",
-    # "mmdet", "mmdet_fcos", "hrnet_object_detection" or "maskrcnn_benchmark". As an override it
-    # merges the whole of configs/conventions/NAME.yaml; in a file, name that file in _BASE_.
+    # "mmdet", "hrnet_object_detection" or "maskrcnn_benchmark". As an override it merges the whole
+    # of configs/conventions/NAME.KIND.yaml (mmdet.fcos.yaml), or without one of NAME.yaml; in a
+    # file, name that file in _BASE_.
     cfg.MODEL.CONVENTIONS = "detectron2"
 
     # Semantic segmentation by HRNetV2SemSegHead: a weight of the loss for each class, [] for none.
@@ -84,8 +85,8 @@ def add_hrnet_config(cfg: CfgNode) -> None:
     # Weights files that hold Python objects beside tensors may run any code when they are loaded.
     # True permits it: only for files whose origin you trust.
     cfg.MODEL.WEIGHTS_ALLOW_PICKLE = False
-    # Take what fits of a file in which tensors of a part are missing or have other shapes.
-    cfg.MODEL.WEIGHTS_PARTIAL = False
+    # False takes what fits of a file in which tensors of a part are missing or have other shapes.
+    cfg.MODEL.WEIGHTS_STRICT = True
 
     # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
     cfg.SOLVER.OPTIMIZER = "SGD"

@@ -39,10 +39,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     except (ValueError, AssertionError) as error:
         raise InputError(f"{path}: {error}") from error
     merge_overrides(cfg, overrides)
-    try:
-        check_conventions(cfg)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     return cfg
 
 
@@ -70,38 +66,20 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         ) from error
 
 
-def check_conventions(cfg: CfgNode) -> None:
-    """Raises: InputError if the detector does not follow MODEL.CONVENTIONS."""
-    conventions, architecture = cfg.MODEL.CONVENTIONS, cfg.MODEL.META_ARCHITECTURE
-    follows = {"detectron2": architecture, "mmdet_fcos": "FCOS"}.get(conventions, "CompatRCNN")
-    if architecture != follows:
-        raise InputError(
-            f"MODEL.CONVENTIONS {conventions} with MODEL.META_ARCHITECTURE {architecture}, which "
-            f"does not follow it. conventions/{conventions}.yaml is needed: in a file, name it "
-            "in _BASE_ after the detector's own config; as an override of load_config or the "
-            f"command line, MODEL.CONVENTIONS {conventions} merges it"
-        )
-
-
 def _merge_conventions(cfg: CfgNode, name: str) -> None:
-    """Merge configs/conventions/NAME.yaml."""
+    """Merge configs/conventions/NAME.KIND.yaml, or where there is none NAME.yaml."""
     if name == "detectron2":
         return
     folder = config_folder() / "conventions"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    known = sorted(path.stem for path in folder.glob("*.yaml") if "." not in path.stem)
     if name not in known:
         raise InputError(
-            f"command line: there are no MODEL.CONVENTIONS {name!r}; there are "
-            f"detectron2, {', '.join(known)}"
+            f"command line: unknown MODEL.CONVENTIONS {name!r}; known: detectron2, "
+            f"{', '.join(known)}"
         )
-    one_stage = cfg.MODEL.META_ARCHITECTURE == "FCOS"
-    if one_stage != (name == "mmdet_fcos"):
-        allowed = "mmdet_fcos" if one_stage else ", ".join(n for n in known if n != "mmdet_fcos")
-        raise InputError(
-            f"command line: MODEL.CONVENTIONS {name} is not for MODEL.META_ARCHITECTURE "
-            f"{cfg.MODEL.META_ARCHITECTURE}, which may have {allowed}"
-        )
-    cfg.merge_from_other_cfg(CfgNode(_load_yaml(folder / f"{name}.yaml")))
+    of_kind = folder / f"{name}.{cfg.MODEL.META_ARCHITECTURE.lower()}.yaml"
+    path = of_kind if of_kind.is_file() else folder / f"{name}.yaml"
+    cfg.merge_from_other_cfg(CfgNode(_load_yaml(path)))
 
 
 def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:

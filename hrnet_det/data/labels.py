@@ -25,7 +25,6 @@ LEARNS = {
     "RetinaNet": {OBJECTS},
     "FCOS": {OBJECTS},
     "HTC": {OBJECTS},  # semantic labels, which it may learn too, are asked for where it starts
-    "CompatRCNN": {OBJECTS},
 }
 WITH_LABELS = {
     OBJECTS: "your own in COCO's format (DATASETS.CUSTOM), or coco_2017_train",

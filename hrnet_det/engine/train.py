@@ -137,7 +137,7 @@ def _evaluate(cfg: CfgNode, args: argparse.Namespace, kind: type[Trainer]) -> di
         )
     checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
     report = checkpointer.report
-    if not report.complete and not cfg.MODEL.WEIGHTS_PARTIAL:
+    if not report.complete and cfg.MODEL.WEIGHTS_STRICT:
         raise InputError(
             "--eval-only, but a part of the detector would be random: take the weights of a whole "
             f"detector with the same classes\n{report}"

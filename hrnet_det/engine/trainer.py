@@ -131,7 +131,7 @@ class Trainer(DefaultTrainer):
             model,
             cfg.OUTPUT_DIR,
             allow_pickle=cfg.MODEL.WEIGHTS_ALLOW_PICKLE,
-            partial=cfg.MODEL.WEIGHTS_PARTIAL,
+            strict=cfg.MODEL.WEIGHTS_STRICT,
             metadata={
                 "classes": list(classes),
                 "conventions": cfg.MODEL.CONVENTIONS,

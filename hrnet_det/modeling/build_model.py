@@ -8,12 +8,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from hrnet_det.config.yaml import check_conventions
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.compat.conventions import DETECTRON2, check_conventions
+from hrnet_det.modeling.kinds import find_kind
 
 
 def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
     """The model of a config, with random weights; of a LazyConfig on the CPU.
+
+    Where MODEL.CONVENTIONS asks for it, the form of the detector with those conventions.
 
     Raises: InputError where the config asks for what does not exist.
     """
@@ -22,7 +25,7 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
             return instantiate(cfg.model)
         except (ValueError, TypeError, OmegaConfBaseException) as error:
             raise InputError(f"the model of this config cannot be built: {error}") from error
-    check_conventions(cfg)
+    cfg = _with_conventions(cfg)
     try:
         return build_model(cfg)
     except ValueError as error:
@@ -36,3 +39,21 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
                 "makes"
             )
         raise InputError(f"the model of this config cannot be built: {reason}") from error
+
+
+def _with_conventions(cfg: CfgNode) -> CfgNode:
+    """The config with the meta-architecture that follows MODEL.CONVENTIONS."""
+    options = cfg.MODEL
+    kind = find_kind(
+        options.META_ARCHITECTURE,
+        options.ROI_HEADS.NAME,
+        masks=options.MASK_ON,
+        keypoints=options.KEYPOINT_ON,
+    )
+    check_conventions(kind, options.CONVENTIONS)
+    if options.CONVENTIONS == DETECTRON2 or not kind.compat:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.META_ARCHITECTURE = kind.compat
+    return cfg

@@ -73,11 +73,11 @@ def refusal(model, path, kind=InputError, **options):
     return str(error.value)
 
 
-def incomplete(path, title, *faults):
+def unfit(path, title, *faults):
     lines = "".join(f"  {fault}\n" for fault in faults)
     return (
-        f"{path} ({title}) is not complete:\n{lines}Take another file, or a config that fits. "
-        "With MODEL.WEIGHTS_PARTIAL True a training starts from what fits"
+        f"{path} ({title}) does not fit the model:\n{lines}Take another file, or a config that "
+        "fits. MODEL.WEIGHTS_STRICT False takes what fits"
     )
 
 
@@ -137,13 +137,13 @@ def test_imagenet_weights_arrive_in_the_backbone(imagenet, save, form):
     weights = model.backbone.bottom_up.state_dict()
     assert all(torch.equal(tensor, imagenet[name]) for name, tensor in weights.items())
     assert changed(model, before) == {BODY + name for name in weights}  # all else is as it was
-    assert report.wanted == COUNTS
+    assert report.expected == COUNTS
     assert report.loaded == {"backbone": 426}
-    assert report.random == ["pyramid", "RPN", "box head", "mask head"]
+    assert report.missing == ["pyramid", "RPN", "box head", "mask head"]
     head = [name for name in imagenet if name.split(".")[0] in HEAD]
     dropped = report.dropped.pop("head of the ImageNet classifier")
     assert sorted(dropped) == sorted(head) and len(head) == 126
-    assert report.dropped == {} and report.reinitialised == [] and report.faults == []
+    assert report.dropped == {} and report.mismatched == [] and report.faults == []
     assert report.conventions == "" and not report.complete
 
 
@@ -158,9 +158,9 @@ def test_the_report_is_logged_as_a_table(imagenet, save, caplog):
     assert columns.split() == ["part", "tensors"] and set(rule) == {"-", " "}
     assert [re.split(r"\s{2,}", row.strip()) for row in rows] == [
         ["backbone", "426 of 426"],
-        ["pyramid", "0 of 12", "random: not in the file"],
-        ["RPN", "0 of 6", "random: not in the file"],
-        ["box head", "0 of 8", "random: not in the file"],
+        ["pyramid", "0 of 12", "missing in the file: random"],
+        ["RPN", "0 of 6", "missing in the file: random"],
+        ["box head", "0 of 8", "missing in the file: random"],
         ["left out", "126", "head of the ImageNet classifier"],
     ]
     logged = [r for r in caplog.records if r.name == "detectron2.hrnet_det"]
@@ -168,14 +168,14 @@ def test_the_report_is_logged_as_a_table(imagenet, save, caplog):
 
 
 @pytest.mark.parametrize(
-    ("counters", "norm", "wanted", "dropped"),
+    ("counters", "norm", "expected", "dropped"),
     [(False, "BN", 355, 0), (False, "FrozenBN", 355, 0), (True, "FrozenBN", 355, 71)],
 )
-def test_norms_without_counters(imagenet, save, counters, norm, wanted, dropped):
+def test_norms_without_counters(imagenet, save, counters, norm, expected, dropped):
     file = {n: t for n, t in imagenet.items() if counters or "num_batches" not in n}
     model = detector("MODEL.HRNET.NORM", norm, "MODEL.BACKBONE.FREEZE_AT", "2")
     report = load(model, save(file))
-    assert report.wanted["backbone"] == report.loaded["backbone"] == wanted
+    assert report.expected["backbone"] == report.loaded["backbone"] == expected
     assert len(report.dropped.get("counters, which frozen norms have not", [])) == dropped
     weights = model.backbone.bottom_up.state_dict()
     arrived = [name for name in weights if "num_batches" not in name]
@@ -187,7 +187,7 @@ def test_imagenet_weights_for_some_branches(imagenet, save):
     model = detector("MODEL.HRFPN.IN_FEATURES", "['hr2', 'hr3']")
     report = load(model, save(imagenet))
     weights = model.backbone.bottom_up.state_dict()
-    assert report.loaded["backbone"] == report.wanted["backbone"] == len(weights) == 366
+    assert report.loaded["backbone"] == report.expected["backbone"] == len(weights) == 366
     assert all(torch.equal(tensor, imagenet[name]) for name, tensor in weights.items())
     unused = [BODY + f"stage4.0.fuse_layers.{i}." for i in (2, 3)]
     left = [n for names in report.dropped.values() for n in names if n.startswith(tuple(unused))]
@@ -202,11 +202,11 @@ def test_the_fusion_of_unused_branches_is_dropped_for_one_reason(imagenet, save)
 def test_another_norm_is_not_called_another_variant(imagenet, save):
     path = save(imagenet)
     gone = [BODY + name for name in ("bn1.running_mean", "bn1.running_var", "bn2.running_mean")]
-    assert refusal(detector("MODEL.HRNET.NORM", "LN"), path) == incomplete(
+    assert refusal(detector("MODEL.HRNET.NORM", "LN"), path) == unfit(
         path,
         "ImageNet classification (official or timm): HRNet w18_small_v1",
         "backbone: the norms are of another kind (MODEL.HRNET.NORM)",
-        f"backbone: 92 that the model does not have: {', '.join(gone)}, ...",
+        f"backbone: 92 unexpected: {', '.join(gone)}, ...",
     )
 
 
@@ -236,7 +236,7 @@ def faster_rcnns():
 def test_another_variant_is_refused(faster_rcnns, save, format, file, model):
     weights = faster_rcnns[file]
     path = save({"model": weights} if format is None else renamed(weights, format))
-    said = refusal(detector("MODEL.HRNET.VARIANT", model), path, partial=format is MMDET)
+    said = refusal(detector("MODEL.HRNET.VARIANT", model), path, strict=format is not MMDET)
     assert said == (
         f"{path} has the weights of {file}, but MODEL.HRNET.VARIANT is {model}: "
         f"set MODEL.HRNET.VARIANT {file}, or take weights of {model}"
@@ -264,37 +264,37 @@ def test_a_changed_tensor_is_refused_or_left_out(mask_rcnn, save, part, name, da
     faults = [f"{part}: 1 missing: {name}"]
     if damage == "renamed":
         file[name + "s"] = tensor
-        faults.append(f"{part}: 1 that the model does not have: {name}s")
+        faults.append(f"{part}: 1 unexpected: {name}s")
     elif damage == "reshaped":
         file[name] = tensor[..., :-1]
         shapes = f"{list(file[name].shape)} for {list(tensor.shape)}"
-        faults = [f"{part}: 1 of another shape (file's for model's): {name} {shapes}"]
+        faults = [f"{part}: 1 mismatched (file's shape for the model's): {name} {shapes}"]
     path = save({"model": file})
     model = detector(config=MASK)
     whole = f"hrnet_det or Detectron2: Mask R-CNN, {TITLE}"
     backbone = "hrnet_det or Detectron2: HRNet w18_small_v1"
     lacks_classes = "cls_score" in name and damage != "reshaped"
-    assert refusal(model, path) == incomplete(path, backbone if lacks_classes else whole, *faults)
+    assert refusal(model, path) == unfit(path, backbone if lacks_classes else whole, *faults)
     before = copy(model)
-    report = load(model, path, partial=True)
+    report = load(model, path, strict=False)
     assert report.faults == faults and not report.complete
     assert report.loaded == COUNTS | {part: COUNTS[part] - 1}
-    assert report.wanted == COUNTS and report.random == []
+    assert report.expected == COUNTS and report.missing == []
     weights = model.state_dict()
     assert torch.equal(weights.pop(name), before[name])
     assert all(torch.equal(weight, mask_rcnn[n]) for n, weight in weights.items())
     rows = [re.split(r"\s{2,}", line) for line in str(report).splitlines()]
-    assert rows[-len(faults) :] == [["wrong", fault] for fault in faults]
+    assert rows[-len(faults) :] == [["does not fit", fault] for fault in faults]
 
 
 def test_names_that_a_project_does_not_have(mask_rcnn, save):
     file = renamed(mask_rcnn, MMDET) | {"roi_head.bbox_head.fc_iou.bias": torch.zeros(1)}
     path = save({"state_dict": file})
-    fault = "1 names that mmdetection 2 or 3 does not have: roi_head.bbox_head.fc_iou.bias"
+    fault = "1 unexpected, which mmdetection 2 or 3 does not have: roi_head.bbox_head.fc_iou.bias"
     title = f"mmdetection 2 or 3: Mask R-CNN, {TITLE}"
     model = detector(config=MASK)
-    assert refusal(model, path) == incomplete(path, title, fault)
-    assert load(model, path, partial=True).faults == [fault]
+    assert refusal(model, path) == unfit(path, title, fault)
+    assert load(model, path, strict=False).faults == [fault]
     assert changed(model, mask_rcnn) == set()
 
 
@@ -303,12 +303,11 @@ def test_detectors_of_another_kind_are_refused(mask_rcnn, save):
     words = ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads"]
     model = detector(*words, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", "True", config=MASK)
     fc = [f"fc1.{p}" for p in ("weight", "bias")] + ["fc2.weight"]
-    assert refusal(model, path) == incomplete(
+    assert refusal(model, path) == unfit(
         path,
         f"hrnet_det or Detectron2: Mask R-CNN, {TITLE}",
         f"box head: 24 missing: {', '.join('roi_heads.box_head.0.' + n for n in fc)}, ...",
-        "box head: 8 that the model does not have: "
-        f"{', '.join('roi_heads.box_head.' + n for n in fc)}, ...",
+        f"box head: 8 unexpected: {', '.join('roi_heads.box_head.' + n for n in fc)}, ...",
     )
 
 
@@ -322,7 +321,7 @@ def test_a_detector_with_other_classes_keeps_the_rest_and_says_so(mask_rcnn, sav
     before = copy(model)
     report = load(model, path)
     box, mask = "roi_heads.box_predictor.", "roi_heads.mask_head.predictor."
-    assert report.reinitialised == [
+    assert report.mismatched == [
         (box + "cls_score.weight", (6, 16), (3, 16)),
         (box + "cls_score.bias", (6,), (3,)),
         (box + "bbox_pred.weight", (20, 16), (8, 16)),
@@ -331,18 +330,18 @@ def test_a_detector_with_other_classes_keeps_the_rest_and_says_so(mask_rcnn, sav
         (mask + "bias", (5,), (2,)),
     ]
     assert report.loaded == COUNTS | {"box head": 4, "mask head": 6}
-    assert report.faults == [] and report.random == [] and not report.complete
+    assert report.faults == [] and report.missing == [] and not report.complete
     for name, tensor in model.state_dict().items():
         random = name.startswith((box, mask))
         assert torch.equal(tensor, (before if random else mask_rcnn)[name]), name
     rows = [re.split(r"\s{2,}", line.strip()) for line in str(report).splitlines()[-8:]]
     assert rows == [
-        ["box head", "4 of 8", "random where the number of classes differs"],
+        ["box head", "4 of 8", "mismatched: random where the number of classes differs"],
         ["- cls_score.weight", "[6, 16] in the file, [3, 16] in the model"],
         ["- cls_score.bias", "[6] in the file, [3] in the model"],
         ["- bbox_pred.weight", "[20, 16] in the file, [8, 16] in the model"],
         ["- bbox_pred.bias", "[20] in the file, [8] in the model"],
-        ["mask head", "6 of 8", "random where the number of classes differs"],
+        ["mask head", "6 of 8", "mismatched: random where the number of classes differs"],
         ["- predictor.weight", "[5, 8, 1, 1] in the file, [2, 8, 1, 1] in the model"],
         ["- predictor.bias", "[5] in the file, [2] in the model"],
     ]
@@ -350,9 +349,7 @@ def test_a_detector_with_other_classes_keeps_the_rest_and_says_so(mask_rcnn, sav
 
 def test_the_layers_of_a_part_stand_below_it_as_a_list():
     name = "roi_heads.box_predictor.cls_score.bias"
-    report = LoadReport(
-        "a.pth", "title", wanted={"box head": 8}, reinitialised=[(name, (6,), (3,))]
-    )
+    report = LoadReport("a.pth", "title", expected={"box head": 8}, mismatched=[(name, (6,), (3,))])
     assert str(report).splitlines()[-1].startswith("- cls_score.bias ")
 
 
@@ -424,7 +421,7 @@ def test_a_checkpoint_of_a_detector_on_branches_comes_back(tmp_path):
             "quickstart/faster_rcnn",
             ["- bbox_pred.bias", "[20] in the file, [16] in the model"],
         ),
-        ([], MASK, ["mask head", "0 of 8", "random: not in the file"]),
+        ([], MASK, ["mask head", "0 of 8", "missing in the file: random"]),
     ],
 )
 def test_a_run_of_another_model_is_not_resumed(tmp_path, words, config, row):
@@ -483,8 +480,8 @@ def test_bare_backbones(mask_rcnn, save, build, parts, format):
     report = load(model, path)
     has = parts[:1] if format is IMAGENET else parts
     assert report.loaded == {part: COUNTS[part] for part in has}
-    assert report.wanted == {part: COUNTS[part] for part in parts}
-    assert report.random == [part for part in parts if part not in has] and report.faults == []
+    assert report.expected == {part: COUNTS[part] for part in parts}
+    assert report.missing == [part for part in parts if part not in has] and report.faults == []
     others = [] if format is IMAGENET else [part for part in COUNTS if part not in parts]
     assert {reason: len(names) for reason, names in report.dropped.items()} == {
         f"the model has no {part}": COUNTS[part] for part in others

@@ -241,7 +241,7 @@ BGR = {"format": "BGR", "mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12
         ("mask_rcnn", "Mask R-CNN", "mmdet", RGB),
         ("cascade_rcnn", "Cascade R-CNN", "mmdet", RGB),
         ("cascade_mask_rcnn", "Cascade Mask R-CNN", "mmdet", RGB),
-        ("fcos", "FCOS", "mmdet_fcos", BGR),
+        ("fcos", "FCOS", "mmdet", BGR),
     ],
 )
 def test_the_header_says_what_the_file_is(kind, title, conventions, pixels, save, tmp_path):

@@ -37,6 +37,10 @@ HEADS = {
     "cascade_mask_rcnn": "ResamplingCascadeROIHeads",
     "htc": "HTCROIHeads",
 }
+# MODEL.META_ARCHITECTURE by the same names, GeneralizedRCNN of the others; and the class that
+# stands for it where other conventions are followed, CompatRCNN of the others.
+ARCHITECTURES = {"htc": "HTC", "fcos": "FCOS"}
+COMPAT = {"htc": "CompatHTC", "fcos": "FCOS"}
 OWN = ["MODEL.HRFPN.OUT_CHANNELS", "64", "MODEL.ROI_HEADS.NUM_CLASSES", "3",
        "MODEL.RPN.CONV_DIMS", "[64]"]  # fmt: skip
 # Deviation of the outputs that boxes are decoded from; 1 of all others.

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from detectron2.config import CfgNode
 
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.kinds import KINDS, Kind
+
 
 @dataclass(frozen=True)
 class Conventions:
@@ -47,12 +50,10 @@ class Conventions:
     mask_paste: str = "grid"
 
 
-_MMDET = Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
-
+DETECTRON2 = "detectron2"
 CONVENTIONS: dict[str, Conventions] = {
-    "detectron2": Conventions(),
-    "mmdet": _MMDET,
-    "mmdet_fcos": _MMDET,
+    DETECTRON2: Conventions(),
+    "mmdet": Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True),
     "hrnet_object_detection": Conventions(
         clamps_shrinking=True,
         averages_logits=True,
@@ -77,9 +78,28 @@ CONVENTIONS: dict[str, Conventions] = {
 def get_conventions(cfg: CfgNode) -> Conventions:
     """The conventions that MODEL.CONVENTIONS names.
 
-    Raises: ValueError if the name is unknown (the message lists the valid ones).
+    Raises: InputError if the name is unknown (the message lists the valid ones).
     """
-    name = cfg.MODEL.CONVENTIONS
+    _check_known(cfg.MODEL.CONVENTIONS)
+    return CONVENTIONS[cfg.MODEL.CONVENTIONS]
+
+
+def check_conventions(kind: Kind, name: str) -> None:
+    """Whether a kind of detector follows the conventions of this name.
+
+    Raises: InputError if it does not, or if the name is unknown.
+    """
+    _check_known(name)
+    if name == DETECTRON2 or name in kind.conventions:
+        return
+    others = ", ".join(other.title for other in KINDS.values() if name in other.conventions)
+    allowed = " or ".join((DETECTRON2, *kind.conventions))
+    raise InputError(
+        f"MODEL.CONVENTIONS {name} is not for {kind.title}: set MODEL.CONVENTIONS {allowed}, or "
+        f"take a config of a detector that follows {name} ({others})"
+    )
+
+
+def _check_known(name: str) -> None:
     if name not in CONVENTIONS:
-        raise ValueError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")
-    return CONVENTIONS[name]
+        raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")

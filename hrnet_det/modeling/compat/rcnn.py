@@ -14,6 +14,7 @@ from torch import Tensor
 from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_boxes, to_original
 from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
 from hrnet_det.modeling.compat.masks import paste_masks
+from hrnet_det.modeling.meta_arch.htc import HTC
 
 # What stands in the config for the detector, and what computes it here.
 _PARTS = {
@@ -41,7 +42,7 @@ class CompatRCNN(GeneralizedRCNN):
             a code base with one scale for both axes knows that scale.
         others: as Detectron2's GeneralizedRCNN.
     Input, output: as GeneralizedRCNN's.
-    Raises: ValueError if the config names parts that have no form with another conventions.
+    Raises: ValueError if the config names parts that have no form with other conventions.
     """
 
     @configurable
@@ -60,8 +61,9 @@ class CompatRCNN(GeneralizedRCNN):
             name = cfg.MODEL[group].NAME
             if name not in names:
                 raise ValueError(
-                    f"CompatRCNN: MODEL.{group}.NAME {name!r} has no form with other conventions; "
-                    f"known: {', '.join(names)}"
+                    f"MODEL.CONVENTIONS {cfg.MODEL.CONVENTIONS}: MODEL.{group}.NAME {name!r} has "
+                    f"no such form; {' or '.join(names)} has. Take it, or MODEL.CONVENTIONS "
+                    "detectron2"
                 )
             cfg.MODEL[group].NAME = names[name]
         sides = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
@@ -101,6 +103,11 @@ class CompatRCNN(GeneralizedRCNN):
             {"instances": postprocess(r, *_original_size(image, r.image_size), self.conventions)}
             for r, image in zip(results, batched_inputs, strict=True)
         ]
+
+
+@META_ARCH_REGISTRY.register()
+class CompatHTC(CompatRCNN, HTC):
+    """HTC with the conventions of another code base, its semantic branch in training as HTC's."""
 
 
 def _original_size(image: dict, size: tuple[int, int]) -> tuple[int, int]:

@@ -6,8 +6,6 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 from torch import Tensor
 
-EMBEDDING = "semantic"  # its name among the features
-
 
 @META_ARCH_REGISTRY.register()
 class HTC(GeneralizedRCNN):

@@ -9,6 +9,7 @@ import helpers.mmdet_reference as reference
 import numpy as np
 import pytest
 import torch
+from helpers.detectors import ARCHITECTURES, COMPAT
 from helpers.parity import distance
 
 from hrnet_det import Detector
@@ -177,11 +178,12 @@ def resize_to(detector, shortest, longest):
 
 @pytest.mark.parametrize("kind", reference.KINDS)
 def test_what_the_file_says(pair):
-    kinds = {"fcos": ("FCOS", "mmdet_fcos", "BGR")}
-    architecture, conventions, order = kinds.get(pair.kind, ("CompatRCNN", "mmdet", "RGB"))
     cfg = pair.ours.cfg
-    assert (architecture, conventions) == (cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.CONVENTIONS)
-    assert (order, "opencv") == (cfg.INPUT.FORMAT, cfg.INPUT.RESIZE)
+    assert type(pair.ours.model).__name__ == COMPAT.get(pair.kind, "CompatRCNN")
+    assert ARCHITECTURES.get(pair.kind, "GeneralizedRCNN") == cfg.MODEL.META_ARCHITECTURE
+    assert cfg.MODEL.CONVENTIONS == "mmdet"
+    assert ("BGR" if pair.kind == "fcos" else "RGB") == cfg.INPUT.FORMAT
+    assert cfg.INPUT.RESIZE == "opencv"
     assert cfg.MODEL.HRNET.VARIANT == "w18"
     assert pair.ours.class_names[:2] == ["person", "bicycle"] and len(pair.ours.class_names) == 80
     assert pair.ours.report.complete
