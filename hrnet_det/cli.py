@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from hrnet_det import __version__, doctor, environment
+from hrnet_det import __version__, doctor, environment, install
 
 EPILOG = """\
 examples:
@@ -168,7 +168,7 @@ def _doctor() -> int:
 
 def _install_detectron2(spec: str | None) -> int:
     try:
-        print(environment.install_detectron2(spec))
+        print(install.install_detectron2(spec))
     except (RuntimeError, ValueError) as error:
         return _fail(error)
     return 0

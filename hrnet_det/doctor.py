@@ -7,7 +7,6 @@ import importlib
 import os
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,9 +18,16 @@ from hrnet_det.environment import (
     pip_remedy,
     project,
     remedy,
+    silence_known_warnings,
     which_detectron2,
 )
 
+# What each makes possible, and what to install for it.
+OPTIONAL = {
+    "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
+    "faster_coco_eval": ("COCO evaluation in less time", f"'{FAST_COCO_EVALUATION}'"),
+    "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
+}
 COCO_PARTS = (
     "train2017",
     "val2017",
@@ -35,36 +41,35 @@ def doctor() -> tuple[str, int]:
 
     Returns: the report, and the exit status: 1 if something that is needed is missing, else 0.
     """
-    rows = [("Python", f"{platform.python_version()}, {sys.executable}")]
-    missing = []
-    for name, describe in _CHECKS.items():
-        text, to_do = _check(name, describe)
+    rows = [("hrnet_det", _own_version())]
+    rows.append(("Python", f"{platform.python_version()}, {sys.executable}"))
+    missing = _absent_requirements()
+    for name in NEEDED:
+        text, to_do = _check(name)
         rows.append((name.partition(".")[0], text))
-        if to_do is not None:
-            missing.append(to_do)
-    rows.insert(1, ("hrnet_det", _own_version()))
-    rows += [("optional", text) for text in map(_describe_optional, _OPTIONAL.items())]
+        missing += [] if to_do is None else [to_do]
+    rows += [("optional", _describe_optional(name)) for name in OPTIONAL]
     rows += _dataset_rows()
-    # One remedy for each project: a missing torch is also why torchvision fails.
-    missing = list({project(to_do): to_do for to_do in _absent_requirements() + missing}.values())
+    missing = list({project(to_do): to_do for to_do in missing}.values())  # one for each project
     lines = [f"{name:<20} {text}" for name, text in rows]
+    lines += _collected()
     lines += ["", "missing:" if missing else "missing: nothing that is needed"]
     lines += [f"  {to_do}" for to_do in missing]
     return "\n".join(lines), int(bool(missing))
 
 
-def _check(name: str, describe: Callable[[ModuleType], str]) -> tuple[str, str | None]:
-    """A module's row in the report, and what to do if it does not work."""
+def _check(name: str) -> tuple[str, str | None]:
+    """A needed module's row in the report, and what to do if it does not work."""
     error = detectron2_error() if name == "detectron2" else None
     try:
         if error is not None:
             raise error
-        return describe(importlib.import_module(name)), None
+        return NEEDED[name](importlib.import_module(name)), None
     except Exception as failed:  # as in detectron2_error
         return f"does not work: {one_line(failed)}", remedy(failed, name.partition(".")[0])
 
 
-def _describe_version(module: ModuleType) -> str:
+def _version(module: ModuleType) -> str:
     """The version that a module reports, or else that of its installed distribution."""
     name = module.__name__.partition(".")[0]
     found = distribution(name)
@@ -72,81 +77,72 @@ def _describe_version(module: ModuleType) -> str:
 
 
 def _describe_torch(torch: ModuleType) -> str:
-    """Version, what it was built for, and the devices that it can use."""
-    built = torch.version.cuda or getattr(torch.version, "hip", None)
-    platform_name = "CUDA" if torch.version.cuda else "ROCm"
-    parts = [torch.__version__, f"built for {platform_name} {built}" if built else "built for CPU"]
+    """Its version and the devices that it can use."""
     if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            gpu = torch.cuda.get_device_properties(i)
-            parts.append(f"GPU {i}: {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
-        return "; ".join(parts)
-    if built:
+        gpus = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        found = (f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus)
+        return "; ".join([torch.__version__, *found])
+    reason = "built for the CPU"
+    if torch.version.cuda or torch.version.hip:
         try:
             torch.cuda.init()
         except RuntimeError as error:  # no driver, a driver that is too old, no visible GPU
-            parts.append("no GPU: " + str(error).split(". ")[0].split("\n")[0])
-    return "; ".join([*parts, f"CPU only, {_cores()} cores, {_cpu_bf16()}"])
+            reason = str(error).split(". ")[0].split("\n")[0]
+    return f"{torch.__version__}; no GPU ({reason}); {_cpu()}"
+
+
+def _cpu() -> str:
+    """The cores that this process may use, and their instructions for bfloat16."""
+    own = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if own else os.cpu_count()
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text(encoding="utf-8").split()) if info.is_file() else set()
+    native = ", ".join(sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"}))
+    return f"{cores} CPU cores, {f'native bf16 ({native})' if native else 'no native bf16 found'}"
 
 
 def _describe_torchvision(torchvision: ModuleType) -> str:
-    """Version, once its compiled part has answered: that is lacking beside the wrong torch."""
+    """Version, once its compiled part has answered: that fails beside the wrong torch."""
     import torch
 
     torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     return torchvision.__version__
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_bf16() -> str:
-    """Whether the CPU has instructions for bfloat16."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return "native bf16 unknown"
-    native = flags & {"avx512_bf16", "amx_bf16", "bf16"}
-    return f"native bf16 ({', '.join(sorted(native))})" if native else "no native bf16"
-
-
-def _describe_detectron2(module: ModuleType) -> str:
-    """Which Detectron2 it is, and whether its compiled part loads."""
+def _describe_detectron2(_: ModuleType) -> str:
+    """Which one it is; it works where its compiled part does not load."""
     try:
         importlib.import_module("detectron2._C")
-    except Exception as error:
-        lacking = "no fast COCO evaluation, no deformable and rotated operators; none is needed"
-        return f"{which_detectron2()}\n{'':<20} detectron2._C: {one_line(error)} ({lacking})"
-    return f"{which_detectron2()}\n{'':<20} detectron2._C: loaded"
+    except Exception:
+        return f"{which_detectron2()}; without its compiled part, which nothing here needs"
+    return which_detectron2()
 
 
 # In this order in the report; pycocotools is tried by its compiled part.
-_CHECKS = {
+NEEDED = {
     "torch": _describe_torch,
     "torchvision": _describe_torchvision,
     "detectron2": _describe_detectron2,
-    "fvcore": _describe_version,
-    "pycocotools.mask": _describe_version,
+    "fvcore": _version,
+    "pycocotools.mask": _version,
 }
 
 
-# What makes something more possible, and how to get it.
-_OPTIONAL = {
-    "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
-    "faster_coco_eval": ("COCO evaluation in less time", f"'{FAST_COCO_EVALUATION}'"),
-    "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
-}
-
-
-def _describe_optional(row: tuple[str, tuple[str, str]]) -> str:
-    """An optional package: what it is for, and what to do if it is not here."""
-    name, (purpose, package) = row
+def _collected() -> list[str]:
+    """Detectron2's own report, but for the flags that torch was built with; none if it fails."""
+    silence_known_warnings()
     try:
-        version = _describe_version(importlib.import_module(name))
+        collect_env = importlib.import_module("detectron2.utils.collect_env")
+        return ["", collect_env.collect_env_info().partition("PyTorch built with")[0].strip()]
+    except Exception:  # it calls compilers and imports what may be broken
+        return []
+
+
+def _describe_optional(name: str) -> str:
+    """An optional package: what it is for, and what to do if it is not here."""
+    purpose, package = OPTIONAL[name]
+    try:
+        version = _version(importlib.import_module(name))
     except Exception as error:  # as in _check
         return f"{name} for {purpose}: {one_line(error)} (pip install {package})"
     return f"{name} {version} for {purpose}"

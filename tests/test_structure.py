@@ -25,7 +25,7 @@ def imported(file: Path) -> set[str]:
 
 # From the ground up: a module imports from its own floor and from those below it.
 FLOORS = [
-    ["errors", "environment"],
+    ["errors", "environment", "install"],
     ["config"],
     ["modeling.kinds", "modeling.backbone"],
     ["modeling.inference"],
