@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from hrnet_det.data import quickstart
-from hrnet_det.data.coco_json import CocoFile
+from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -75,7 +75,7 @@ def register_custom(cfg: CfgNode) -> None:
             )
         if not json_file:
             continue
-        file = CocoFile(
+        file = CocoJson(
             Path(json_file),
             Path(images),
             masks=cfg.MODEL.MASK_ON,

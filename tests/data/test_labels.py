@@ -74,7 +74,7 @@ def test_test_sets_that_want_more_than_is_predicted(architecture, test, evaluate
     )
 
 
-def test_a_data_set_of_unknown_kind_is_not_judged():
+def test_a_dataset_of_unknown_kind_is_not_judged():
     MetadataCatalog.get("plain").set(thing_classes=["disc"])
     assert refusal(SEGMENTOR, "plain", SEMANTIC) is None
     MetadataCatalog.pop("plain")

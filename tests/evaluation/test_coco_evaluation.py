@@ -179,7 +179,7 @@ def test_ids_may_be_large_and_in_any_order(image_ids):
 
 
 @pytest.fixture
-def data_set(tmp_path):
+def dataset(tmp_path):
     """Registers a dataset of random data under a name, and forgets it after the test."""
     names = []
 
@@ -235,9 +235,9 @@ def assert_same(given, expected):
         np.testing.assert_allclose(*numbers, rtol=0, atol=1e-6)
 
 
-def test_the_evaluator_returns_what_detectron2s_returns_with_pycocotools(data_set, tmp_path):
+def test_the_evaluator_returns_what_detectron2s_returns_with_pycocotools(dataset, tmp_path):
     truth, results = random_data(0)
-    name = data_set(truth)
+    name = dataset(truth)
     theirs = COCOEvaluator(name, use_fast_impl=False, output_dir=str(tmp_path / "theirs"))
     expected = results_of(theirs, truth, results)
     assert list(expected) == ["bbox", "keypoints", "segm"]
@@ -251,9 +251,9 @@ def test_the_evaluator_returns_what_detectron2s_returns_with_pycocotools(data_se
         assert len(written[0]) == len(results)
 
 
-def test_the_evaluator_calls_its_implementation_and_leaves_detectron2_as_it_was(data_set):
+def test_the_evaluator_calls_its_implementation_and_leaves_detectron2_as_it_was(dataset):
     truth, results = random_data(0)
-    evaluator = CocoEvaluator(data_set(truth), implementation=FASTER)
+    evaluator = CocoEvaluator(dataset(truth), implementation=FASTER)
     before, tasks = coco_evaluation.COCOeval_opt, []
 
     def noted(annotations, detections, iou_type):
@@ -266,9 +266,9 @@ def test_the_evaluator_calls_its_implementation_and_leaves_detectron2_as_it_was(
     assert coco_evaluation.COCOeval_opt is before
 
 
-def test_an_evaluator_without_detections_has_no_ap(data_set):
+def test_an_evaluator_without_detections_has_no_ap(dataset):
     truth, _ = random_data(0)
-    given = results_of(CocoEvaluator(data_set(truth)), truth, [])
+    given = results_of(CocoEvaluator(dataset(truth)), truth, [])
     assert list(given) == ["bbox"]
     assert np.isnan(list(given["bbox"].values())).all()
 
@@ -285,8 +285,8 @@ def messages(caplog):
 
 
 @pytest.mark.parametrize("name", [FASTER, "pycocotools"])
-def test_the_config_decides_and_the_log_says_it(name, data_set, messages, tmp_path):
-    registered = data_set(random_data(0)[0])
+def test_the_config_decides_and_the_log_says_it(name, dataset, messages, tmp_path):
+    registered = dataset(random_data(0)[0])
     cfg = get_cfg()
     cfg.TEST.COCO_EVAL, cfg.OUTPUT_DIR = name, str(tmp_path)
     evaluator = Trainer.build_evaluator(cfg, registered)
@@ -294,9 +294,9 @@ def test_the_config_decides_and_the_log_says_it(name, data_set, messages, tmp_pa
     assert f"COCO evaluation of {registered}: {name}" in messages()
 
 
-def test_ids_that_are_no_whole_numbers_are_for_pycocotools(data_set, messages):
+def test_ids_that_are_no_whole_numbers_are_for_pycocotools(dataset, messages):
     truth, results = random_data(0, ("a", "b", "c", "d"))
-    name = data_set(truth)
+    name = dataset(truth)
     with pytest.raises(InputError) as error:
         CocoEvaluator(name, implementation=FASTER)
     assert str(error.value) == (
@@ -335,9 +335,9 @@ def test_masks_are_encoded_as_pycocotools_encodes_them(share):
     assert encode_masks(noise[:0]) == []
 
 
-def test_other_masks_and_proposals_are_left_to_detectron2(data_set):
+def test_other_masks_and_proposals_are_left_to_detectron2(dataset):
     truth, results = random_data(0)
-    name = data_set(truth)
+    name = dataset(truth)
     ours, theirs = CocoEvaluator(name), COCOEvaluator(name, use_fast_impl=False)
     for evaluator in (ours, theirs):
         output = outputs(results, 3)  # Detectron2 moves its keypoints in place

@@ -197,7 +197,7 @@ def registered(coco, tmp_path):
     ("kind", "evaluator"),
     [("coco", CocoEvaluator), ("sem_seg", SemSegEvaluator), ("coco_panoptic_seg", None)],
 )
-def test_a_data_set_gets_the_evaluators_of_its_kind(kind, evaluator, registered):
+def test_a_dataset_gets_the_evaluators_of_its_kind(kind, evaluator, registered):
     registered.evaluator_type = kind
     built = build_evaluator(config(), "all")
     if evaluator is not None:

@@ -1,0 +1,192 @@
+"""What the values of a COCO json may be, as far as Detectron2 and pycocotools read them.
+
+Source: https://cocodataset.org/#format-data.
+"""
+
+from __future__ import annotations
+
+import itertools
+import reprlib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
+
+
+class _Short(reprlib.Repr):
+    """Values cut short, as JSON has them where that differs from Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist, self.maxstring, self.maxlong = 8, 200, 60
+
+    def repr_NoneType(self, _: None, __: int) -> str:
+        return "null"
+
+    def repr_bool(self, value: bool, _: int) -> str:
+        return "true" if value else "false"
+
+
+class Rule(NamedTuple):
+    """A key of the rows of one list of the json.
+
+    Args:
+        key: the key.
+        is_right: whether a value is allowed.
+        allowed: what is allowed, to follow "that is not".
+        required: whether every row has to have the key.
+    """
+
+    key: str
+    is_right: Callable[[object], bool]
+    allowed: str
+    required: bool = True
+
+
+def rules(*, evaluated: bool) -> dict[str, tuple[Rule, ...]]:
+    """Of each of the json's lists, the rules for its rows; those of ids come first.
+
+    Args:
+        evaluated: whether the json is tested on.
+    """
+    number, side = "a whole number", "a whole number of pixels above 0"
+    return {
+        "categories": (
+            Rule("id", is_id, number),
+            Rule("name", is_text, "text"),
+            Rule("keypoints", are_names, "a list of different names", required=False),
+        ),
+        "images": (
+            Rule("id", is_id, number),
+            Rule("file_name", is_text, "text"),
+            Rule("height", is_side, side),
+            Rule("width", is_side, side),
+        ),
+        "annotations": (
+            Rule("id", is_id, number),
+            Rule("image_id", is_id, number),
+            Rule("category_id", is_id, number),
+            Rule("bbox", is_box, "[x, y, width, height] in pixels"),
+            Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
+            Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
+            Rule("segmentation", is_segmentation, SEGMENTATION, required=False),
+            Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
+            *((Rule("area", is_amount, "a number of square pixels"),) if evaluated else ()),
+        ),
+    }
+
+
+SEGMENTATION = (
+    "a list of polygons [x1, y1, x2, y2, x3, y3, ...] or run lengths "
+    '{"size": [height, width], "counts": ...}'
+)
+
+
+def is_id(value: object) -> bool:
+    """A whole number of 64 bits."""
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def is_count(value: object) -> bool:
+    return is_id(value) and value >= 0
+
+
+def is_side(value: object) -> bool:
+    return is_count(value) and 0 < value < LARGEST
+
+
+def is_text(value: object) -> bool:
+    """Text that can be written: JSON allows halves of characters (surrogates)."""
+    return isinstance(value, str) and value == value.encode("utf-8", "ignore").decode()
+
+
+def are_names(value: object) -> bool:
+    """None, or text without repetition."""
+    if value is None:
+        return True
+    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+
+
+def is_flag(value: object) -> bool:
+    return isinstance(value, (int, float)) and value in (0, 1)
+
+
+def is_unset(value: object) -> bool:
+    return is_flag(value) and not value
+
+
+def are_numbers(value: object) -> bool:
+    """A list of finite numbers."""
+    if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
+        return False
+    return all(-LARGEST < number < LARGEST for number in value)
+
+
+def is_amount(value: object) -> bool:
+    return are_numbers([value]) and value >= 0
+
+
+def is_box(value: object) -> bool:
+    return are_numbers(value) and len(value) == 4 and min(value[2:]) >= 0
+
+
+def are_keypoints(value: object) -> bool:
+    """None, or triples of numbers."""
+    return value is None or (are_numbers(value) and len(value) % 3 == 0)
+
+
+def is_segmentation(value: object) -> bool:
+    """None, an empty list, polygons or run lengths."""
+    if isinstance(value, dict):
+        size, counts = value.get("size"), value.get("counts")
+        right_size = isinstance(size, list) and len(size) == 2 and all(map(is_side, size))
+        if isinstance(counts, list):
+            return right_size and all(map(is_count, counts))
+        return right_size and isinstance(counts, str)
+    return value is None or (isinstance(value, list) and all(map(_is_polygon, value)))
+
+
+def _is_polygon(value: object) -> bool:
+    return are_numbers(value) and len(value) >= 6 and len(value) % 2 == 0
+
+
+def covers(segmentation: dict, height: int, width: int) -> bool:
+    """Whether run lengths are of an image of this size, all of it."""
+    counts = segmentation["counts"]
+    runs = _uncompressed(counts) if isinstance(counts, str) else counts
+    return segmentation["size"] == [height, width] and sum(runs) == height * width
+
+
+def _uncompressed(counts: str) -> list[int]:
+    """The run lengths of COCO's compressed ones; [] if they are not such.
+
+    Five bits a character, the next higher one says that more follow, from the lowest on; from the
+    fourth number on only the difference to the last but one is written.
+    """
+    codes = np.frombuffer(counts.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
+    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return []
+    ends = np.flatnonzero(codes & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:  # 35 bits, more than the 32 of a run length
+        return []
+    places = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
+    runs = np.add.reduceat((codes & 31) << places, starts)
+    runs -= np.where(codes[ends] & 16, 1 << 5 * lengths, 0)  # the highest bit is the sign
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return runs.tolist() if runs.min() >= 0 else []
+
+
+def examples(values: Iterable[object], most: int = 3) -> str:
+    """The first few, for a message."""
+    first = [str(value) for value in itertools.islice(values, most + 1)]
+    return ", ".join(first[:most]) + (", ..." if len(first) > most else "")
+
+
+def shown(value: object) -> str:
+    """A value of the json on one line, cut short; text in quotes."""
+    return _Short().repr(value)
