@@ -1,10 +1,17 @@
 """README and docs/: their size, links, words, and blocks of commands."""
 
+import importlib
+import importlib.util
+import pkgutil
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+
+from hrnet_det import cli
+from hrnet_det.config.files import find_config
+from hrnet_det.config.keys import get_cfg
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -117,3 +124,70 @@ def test_words_of_the_field(page):
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     assert listed == {page.name for page in PAGES[1:]}
+
+
+def inline_and_blocks(page: Path) -> str:
+    """All that a page sets as code."""
+    blocks = [text for _, text in FENCE.findall(page.read_text())]
+    return "\n".join([*re.findall(r"`([^`\n]+)`", prose(page)), *blocks])
+
+
+def known_keys() -> set[str]:
+    def walk(node, prefix=""):
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+
+    return set(walk(get_cfg()))
+
+
+@pages
+def test_config_keys_exist(page):
+    groups = "DATALOADER|DATASETS|INPUT|MODEL|SOLVER|TEST"
+    named = set(re.findall(rf"(?<!/)\b((?:{groups})\.[A-Z_0-9.]*[A-Z0-9])", inline_and_blocks(page)))
+    assert named <= known_keys()
+
+
+@pages
+def test_modules_and_their_names_exist(page):
+    text = inline_and_blocks(page)
+    for name in set(re.findall(r"python -m ([\w.]+)", text)) - {"mkdocs", "pytest"}:
+        assert importlib.util.find_spec(name), name
+    for name in set(re.findall(r"\bhrnet_det(?:\.\w+)+", text)) | set(
+        re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)
+    ):
+        assert pkgutil.resolve_name(name) is not None
+
+
+@pages
+def test_paths_of_the_repository_exist(page):
+    """Folders and files named in code, but for those with a {choice} or a NAME to be filled in."""
+    starts = "configs|datasets|docs|hrnet_det|tests"
+    found = re.findall(rf"(?<![\w/.-])((?:{starts})/[\w/.-]+)", inline_and_blocks(page))
+    made = ("datasets/quickstart", "datasets/coco")
+    missing = [
+        path
+        for path in found
+        if not re.search("NAME|train_mine", path)
+        and not path.startswith(made)
+        and not (ROOT / path).exists()
+    ]
+    assert not missing
+
+
+@pages
+def test_shipped_configs_that_are_named_exist(page):
+    named = re.findall(r"[\w./-]+\.(?:yaml|py)\b", inline_and_blocks(page))
+    shipped = ("COCO-", "Cityscapes/", "quickstart/", "hrnetv2p_")
+    for name in {name for name in named if name.startswith(shipped)}:
+        assert find_config(name).is_file()
+
+
+@pages
+def test_subcommands_and_their_options_exist(page):
+    for block in blocks(page, "bash"):
+        for words in commands(block):
+            if words[0] == "hrnet-det" and words[1] not in ("train", "doctor"):
+                parser = cli._parser()
+                assert parser.parse_args(words[1:]).command == words[1]
