@@ -262,19 +262,20 @@ def _benchmark(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from hrnet_det import model_zoo
     from hrnet_det.analysis import planning, tables
+    from hrnet_det.config import settings
+    from hrnet_det.config.load import load_run
 
-    cfg = model_zoo.get_yaml_config(arguments.config_file, arguments.overrides)
-    size = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(cfg)
+    run = load_run(arguments.config_file, arguments.overrides)
+    size = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(run)
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
     print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(
         planning.plan_table(
-            planning.plan(cfg, size),
+            planning.plan(run, size),
             memory=memory,
             batches=tuple(arguments.batch or (1, 2, 4, 8)),
-            recipe=cfg.SOLVER.IMS_PER_BATCH,
+            recipe=run[settings.BATCH_SIZE],
         )
     )
     print(
@@ -284,9 +285,9 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _fail(error: Exception) -> int:
-    """One error, no traceback."""
-    print(f"hrnet-det: error: {error}", file=sys.stderr)
-    return 1
+    """One error, no traceback; status 2 for what the user has to change."""
+    print(f"error: {error}", file=sys.stderr)
+    return 2 if isinstance(error, ValueError) else 1
 
 
 if __name__ == "__main__":

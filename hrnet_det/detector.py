@@ -12,6 +12,7 @@ from detectron2.data import transforms as T
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.data.detection_utils import convert_PIL_to_numpy, read_image
 from detectron2.structures import Instances
+from omegaconf import DictConfig
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import nn
 
@@ -19,11 +20,14 @@ from hrnet_det import model_zoo
 from hrnet_det.checkpoint import LoadReport
 from hrnet_det.checkpoint.io import find_weights, read_weights
 from hrnet_det.checkpoint.model_config import config_of
-from hrnet_det.data.transforms import with_resize_rule
+from hrnet_det.config import settings
+from hrnet_det.config.load import as_run
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.mapper import build_test_mapper
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.modeling.kinds import kind_of
 
 ImageLike = str | Path | Image.Image | np.ndarray
-WITHOUT_OBJECTS = ("ProposalNetwork", "SemanticSegmentor")
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 
 
@@ -32,8 +36,8 @@ class Detector:
 
     Args:
         model: a Detectron2 detector, in evaluation mode.
-        cfg: its config: the format and size of the images that it expects, and the form that it
-            runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
+        config: its RunConfig, or Detectron2's config: the format and size of the images that it
+            expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
         class_names: one for each class.
         report: of the load of its weights.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
@@ -43,28 +47,29 @@ class Detector:
     def __init__(
         self,
         model: nn.Module,
-        cfg: CfgNode,
+        config: RunConfig | CfgNode | DictConfig,
         class_names: Sequence[str],
         report: LoadReport | None = None,
     ) -> None:
-        if cfg.MODEL.META_ARCHITECTURE in WITHOUT_OBJECTS:
+        self.run = run = as_run(config)
+        kind = kind_of(run)
+        if not kind.detects:
             raise InputError(
-                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} gives no objects; take its "
-                "model, model_zoo.get(CONFIG, weights=FILE), or evaluate it with --eval-only"
+                f"{kind.title} gives no objects; take its model, model_zoo.get(CONFIG, "
+                "weights=FILE), or evaluate it with --eval-only"
             )
-        self.model = model_zoo.inference_form(cfg, model)
-        self.cfg = cfg
+        self.cfg = run.cfg
+        self.model = model_zoo.inference_form(run, model)
         self.class_names = list(class_names)
         self.report = report
-        sides = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        self._resize = with_resize_rule(sides, cfg.INPUT.RESIZE)
+        self._mapper = build_test_mapper(run)
 
     @classmethod
     def from_pretrained(
         cls,
         weights: str | Path,
         *,
-        config: str | Path | CfgNode | None = None,
+        config: str | Path | RunConfig | CfgNode | DictConfig | None = None,
         device: str | None = None,
         class_names: Sequence[str] | None = None,
         allow_pickle: bool = False,
@@ -84,18 +89,12 @@ class Detector:
         """
         path = find_weights(str(weights))
         file = read_weights(path, allow_pickle=allow_pickle)
-        if isinstance(config, CfgNode):
-            cfg = config.clone()
-            cfg.defrost()
-        elif config is not None:
-            cfg = model_zoo.get_yaml_config(str(config))
-        else:
-            cfg = config_of(file)
+        run = (config_of(file) if config is None else as_run(config)).copy()
         names = list(class_names or file.classes)
         del file
-        cfg.MODEL.DEVICE = _device(device)
-        model, report = model_zoo.build_with_weights(cfg, path, allow_pickle=allow_pickle)
-        return cls(model, cfg, _class_names(cfg, names), report)
+        run[settings.DEVICE] = _device(device)
+        model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
+        return cls(model, run, _class_names(run, names), report)
 
     def __call__(self, images: ImageLike | Sequence[ImageLike]) -> Instances | list[Instances]:
         """Detect the objects of an image, or of each image of a list.
@@ -114,11 +113,16 @@ class Detector:
     @torch.no_grad()
     def _detect(self, image: ImageLike) -> Instances:
         rgb = as_rgb(image)
-        pixels = rgb[:, :, ::-1] if self.cfg.INPUT.FORMAT == "BGR" else rgb
-        pixels = self._resize.get_transform(pixels).apply_image(np.ascontiguousarray(pixels))
-        tensor = torch.as_tensor(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype("float32"))
+        pixels = convert_PIL_to_numpy(Image.fromarray(rgb), self._mapper.image_format)
+        given = T.AugInput(pixels)
+        self._mapper.augmentations(given)
+        channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
         height, width = rgb.shape[:2]
-        row = {"image": tensor, "height": height, "width": width}
+        row = {
+            "image": torch.as_tensor(channels.astype("float32")),
+            "height": height,
+            "width": width,
+        }
         return self.model([row])[0]["instances"].to("cpu")
 
 
@@ -165,9 +169,9 @@ def _device(name: str | None) -> str:
     return name
 
 
-def _class_names(cfg: CfgNode, names: list[str]) -> list[str]:
-    groups = {"FCOS": cfg.MODEL.FCOS, "RetinaNet": cfg.MODEL.RETINANET}
-    count = groups.get(cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS).NUM_CLASSES
+def _class_names(run: RunConfig, names: list[str]) -> list[str]:
+    setting = kind_of(run).classes
+    count = run[setting] if setting is not None and run.has(setting) else len(names)
     if names and len(names) != count:
         raise InputError(f"{len(names)} class names ({names[0]}, ...) for {count} classes")
     if not names and count == len(COCO_CLASSES):

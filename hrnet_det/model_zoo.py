@@ -13,9 +13,10 @@ from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.published import Published, published
+from hrnet_det.config import settings
 from hrnet_det.config.files import find_config, names
-from hrnet_det.config.lazy import load_lazy_config
-from hrnet_det.config.yaml import load_config
+from hrnet_det.config.load import as_run, load_run
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.build_model import build_detector
 from hrnet_det.modeling.inference.optimize import (
@@ -34,7 +35,6 @@ __all__ = [
     "find_config",
     "get",
     "get_config",
-    "get_yaml_config",
     "inference_form",
     "names",
 ]
@@ -51,20 +51,7 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig
             KEY=VALUE, ...
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
     """
-    path = find_config(name)
-    if path.suffix == ".py":
-        return load_lazy_config(path, overrides)
-    return load_config(path, overrides)
-
-
-def get_yaml_config(name: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """As get_config, for what works from the keys of a YAML config alone.
-
-    Raises: InputError for a LazyConfig.
-    """
-    if find_config(name).suffix == ".py":
-        raise InputError(f"{name} is a Python config; this takes one in YAML")
-    return get_config(name, overrides)
+    return load_run(name, overrides).cfg
 
 
 def get(
@@ -86,9 +73,8 @@ def get(
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
     known = {row.name: row for row in checkpoints()}.get(name)
-    cfg = known.config() if known else get_config(name)
-    if isinstance(cfg, CfgNode):
-        cfg.MODEL.DEVICE = device
+    run = as_run(known.config() if known else name)
+    run[settings.DEVICE] = device
     if trained and weights is None:
         if known is None or not known.downloadable:
             has = [row.name for row in checkpoints() if row.downloadable]
@@ -98,56 +84,59 @@ def get(
             )
         weights = known.address
     if weights is None:
-        model = build_detector(cfg).eval()
-    else:
-        model = build_with_weights(cfg, str(weights), allow_pickle=allow_pickle)[0]
-    return model if isinstance(cfg, CfgNode) else model.to(device)
+        return build_detector(run.cfg).eval().to(device)
+    return build_with_weights(run, str(weights), allow_pickle=allow_pickle)[0]
 
 
-def inference_form(cfg: CfgNode, model: nn.Module) -> nn.Module:
+def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 
     A model that is optimised already stays as it is.
 
     Raises: InputError as `check_inference_form`.
     """
-    dtype = check_inference_form(cfg)
-    if not cfg.TEST.OPTIMIZED or is_optimized(model):
+    dtype = check_inference_form(run)
+    if not run[settings.OPTIMIZED] or is_optimized(model):
         return model
-    return optimize_for_inference(model, dtype=dtype, compile=cfg.TEST.COMPILE)
+    return optimize_for_inference(model, dtype=dtype, compile=run[settings.COMPILE])
 
 
-def check_inference_form(cfg: CfgNode) -> torch.dtype:
+def check_inference_form(run: RunConfig) -> torch.dtype:
     """The type that TEST.DTYPE names.
 
     Raises: InputError if the three keys contradict each other, MODEL.DEVICE does not compute in
         that type, or torch.compile is asked for where it does not work.
     """
-    if not cfg.TEST.OPTIMIZED and (cfg.TEST.DTYPE != "float32" or cfg.TEST.COMPILE):
+    dtype, device = str(run[settings.DTYPE]), str(run[settings.DEVICE])
+    if not run[settings.OPTIMIZED] and (dtype != "float32" or run[settings.COMPILE]):
         raise InputError(
-            f"TEST.DTYPE {cfg.TEST.DTYPE}, TEST.COMPILE {cfg.TEST.COMPILE} with TEST.OPTIMIZED "
-            "False: only the optimised form has them; set TEST.OPTIMIZED True"
+            f"{run.shown(settings.DTYPE)}, {run.shown(settings.COMPILE)} with "
+            f"{run.shown(settings.OPTIMIZED)}: only the optimised form has them; set "
+            f"{run.shown(settings.OPTIMIZED, True)}"
         )
-    if cfg.TEST.DTYPE not in DTYPES:
-        raise InputError(f"unknown TEST.DTYPE {cfg.TEST.DTYPE!r}; known: {', '.join(DTYPES)}")
+    if dtype not in DTYPES:
+        raise InputError(
+            f"unknown {run.name(settings.DTYPE)} {dtype!r}; known: {', '.join(DTYPES)}"
+        )
     try:
-        check_dtype(DTYPES[cfg.TEST.DTYPE], torch.device(cfg.MODEL.DEVICE))
+        check_dtype(DTYPES[dtype], torch.device(device))
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"TEST.DTYPE: {error}") from error
-    if cfg.TEST.COMPILE:
-        _check_compiler(cfg.MODEL.DEVICE)
-    return DTYPES[cfg.TEST.DTYPE]
+        raise InputError(f"{run.name(settings.DTYPE)}: {error}") from error
+    if run[settings.COMPILE]:
+        _check_compiler(run, device)
+    return DTYPES[dtype]
 
 
-def _check_compiler(device: str) -> None:
+def _check_compiler(run: RunConfig, device: str) -> None:
     """Compile the smallest thing, before a training's evaluation finds out that nothing can be."""
     one = torch.ones(1, device=device)
     try:
         torch.compile(torch.neg)(one)
     except Exception as error:  # torch wraps whatever its compiler says in its own types
         raise InputError(
-            f"TEST.COMPILE: torch.compile does not work here ({str(error).splitlines()[0]}); on a "
-            "CPU it needs a C++ compiler such as g++. Install one, or set TEST.COMPILE False"
+            f"{run.name(settings.COMPILE)}: torch.compile does not work here "
+            f"({str(error).splitlines()[0]}); on a CPU it needs a C++ compiler such as g++. "
+            f"Install one, or set {run.shown(settings.COMPILE, False)}"
         ) from error
 
 
@@ -167,14 +156,14 @@ def checkpoint_table() -> str:
 
 
 def build_with_weights(
-    cfg: CfgNode | DictConfig, weights: str, *, allow_pickle: bool = False
+    run: RunConfig, weights: str, *, allow_pickle: bool = False
 ) -> tuple[nn.Module, LoadReport]:
-    """The detector of a config with all of its weights from a file, in evaluation mode.
+    """The detector of a run with all of its weights from a file, in evaluation mode.
 
     Raises: InputError if any tensor of the detector does not come from the file, or if the file's
-        detector follows other conventions than the config's (`Checkpointer` loads it all the same).
+        detector follows other conventions than the run (`Checkpointer` loads it all the same).
     """
-    model = build_detector(cfg).eval()
+    model = build_detector(run.cfg).eval().to(str(run[settings.DEVICE]))
     checkpointer = Checkpointer(model, allow_pickle=allow_pickle)
     checkpointer.load(weights)
     report = checkpointer.report
@@ -183,11 +172,11 @@ def build_with_weights(
             f"a part of the detector is not in {weights}: take the weights of a whole detector "
             f"with the same classes\n{report}"
         )
-    conventions = cfg.MODEL.CONVENTIONS if isinstance(cfg, CfgNode) else "detectron2"
-    if report.contradicts(conventions):
+    ours = run[settings.CONVENTIONS]
+    if report.contradicts(ours):
         raise InputError(
             f"{weights} is {report.title}, which follows MODEL.CONVENTIONS {report.conventions} "
-            f"(pixels, resizing, boxes); the config has {conventions}. "
+            f"(pixels, resizing, boxes); the config has {ours}. "
             "Detector.from_pretrained follows it where no config is given; a config follows it "
             f"from model_zoo.get_config(NAME, ['MODEL.CONVENTIONS', '{report.conventions}'])"
         )

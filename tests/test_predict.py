@@ -132,10 +132,10 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     assert lines[-2] == f"{a}: {', '.join(f'{n} {name}' for name, n in counts)}"
     rows = json.loads((output / "predictions.json").read_text())
     assert [row["score"] for row in rows] == found.scores.tolist() != []
-    assert main(["predict", str(weights), f"{a}x", *words]) == 1
-    assert capsys.readouterr().err == f"hrnet-det: error: image {a}x is not there\n"
-    assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 1
-    start = "hrnet-det: error: config no.yaml is neither a file nor a shipped config"
+    assert main(["predict", str(weights), f"{a}x", *words]) == 2
+    assert capsys.readouterr().err == f"error: image {a}x is not there\n"
+    assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 2
+    start = "error: config no.yaml is neither a file nor a shipped config"
     assert capsys.readouterr().err.startswith(start)
 
 
@@ -151,5 +151,5 @@ def test_the_command_refuses_in_one_line(run, folder, tmp_path, text, device, ca
     config = tmp_path / "config.yaml"
     config.write_text(f'_BASE_: "{run / "config.yaml"}"\n{text}\n')
     words = ["--config-file", str(config), "--device", device]
-    assert main(["predict", str(run / "model_final.pth"), str(folder), *words]) == 1
-    assert capsys.readouterr().err.startswith("hrnet-det: error: ")
+    assert main(["predict", str(run / "model_final.pth"), str(folder), *words]) == 2
+    assert capsys.readouterr().err.startswith("error: ")

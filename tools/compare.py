@@ -28,7 +28,7 @@ def count_parameters(config: str) -> int:
     """Parameters of a shipped config's detector, with the classes of its data."""
     cfg = model_zoo.get_config(config)
     cfg.MODEL.DEVICE = "cpu"
-    prepare_datasets(cfg, stated=())
+    prepare_datasets(cfg)
     return sum(p.numel() for p in build_model(cfg).parameters())
 
 

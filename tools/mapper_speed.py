@@ -22,7 +22,8 @@ import torch
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from hrnet_det import model_zoo
+from hrnet_det.config.files import find_config
+from hrnet_det.config.yaml import load_config
 from hrnet_det.data.mapper import build_mapper
 from hrnet_det.errors import InputError
 
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--feed {args.feed}: give images per second, more than 0")
     torch.set_num_threads(1)  # as the data loader's workers do
     try:
-        cfg = model_zoo.get_yaml_config(args.config_file, args.opts)
+        cfg = load_config(find_config(args.config_file), args.opts)
         if cfg.MODEL.KEYPOINT_ON:
             raise InputError(f"{args.config_file} wants keypoints, which the random objects lack")
         mapper = build_mapper(cfg, is_train=True)

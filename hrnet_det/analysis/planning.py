@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
-from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hrnet_det import model_zoo
+from hrnet_det.analysis.checkpointing import set_checkpointed
 from hrnet_det.analysis.dry_run import run_layers, semantic_head_of
 from hrnet_det.analysis.memory import LiveBytes
+from hrnet_det.config import settings
+from hrnet_det.config.lazy_run import LazyRun
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
+from hrnet_det.modeling.build_model import build_detector
 
 # What losses and the choice of proposals take, in tensors as large as the outputs that they are of:
 # copies of logits and deltas, overlaps with objects; of an RPN and of a one-stage head. Measured on
@@ -57,14 +60,14 @@ class Plan:
         return 0
 
 
-def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
+def plan(run: RunConfig, size: tuple[int, int]) -> list[Plan]:
     """Predict the peak memory of training a config's detector, at each level of checkpointing.
 
     The network is run forward and backward with tensors that have shapes but no values, in the
-    type that SOLVER.AMP chooses, with as many boxes and masks as the config allows at most.
+    type that mixed precision chooses, with as many boxes and masks as the config allows at most.
 
     Args:
-        cfg: of any of the shipped detectors.
+        run: of any of the shipped detectors.
         size: height and width of the largest image after padding, pixels, multiples of 32.
     Raises: InputError if the size is of no image.
     """
@@ -72,36 +75,42 @@ def plan(cfg: CfgNode, size: tuple[int, int]) -> list[Plan]:
         raise InputError(f"plan: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
     plans = []
     for level in CHECKPOINTING:
-        chosen = cfg.clone()
-        chosen.defrost()
-        chosen.MODEL.DEVICE = "cpu"
-        chosen.MODEL.HRNET.ACTIVATION_CHECKPOINTING = level
-        detector = model_zoo.build_detector(chosen).train()
+        on_cpu = run.copy()
+        on_cpu[settings.DEVICE] = "cpu"
+        detector = build_detector(on_cpu.cfg).train()
+        set_checkpointed(detector, CHECKPOINTING[level])
         gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
-        plans.append(Plan(level, cache(partial(_peak, detector, chosen, size)), gradients))
+        plans.append(Plan(level, cache(partial(_peak, detector, on_cpu, size)), gradients))
     return plans
 
 
-def _peak(detector: nn.Module, cfg: CfgNode, size: tuple[int, int], batch: int) -> int:
+def _peak(detector: nn.Module, run: RunConfig, size: tuple[int, int], batch: int) -> int:
     trained = [p for p in detector.parameters() if p.requires_grad]
     weights = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
     with FakeTensorMode(allow_non_fake_inputs=True):  # shapes without values, but for the weights
         images = torch.empty(batch, 3, *size)
         with LiveBytes() as counted:
-            with torch.autocast("cpu", torch.bfloat16, enabled=cfg.SOLVER.AMP.ENABLED):
-                outputs = _network(detector, cfg, images)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bool(run[settings.AMP])):
+                outputs = _network(detector, images)
             loss = sum(x.float().square().mean() for x in outputs)
             del outputs
             loss.backward()
         detector.zero_grad()
-    states = 2 if cfg.SOLVER.OPTIMIZER == "ADAMW" else 1
-    return weights + states * sum(p.nbytes for p in trained) + counted.peak
+    return weights + _states(run) * sum(p.nbytes for p in trained) + counted.peak
 
 
-def _network(detector: nn.Module, cfg: CfgNode, images: Tensor) -> list[Tensor]:
+def _states(run: RunConfig) -> int:
+    """Numbers that the optimizer keeps for each parameter."""
+    lazy = isinstance(run, LazyRun)
+    name = str(run.cfg.optimizer._target_) if lazy else run.cfg.SOLVER.OPTIMIZER
+    return 2 if "adam" in name.lower() else 1
+
+
+def _network(detector: nn.Module, images: Tensor) -> list[Tensor]:
     """All outputs of the network's layers for a batch, and what stands for its losses' tensors."""
-    boxes = len(images) * cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE
-    objects = int(boxes * cfg.MODEL.ROI_HEADS.POSITIVE_FRACTION)
+    heads = getattr(detector, "roi_heads", None)
+    boxes = len(images) * getattr(heads, "batch_size_per_image", 0)
+    objects = int(boxes * getattr(heads, "positive_fraction", 0))
     outputs = run_layers(detector, images, boxes=boxes, objects=objects)
     losses = []
     if outputs.dense:
@@ -146,10 +155,20 @@ def plan_table(
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
-def largest_size(cfg: CfgNode) -> tuple[int, int]:
-    """Height and width of the largest landscape image that the config trains on, padded."""
-    sides = cfg.INPUT.CROP_TRAIN or max(
-        cfg.INPUT.SCALES_TRAIN or [(max(cfg.INPUT.MIN_SIZE_TRAIN), cfg.INPUT.MAX_SIZE_TRAIN)],
-        key=math.prod,
-    )
+def largest_size(run: RunConfig) -> tuple[int, int]:
+    """Height and width of the largest landscape image that the config trains on, padded.
+
+    Raises: InputError if a LazyConfig does not resize images by their shortest edge.
+    """
+    if isinstance(run, LazyRun):
+        steps = run.cfg.dataloader.train.mapper.augmentations
+        resize = next((step for step in steps if "short_edge_length" in step), None)
+        if resize is None:
+            raise InputError("plan: the config does not say the size of images: give --size HxW")
+        short = resize.short_edge_length
+        sides = (short if isinstance(short, int) else max(short), resize.max_size)
+    else:
+        given = run.cfg.INPUT
+        scales = given.SCALES_TRAIN or [(max(given.MIN_SIZE_TRAIN), given.MAX_SIZE_TRAIN)]
+        sides = given.CROP_TRAIN or max(scales, key=math.prod)
     return tuple(-(-side // 32) * 32 for side in sides)

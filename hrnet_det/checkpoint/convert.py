@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -18,6 +17,8 @@ from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, find_weights, rea
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.checkpoint.renaming import Renamed, rename
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 from hrnet_det.modeling.build_model import build_detector
@@ -64,9 +65,9 @@ def convert(
     if to == IMAGENET.name:  # what is written is a backbone
         left += [name for name in renamed.weights if name not in body]
         renamed, file = replace(renamed, weights=body), replace(file, rest={}, metadata={})
-    cfg = _config(file, renamed)
-    _check_whole(renamed, cfg, source)
-    metadata = describe(file, renamed, cfg)
+    run = _config(file, renamed)
+    _check_whole(renamed, run, source)
+    metadata = describe(file, renamed, run)
     weights = _named(renamed.weights, to, source)
     _write(destination, weights, to, metadata)
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
@@ -90,12 +91,12 @@ def _check_target(destination: Path, to: str) -> None:
         raise InputError(f"{destination} is there already: remove it, or name another file")
 
 
-def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[str, Any]:
+def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict[str, Any]:
     """What is known of a file, to be written beside its tensors.
 
     Args:
         file, renamed: as `read_weights` and `rename` return them.
-        cfg: of the detector; None if it is none, or if its config is not known.
+        run: of the detector; None if it is none, or if its config is not known.
     Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
         as they are known); with a config also conventions, config (YAML) and pixels (format, mean,
         std).
@@ -110,18 +111,18 @@ def describe(file: WeightsFile, renamed: Renamed, cfg: CfgNode | None) -> dict[s
         "kind": found.kind if found else "",
         "classes": file.classes,
     }
-    if cfg is not None:
-        known["conventions"] = cfg.MODEL.CONVENTIONS
-        known["config"] = cfg.dump()
+    if run is not None:
+        known["conventions"] = run[settings.CONVENTIONS]
+        known["config"] = run.text()
         known["pixels"] = {
-            "format": cfg.INPUT.FORMAT,
-            "mean": list(cfg.MODEL.PIXEL_MEAN),
-            "std": list(cfg.MODEL.PIXEL_STD),
+            "format": run[settings.PIXEL_FORMAT],
+            "mean": list(run[settings.PIXEL_MEAN]),
+            "std": list(run[settings.PIXEL_STD]),
         }
     return known
 
 
-def _config(file: WeightsFile, renamed: Renamed) -> CfgNode | None:
+def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
     whole = architecture({name: tensor.shape for name, tensor in renamed.weights.items()})
     if whole is None and renamed.format is not OWN:  # a backbone
         return None
@@ -133,13 +134,13 @@ def _config(file: WeightsFile, renamed: Renamed) -> CfgNode | None:
         raise
 
 
-def _check_whole(renamed: Renamed, cfg: CfgNode | None, source: str) -> None:
+def _check_whole(renamed: Renamed, run: RunConfig | None, source: str) -> None:
     """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
     variant = hrnet_variant({name: tensor.shape for name, tensor in renamed.weights.items()})
-    if cfg is not None:
-        cfg = cfg.clone()
-        cfg.MODEL.DEVICE = "cpu"
-        wanted = build_detector(cfg).state_dict()
+    if run is not None:
+        run = run.copy()
+        run[settings.DEVICE] = "cpu"
+        wanted = build_detector(run.cfg).state_dict()
     elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
         wanted = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     elif variant is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from detectron2.config import CfgNode
 
 from hrnet_det.checkpoint.formats import BODY, OWN
@@ -12,23 +11,14 @@ from hrnet_det.checkpoint.infer import BASES, TITLES, architecture
 from hrnet_det.checkpoint.io import WeightsFile
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config.files import config_folder
-from hrnet_det.config.keys import get_cfg
+from hrnet_det.config.load import as_run, load_run, parse_run
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml import load_config
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat.conventions import CONVENTIONS
 
-# What reading a config raises that is not valid YAML, or has keys or values that do not exist.
-_NO_CONFIG = (
-    yaml.YAMLError,
-    KeyError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)
 
-
-def config_of(file: WeightsFile) -> CfgNode:
+def config_of(file: WeightsFile) -> RunConfig:
     """The config that builds the detector whose weights the file has, with its conventions.
 
     Args:
@@ -36,21 +26,19 @@ def config_of(file: WeightsFile) -> CfgNode:
     Raises: InputError if the file says too little, or is of no whole detector.
     """
     if "config" in file.metadata:
-        cfg = get_cfg()
         try:
-            cfg.merge_from_other_cfg(CfgNode(yaml.safe_load(file.metadata["config"])))
-        except _NO_CONFIG as error:
+            return parse_run(str(file.metadata["config"]), file.path)
+        except InputError as error:
             raise InputError(
-                f"{file.path}: the config in it cannot be read by this version of hrnet_det "
-                f"({error}): give one, config= in Python or --config-file"
+                f"the config in {file.path} cannot be used by this version of hrnet_det ({error}): "
+                "give one, config= in Python or --config-file"
             ) from error
-        return cfg
     source = rename(file.weights, file.path)
     alone = all(name.startswith(BODY) for name in source.weights)
     if source.format is OWN and not alone:
         beside = Path(file.path).with_name("config.yaml")
         if beside.is_file():
-            return load_config(beside)
+            return load_run(beside)
         raise InputError(
             f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
             "the config, config= in Python or --config-file"
@@ -62,7 +50,7 @@ def config_of(file: WeightsFile) -> CfgNode:
             f"tensors are none of {', '.join(TITLES.values())}. As a backbone it is MODEL.WEIGHTS "
             "of a training"
         )
-    return known_config(found.kind, source.format.name, found.overrides())
+    return as_run(known_config(found.kind, source.format.name, found.overrides()))
 
 
 def known_config(kind: str, conventions: str, overrides: list[str]) -> CfgNode:

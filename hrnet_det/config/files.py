@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from hrnet_det.errors import MissingInputError
+from hrnet_det.errors import MissingInputError, nearest
+
+SUFFIXES = (".yaml", ".py")
 
 
 def config_folder() -> Path:
@@ -21,12 +22,17 @@ def names() -> list[str]:
     Those in .py are LazyConfigs.
     """
     folder = config_folder()
-    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".yaml", ".py"))
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in SUFFIXES)
     return sorted(
         path.as_posix()
         for path in paths
         if not path.name.startswith("Base-") and path.parts[0] not in ("conventions", "common")
     )
+
+
+def is_shipped(path: str | Path) -> bool:
+    """Whether a file is one of the shipped configs, or of what they are made from."""
+    return Path(path).resolve().is_relative_to(config_folder().resolve())
 
 
 def find_config(name: str | Path) -> Path:
@@ -45,12 +51,8 @@ def find_config(name: str | Path) -> Path:
     found = [n for n in shipped if n == wanted] or [n for n in shipped if n.endswith("/" + wanted)]
     if len(found) == 1:
         return config_folder() / found[0]
-    by_file = {Path(n).stem: n for n in shipped if n.endswith(Path(wanted).suffix)}
-    near = found or difflib.get_close_matches(wanted, shipped, n=3, cutoff=0.5)
-    near += [
-        by_file[n]
-        for n in difflib.get_close_matches(Path(wanted).stem, by_file, n=3, cutoff=0.5)
-        if by_file[n] not in near
-    ]
+    suffix = Path(wanted).suffix
+    stems = [n.removesuffix(suffix) for n in shipped if n.endswith(suffix)]
+    near = found or [stem + suffix for stem in nearest(wanted.removesuffix(suffix), stems)]
     hint = "; nearest: " + ", ".join(near) if near else f"; shipped: {', '.join(shipped)}"
     raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")

@@ -1,23 +1,44 @@
 """Configs of Detectron2's second kind, LazyConfig: Python files that say what to call.
 
-A LazyConfig is a program: loading it runs it.
+A LazyConfig in .py is a program: loading it runs it. What a run saves of it, in config.yaml and
+beside its weights, is plain YAML; from that only classes and functions of the packages in CALLABLE
+are called.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from detectron2.config import LazyConfig
+from detectron2.utils.registry import _convert_target_to_string, locate
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hrnet_det.environment import one_line
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, did_you_mean
 
 PARTS = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
+# What a saved config may call. None of it runs code that a config could name.
+CALLABLE = (
+    "hrnet_det.modeling.",
+    "hrnet_det.data.mapper.",
+    "hrnet_det.data.transforms.",
+    "hrnet_det.evaluation.",
+    "detectron2.modeling.",
+    "detectron2.layers.",
+    "detectron2.structures.",
+    "detectron2.data.",
+    "detectron2.evaluation.",
+    "detectron2.solver.",
+    "fvcore.common.param_scheduler.",
+    "torch.nn.",
+    "torch.optim.",
+)
 
 
 def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -29,9 +50,106 @@ def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictCon
         cfg = LazyConfig.load(str(path))
     except Exception as error:  # a program may fail in any way
         raise InputError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return _whole(cfg, str(path), overrides)
+
+
+def parse_saved(text: str, source: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config that `lazy_text` has written.
+
+    Args:
+        text: its YAML. source: where it is from, for messages. overrides: KEY=VALUE, ...
+    Raises: InputError if it is not valid YAML or calls what CALLABLE does not have.
+    """
+    try:
+        content = yaml.safe_load(text)
+        cfg = OmegaConf.create(content, flags={"allow_objects": True})
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise InputError(f"{source} is not a saved LazyConfig: {one_line(error)}") from error
+    refused = [target for target in _targets(content) if not _is_callable(target)]
+    if refused:
+        raise InputError(
+            f"{source} calls {', '.join(sorted(set(map(str, refused)))[:3])}: from a saved config "
+            "only classes of hrnet_det, Detectron2 and torch are called. Give the Python file that "
+            "it was saved from, whose code you trust: --config-file FILE.py"
+        )
+    return _whole(cfg, source, overrides)
+
+
+def is_saved(content: object) -> bool:
+    """Whether the content of a YAML file is that of a saved LazyConfig."""
+    return isinstance(content, dict) and "_target_" in (content.get("model") or {})
+
+
+def _targets(content: object) -> Iterator[object]:
+    if isinstance(content, dict):
+        if "_target_" in content:
+            yield content["_target_"]
+        content = list(content.values())
+    for value in content if isinstance(content, list) else ():
+        yield from _targets(value)
+
+
+def _is_callable(target: object) -> bool:
+    """Whether a name is that of a class or function which lies where CALLABLE says."""
+    packages = tuple(f"{place.partition('.')[0]}." for place in CALLABLE)
+    if not isinstance(target, str) or not target.startswith(packages):
+        return False
+    found = _located(target)
+    module = getattr(found, "__module__", None) or ""
+    return callable(found) and f"{module}.".startswith(CALLABLE)
+
+
+def lazy_text(cfg: DictConfig) -> str:
+    """The config as YAML: what is called by its name, interpolations as they are.
+
+    Raises: ValueError if it holds objects that have no such form, such as a lambda.
+    """
+    return yaml.safe_dump(_plain(cfg), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _plain(value: Any) -> Any:
+    if OmegaConf.is_config(value):
+        inside = value._metadata.object_type
+        if OmegaConf.is_list(value):
+            return [_plain(_raw(value, n)) for n in range(len(value))]
+        plain = {key: _plain(_raw(value, key)) for key in value}
+        if dataclasses.is_dataclass(inside):
+            plain = {"_target_": _name(inside), **plain}
+        return plain
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"_target_": _name(type(value)), **fields}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return _name(value)
+
+
+def _raw(node: Any, key: object) -> Any:
+    """A value, or the text of an interpolation."""
+    return node._get_node(key)._value() if OmegaConf.is_interpolation(node, key) else node[key]
+
+
+def _name(value: Any) -> str:
+    """The full name of a class or function."""
+    name = _convert_target_to_string(value) if callable(value) else ""
+    if not name or _located(name) is not value:
+        raise ValueError(f"{value!r} has no name that it can be found by again")
+    return name
+
+
+def _located(name: str) -> object:
+    try:
+        return locate(name)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _whole(cfg: DictConfig, source: str, overrides: Sequence[str]) -> DictConfig:
     missing = [part for part in PARTS if part not in cfg]
     if missing:
-        raise InputError(f"{path} is no whole config: it has no {', '.join(missing)}")
+        raise InputError(f"{source} is not a whole config: it has no {', '.join(missing)}")
     _check_overrides(cfg, overrides)
     try:
         cfg = LazyConfig.apply_overrides(cfg, list(overrides))
@@ -39,7 +157,7 @@ def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictCon
         raise InputError(f"command line: {one_line(error)}") from error
     for part in PARTS:
         if not OmegaConf.is_dict(cfg[part]):
-            raise InputError(f"{path}: {part} is {cfg[part]!r}, not a group of keys")
+            raise InputError(f"{source}: {part} is {cfg[part]!r}, not a group of keys")
     return cfg
 
 
@@ -50,13 +168,12 @@ def _check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
         key, equals, _ = override.partition("=")
         if not equals:
             raise InputError(
-                f"command line: {override!r}: a Python config takes KEY=VALUE, such as "
+                f"command line: {override!r}: a LazyConfig takes KEY=VALUE, such as "
                 "optimizer.lr=0.01 (KEY VALUE is for YAML)"
             )
         if key.startswith("+") or key in known:
             continue
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(key, known)
         raise InputError(f"command line: there is no config key {key}{hint} (+{key}=... adds it)")
 
 

@@ -40,6 +40,7 @@ EVAL_PERIOD = Setting("TEST.EVAL_PERIOD", "train.eval_period", 0)
 REFERENCE_WORLD_SIZE = Setting("SOLVER.REFERENCE_WORLD_SIZE", default=0)
 NUM_WORKERS = Setting("DATALOADER.NUM_WORKERS", "dataloader.train.num_workers", 4)
 PRECISE_BN = Setting("TEST.PRECISE_BN.ENABLED", default=False)
+GRADIENT_CLIP = Setting("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "train.clip_gradient_norm", 0.0)
 
 # Weights.
 WEIGHTS = Setting("MODEL.WEIGHTS", "train.init_checkpoint", "")
@@ -52,8 +53,20 @@ NORM = Setting("MODEL.HRNET.NORM", "model.backbone.bottom_up.norm", "")
 NORM_EVAL = Setting("MODEL.HRNET.NORM_EVAL", "model.backbone.bottom_up.norm_eval", False)
 FREEZE_AT = Setting("MODEL.BACKBONE.FREEZE_AT", "model.backbone.bottom_up.freeze_at", 0)
 PYRAMID_NORM = Setting("MODEL.HRFPN.NORM", "model.backbone.norm", "")
-SEMANTIC_NORM = Setting("MODEL.SEM_SEG_HEAD.NORM", "model.sem_seg_head.norm", "")
+NORMS = (
+    NORM,
+    PYRAMID_NORM,
+    Setting("MODEL.SEM_SEG_HEAD.NORM", "model.sem_seg_head.norm", ""),
+    Setting("MODEL.FCOS.NORM", "model.head.norm", ""),
+    Setting("MODEL.RETINANET.NORM", "model.head.norm", ""),
+    Setting("MODEL.ROI_BOX_HEAD.NORM", "model.roi_heads.box_head.conv_norm", ""),
+    Setting("MODEL.ROI_MASK_HEAD.NORM", "model.roi_heads.mask_head.conv_norm", ""),
+)
 CONVENTIONS = Setting("MODEL.CONVENTIONS", default="detectron2")
+
+PIXEL_MEAN = Setting("MODEL.PIXEL_MEAN", "model.pixel_mean")
+PIXEL_STD = Setting("MODEL.PIXEL_STD", "model.pixel_std")
+PIXEL_FORMAT = Setting("INPUT.FORMAT", "dataloader.test.mapper.image_format", "BGR")
 
 # Numbers that follow the data.
 ROI_CLASSES = Setting("MODEL.ROI_HEADS.NUM_CLASSES", "model.roi_heads.num_classes")
@@ -63,6 +76,7 @@ SEMANTIC_CLASSES = Setting("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.sem_seg_head
 HTC_SEMANTIC_CLASSES = Setting(
     "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.roi_heads.semantic_head.num_classes"
 )
+CLASS_WEIGHTS = Setting("MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", "model.sem_seg_head.class_weights", ())
 NUM_KEYPOINTS = Setting(
     "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", "model.roi_heads.keypoint_head.num_keypoints"
 )
@@ -74,6 +88,16 @@ TRAIN_JSON = Setting("DATASETS.CUSTOM.TRAIN_JSON", "train.custom.train_json", ""
 TRAIN_IMAGES = Setting("DATASETS.CUSTOM.TRAIN_IMAGES", "train.custom.train_images", "")
 TEST_JSON = Setting("DATASETS.CUSTOM.TEST_JSON", "train.custom.test_json", "")
 TEST_IMAGES = Setting("DATASETS.CUSTOM.TEST_IMAGES", "train.custom.test_images", "")
+
+MASK_FORMAT = Setting(
+    "INPUT.MASK_FORMAT", "dataloader.train.mapper.instance_mask_format", "polygon"
+)
+MIN_SIZE_TRAIN = Setting("INPUT.MIN_SIZE_TRAIN")
+MAX_SIZE_TRAIN = Setting("INPUT.MAX_SIZE_TRAIN")
+MIN_SIZE_TEST = Setting("INPUT.MIN_SIZE_TEST")
+MAX_SIZE_TEST = Setting("INPUT.MAX_SIZE_TEST")
+RESIZE = Setting("INPUT.RESIZE", default="pillow")
+RANDOM_FLIP = Setting("INPUT.RANDOM_FLIP", default="none")
 
 # Evaluation.
 COCO_EVAL = Setting("TEST.COCO_EVAL", "train.test.coco_eval", "auto")

@@ -1,45 +1,77 @@
-"""YAML configs: how they are loaded."""
+"""YAML configs: how their files are read, and in what order their values are merged."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 from detectron2.config import CfgNode
 
-from hrnet_det.config.files import config_folder
+from hrnet_det.config.files import config_folder, is_shipped
 from hrnet_det.config.keys import get_cfg
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.errors import InputError, MissingInputError, did_you_mean
+
+BASE = "_BASE_"
+
+
+@dataclass
+class YamlFile:
+    """What a YAML file says, with its `_BASE_`s.
+
+    Args:
+        shipped: what shipped configs among them say. own: what the user's own files say.
+    """
+
+    shipped: dict = field(default_factory=dict)
+    own: dict = field(default_factory=dict)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     """The defaults, with a YAML file (and its `_BASE_`s) and KEY VALUE pairs merged over them.
 
-    YAML is loaded safely: a tag that would run code is refused.
+    From below: the defaults, shipped configs, configs/conventions/ of MODEL.CONVENTIONS, the user's
+    files, overrides. YAML is loaded safely: a tag that would run code is refused.
 
     Args:
         path: the YAML file.
         overrides: KEY, VALUE, KEY, VALUE, ... as on the command line.
-    Raises: MissingInputError if the file is not there; InputError if it is no plain YAML or has a
+    Raises: MissingInputError if a file is not there; InputError if it is not valid YAML or has a
         key or a type of value that does not exist (the message names the nearest key).
     """
-    cfg = get_cfg()
-    content = _load_yaml(path)
-    _check_keys(cfg, _flat_keys(content), source=str(path))
-    defaults = dict(_flat_items(cfg))
-    empty = [k for k, value in _flat_items(content) if value is None and defaults[k] is not None]
+    cfg, file = get_cfg(), read_yaml(path)
+    merge_content(cfg, file.shipped, source=str(path))
+    own_conventions = file.own.get("MODEL") if isinstance(file.own.get("MODEL"), dict) else {}
+    if name := (own_conventions or {}).get("CONVENTIONS"):
+        _merge_conventions(cfg, str(name), source=str(path))
+    merge_content(cfg, file.own, source=str(path))
+    merge_overrides(cfg, overrides)
+    return cfg
+
+
+def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:
+    """The keys that the user's own files or the overrides state; shipped configs do not count."""
+    return {*(key for key, _ in flat_items(read_yaml(path).own)), *overrides[::2]}
+
+
+def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
+    """Merge what a YAML file says into cfg.
+
+    Raises: InputError for a key that does not exist, or has another type of value or none.
+    """
+    _check_keys(cfg, (key for key, _ in flat_items(content)), source=source)
+    defaults = dict(flat_items(cfg))
+    items = list(flat_items(content))
+    empty = [key for key, value in items if value is None and defaults[key] is not None]
     if empty:
-        raise InputError(f"{path}: {', '.join(empty)} has no value; write one, or leave it out")
+        raise InputError(f"{source}: {', '.join(empty)} has no value; write one, or leave it out")
     if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
-        raise InputError(f"{path}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
+        raise InputError(f"{source}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
     try:
         cfg.merge_from_other_cfg(CfgNode(content))
     except (ValueError, AssertionError) as error:
-        raise InputError(f"{path}: {error}") from error
-    merge_overrides(cfg, overrides)
-    return cfg
+        raise InputError(f"{source}: {error}") from error
 
 
 def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
@@ -51,12 +83,12 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         )
     _check_keys(cfg, overrides[::2], source="command line")
     stated = dict(zip(overrides[::2], overrides[1::2], strict=True))
-    known = dict(_flat_items(cfg))
+    known = dict(flat_items(cfg))
     empty = [k for k, v in stated.items() if v in (None, "None") and known.get(k) is not None]
     if empty:
         raise InputError(f"command line: {', '.join(empty)} needs a value, not None")
     if "MODEL.CONVENTIONS" in stated:
-        _merge_conventions(cfg, str(stated["MODEL.CONVENTIONS"]))
+        _switch_conventions(cfg, str(stated["MODEL.CONVENTIONS"]))
     try:
         cfg.merge_from_list(list(overrides))
     except (ValueError, AssertionError) as error:
@@ -66,59 +98,130 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         ) from error
 
 
-def _merge_conventions(cfg: CfgNode, name: str) -> None:
-    """Merge configs/conventions/NAME.KIND.yaml, or where there is none NAME.yaml."""
-    if name == "detectron2":
+def _switch_conventions(cfg: CfgNode, name: str) -> None:
+    """Follow other conventions than those that cfg has: what these have set is set back first."""
+    before = cfg.MODEL.CONVENTIONS
+    if name == before:
         return
+    back = dict(flat_items(_overlay(cfg, "detectron2", source="command line")))
+    for key, value in flat_items(_overlay(cfg, before, source="command line")):
+        if key in back and _plain(_at(cfg, key)) == _plain(value):
+            cfg.merge_from_list([key, back[key]])
+    _merge_conventions(cfg, name, source="command line")
+    cfg.MODEL.CONVENTIONS = name
+
+
+def _merge_conventions(cfg: CfgNode, name: str, *, source: str) -> None:
+    if name != "detectron2":
+        cfg.merge_from_other_cfg(CfgNode(_overlay(cfg, name, source=source)))
+
+
+def _overlay(cfg: CfgNode, name: str, *, source: str) -> dict:
+    """configs/conventions/NAME.yaml, or that of the meta-architecture, NAME.fcos.yaml."""
     folder = config_folder() / "conventions"
-    known = sorted(path.stem for path in folder.glob("*.yaml") if "." not in path.stem)
+    known = sorted({path.name.split(".")[0] for path in folder.glob("*.yaml")})
     if name not in known:
-        raise InputError(
-            f"command line: unknown MODEL.CONVENTIONS {name!r}; known: detectron2, "
-            f"{', '.join(known)}"
-        )
-    of_kind = folder / f"{name}.{cfg.MODEL.META_ARCHITECTURE.lower()}.yaml"
-    path = of_kind if of_kind.is_file() else folder / f"{name}.yaml"
-    cfg.merge_from_other_cfg(CfgNode(_load_yaml(path)))
+        raise InputError(f"{source}: unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(known)}")
+    special = folder / f"{name}.{cfg.MODEL.META_ARCHITECTURE.lower()}.yaml"
+    return read_yaml(special if special.is_file() else folder / f"{name}.yaml").shipped
 
 
-def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:
-    """The keys that a YAML file (with its `_BASE_`s) or the overrides state themselves."""
-    return {*_flat_keys(_load_yaml(path)), *overrides[::2]}
+def _at(cfg: CfgNode, key: str) -> object:
+    for name in key.split("."):
+        cfg = cfg[name]
+    return cfg
 
 
-def _load_yaml(path: str | Path) -> dict:
-    if not Path(path).is_file():
-        raise MissingInputError(f"config {path} is not there")
+def _plain(value: object) -> object:
+    """Tuples, and YAML's "(1, 2)", as the lists that they are equal to."""
+    if isinstance(value, str) and value.startswith("("):
+        value = yaml.safe_load(f"[{value[1:-1]}]")
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
+    """What a YAML file and its `_BASE_`s say.
+
+    Args:
+        path: the file. above: the files whose `_BASE_`s lead to it.
+    Raises: MissingInputError if one is not there; InputError if one is not valid YAML, or no
+        mapping of keys, or if a `_BASE_` is none or leads back to its own file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        needed = f"{above[-1]}: its {BASE} {path}" if above else f"config {path}"
+        raise MissingInputError(f"{needed} is not there")
+    if path.resolve() in above:
+        ring = " -> ".join(str(step) for step in (*above, path.resolve()))
+        raise InputError(f"{above[-1]}: its {BASE} leads back to the file itself: {ring}")
+    content = _parsed(path)
+    bases = content.pop(BASE, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
+        raise InputError(f"{path}: {BASE} is {bases!r}; give the path of a YAML file, or a list")
+    file = YamlFile()
+    for base in bases:
+        below = read_yaml(path.parent / Path(base).expanduser(), above=(*above, path.resolve()))
+        _merge(file.shipped, below.shipped)
+        _merge(file.own, below.own)
+    _merge(file.shipped if is_shipped(path) else file.own, content)
+    return file
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe one, for which a key that is there twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} is there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _parsed(path: Path) -> dict:
     try:
-        content = CfgNode.load_yaml_with_base(str(path), allow_unsafe=False)
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not valid YAML: not text in UTF-8 ({error.reason})") from error
     except yaml.constructor.ConstructorError as error:
-        raise InputError(
-            f"{path}: YAML tags that run code are not loaded ({error.problem}); write plain values"
-        ) from error
-    except yaml.YAMLError as error:
+        if "could not determine a constructor" in str(error.problem):
+            raise InputError(
+                f"{path}: YAML tags that run code are not loaded ({error.problem}); write plain "
+                "values"
+            ) from error
         raise InputError(f"{path} is not valid YAML: {error}") from error
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: its _BASE_ {error.filename} is not there") from error
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # such as a date that does not exist
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is not valid YAML for a config: it is nested too deep") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} has no KEY: VALUE lines")
+        raise InputError(f"{path} has no KEY: VALUE lines, but {type(content).__name__}")
     return content
 
 
-def _flat_items(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+def _merge(under: dict, over: dict) -> None:
+    """Merge nested groups of keys into others, in place."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(under.get(key), dict):
+            _merge(under[key], value)
+        else:
+            under[key] = value
+
+
+def flat_items(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """(GROUP.KEY, value) of all values in nested groups."""
     for key, value in content.items():
         if isinstance(value, dict):
-            yield from _flat_items(value, f"{prefix}{key}.")
+            yield from flat_items(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _flat_keys(content: dict) -> Iterator[str]:
-    return (key for key, _ in _flat_items(content))
-
-
 def _check_keys(cfg: CfgNode, keys: Iterable[str], *, source: str) -> None:
-    known = list(_flat_keys(cfg))
+    known = [key for key, _ in flat_items(cfg)]
     sections = {key[:i] for key in known for i, letter in enumerate(key) if letter == "."}
     for key in keys:
         if key in known:
@@ -126,8 +229,4 @@ def _check_keys(cfg: CfgNode, keys: Iterable[str], *, source: str) -> None:
         if key in sections:
             inside = ", ".join(k for k in known if k.startswith(key + "."))
             raise InputError(f"{source}: {key} is a group of keys, which are {inside}")
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-        last = key.rsplit(".", 1)[-1]
-        near = near or [k for k in known if k.rsplit(".", 1)[-1] == last][:3]
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise InputError(f"{source}: there is no config key {key}{hint}")
+        raise InputError(f"{source}: there is no config key {key}{did_you_mean(key, known)}")

@@ -1,23 +1,25 @@
-"""The datasets that a config names: found on disk, and the classes taken from them."""
+"""The datasets that a run uses: registered, found on disk, and the classes taken from them."""
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.catalog import Metadata
 
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.config.settings import Setting
+from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.errors import InputError, MissingInputError, nearest
+from hrnet_det.modeling.kinds import kind_of
 
-# Groups of config keys whose NUM_CLASSES is that of the things or of the stuff.
-THING_HEADS, STUFF_HEADS = ("ROI_HEADS", "RETINANET", "FCOS"), ("SEM_SEG_HEAD",)
 # What a dataset's metadata may name on disk.
 FILES = (
     "json_file",
@@ -28,78 +30,115 @@ FILES = (
     "image_dir",
     "gt_dir",
 )
+CUSTOM = {  # of each split: the settings of its json, its images and its names
+    "train": (settings.TRAIN_JSON, settings.TRAIN_IMAGES, settings.TRAIN_DATASETS),
+    "test": (settings.TEST_JSON, settings.TEST_IMAGES, settings.TEST_DATASETS),
+}
 
 
-def prepare_datasets(cfg: CfgNode, *, stated: Collection[str]) -> None:
-    """Make a config's datasets usable, or say what is missing. Changes cfg in place.
+class Splits(NamedTuple):
+    """Names of the datasets that a run uses."""
 
-    Registers DATASETS.CUSTOM, makes the quickstart dataset if it is named, looks for the files
-    of every dataset, and lets the numbers of classes and keypoints follow the data.
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, without repetition."""
+        return list(dict.fromkeys((*self.train, *self.test)))
+
+
+def used_splits(run: RunConfig, *, trains: bool) -> Splits:
+    """The datasets that a run uses: those to train on only if it trains."""
+    train = tuple(run[settings.TRAIN_DATASETS]) if trains else ()
+    return Splits(train, tuple(run[settings.TEST_DATASETS]))
+
+
+def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Splits:
+    """Make the datasets that a run uses usable, or say what is missing. Changes the run's settings.
+
+    Registers custom data, makes the quickstart dataset if it is named, looks for the files of every
+    dataset, and lets the numbers of classes and keypoints follow the data.
 
     Args:
-        stated: the config keys that the user's YAML or command line states; a stated
-            NUM_CLASSES or NUM_KEYPOINTS that contradicts the data is an error.
+        config: a RunConfig, or Detectron2's own, which is changed in place.
+        trains: whether the datasets to train on are used.
     Raises: MissingInputError if files are missing, InputError if the data cannot be used.
     """
-    register_custom(cfg)
-    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    for name in names:
-        if name not in DatasetCatalog.list():
-            near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
-            raise InputError(
-                f"there is no dataset {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
-            )
-    if any(name in QUICKSTART for name in names):
+    run = config if isinstance(config, RunConfig) else YamlRun(config)
+    register_custom(run, trains=trains)
+    splits = used_splits(run, trains=trains)
+    needed = (settings.TRAIN_DATASETS, "train") if trains else (settings.TEST_DATASETS, "test")
+    if not getattr(splits, needed[1]):
+        raise InputError(f"{run.name(needed[0])} is empty: name a dataset to {needed[1]} on")
+    check_registered(splits.names)
+    if any(name in QUICKSTART for name in splits.names):
         try:
             quickstart.make_quickstart(datasets_root() / "quickstart")
         except ValueError as error:  # the folder holds something else
             raise InputError(str(error)) from error
-    _check_files(names)
-    _follow_data(cfg, names, stated)
+    check_files(run, splits.names)
+    follow_classes(run, splits.names)
+    if run.model.keypoints:
+        follow_keypoints(run, splits)
+    return splits
 
 
-def register_custom(cfg: CfgNode) -> None:
-    """Register the datasets of DATASETS.CUSTOM and name them in DATASETS.TRAIN and TEST.
+def register_custom(run: RunConfig, *, trains: bool = True) -> None:
+    """Register the user's own COCO jsons, and name them as the datasets to train and test on.
 
-    A mask format that the data does not have is changed to "bitmask" where it has RLE masks.
+    A mask format that the data does not have is changed to "bitmask" where it has RLE masks. Where
+    one split is given alone, nothing is used for the other.
     """
-    custom = cfg.DATASETS.CUSTOM
-    for split, json_file, images in (
-        ("TRAIN", custom.TRAIN_JSON, custom.TRAIN_IMAGES),
-        ("TEST", custom.TEST_JSON, custom.TEST_IMAGES),
-    ):
+    given = {split for split, (json_file, _, _) in CUSTOM.items() if run[json_file]}
+    for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
+        json_file, images = str(run[json_setting]), str(run[images_setting])
         if bool(json_file) != bool(images):
             raise InputError(
-                f"DATASETS.CUSTOM: {split}_JSON is {json_file!r} and {split}_IMAGES is {images!r}; "
-                "give both or neither"
+                f"{run.name(json_setting)} is {json_file!r} and {run.name(images_setting)} is "
+                f"{images!r}; give both or neither"
             )
-        if not json_file:
-            continue
-        file = CocoJson(
-            Path(json_file),
-            Path(images),
-            masks=cfg.MODEL.MASK_ON,
-            keypoints=cfg.MODEL.KEYPOINT_ON,
-            evaluated=split == "TEST",
-        )
-        name = f"custom_{split.lower()}"
-        register_coco(
-            name,
-            json_file=file.path,
-            image_root=file.images,
-            classes=file.classes,
-            keypoint_names=file.keypoint_names,
-        )
-        cfg.DATASETS[split] = (name,)
-        if file.has_rle:
-            cfg.INPUT.MASK_FORMAT = "bitmask"
-    if custom.TRAIN_JSON and not custom.TEST_JSON:
-        cfg.DATASETS.TEST = ()
-    if custom.TEST_JSON and not custom.TRAIN_JSON:
-        cfg.DATASETS.TRAIN = ()
+        if json_file and (trains or split == "test"):
+            file = CocoJson(
+                Path(json_file),
+                Path(images),
+                masks=run.model.masks,
+                keypoints=run.model.keypoints,
+                evaluated=split == "test",
+            )
+            options = {
+                "name": f"custom_{split}",
+                "json_file": file.path,
+                "image_root": file.images,
+                "classes": file.classes,
+                "keypoint_names": file.keypoint_names,
+            }
+            register_coco(**options)
+            run.custom.append(options)
+            if file.has_rle:
+                run[settings.MASK_FORMAT] = "bitmask"
+        if given:
+            run[names_setting] = (f"custom_{split}",) if json_file else ()
 
 
-def _check_files(names: list[str]) -> None:
+def register_again(run: RunConfig) -> None:
+    """In another process: the custom datasets that `register_custom` has checked."""
+    for options in run.custom:
+        register_coco(**options)
+
+
+def check_registered(names: Sequence[str]) -> None:
+    """Raises: InputError if a dataset is not registered (the message has the nearest names)."""
+    for name in names:
+        if name not in DatasetCatalog.list():
+            near = nearest(name, DatasetCatalog.list())
+            raise InputError(
+                f"there is no dataset {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
+            )
+
+
+def check_files(run: RunConfig, names: Sequence[str]) -> None:
+    """Raises: MissingInputError if files that the datasets' metadata names are not there."""
     wanted: dict[str, None] = {}  # ordered, without repetition
     for name in names:
         metadata = MetadataCatalog.get(name)
@@ -109,90 +148,100 @@ def _check_files(names: list[str]) -> None:
         return
     setting = os.getenv("DETECTRON2_DATASETS")
     root = f"DETECTRON2_DATASETS={setting}" if setting else "DETECTRON2_DATASETS is not set"
+    own = [
+        *run.words(settings.TRAIN_JSON, "my.json"),
+        *run.words(settings.TRAIN_IMAGES, "my/images"),
+    ]
     lines = [
-        f"the data of {', '.join(dict.fromkeys(names))} is not there. Looked for",
+        f"the data of {', '.join(names)} is not there. Looked for",
         *(f"  {file}  ({'missing' if file in missing else 'found'})" for file in wanted),
         f"in {datasets_root().resolve()} ({root}).",
         "Next, one of:",
         "  python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there",
         "  DETECTRON2_DATASETS=/folder/above/coco   where COCO is already",
-        "  DATASETS.CUSTOM.TRAIN_JSON my.json DATASETS.CUSTOM.TRAIN_IMAGES my/images (and",
+        f"  {' '.join(own)} (and",
         "    TEST_JSON, TEST_IMAGES) at the end of the command: your own data in COCO's format",
         "  --config-file quickstart/mask_rcnn.yaml  (make quickstart) needs no data at all",
     ]
     raise MissingInputError("\n".join(lines))
 
 
-def _follow_data(cfg: CfgNode, names: list[str], stated: Collection[str]) -> None:
-    first = _follow_classes(cfg, names, "thing_classes", THING_HEADS, stated)
-    _follow_classes(cfg, names, "stuff_classes", STUFF_HEADS, stated)
-    if cfg.MODEL.KEYPOINT_ON and first is not None:
-        _follow_keypoints(cfg, first, MetadataCatalog.get(first), stated)
+def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
+    """Let the numbers of classes follow the data, unless the user states them.
+
+    Raises: InputError if datasets have other classes than one another, or than is stated.
+    """
+    kind = kind_of(run)
+    for field, setting, what in (
+        ("thing_classes", kind.classes, "classes"),
+        ("stuff_classes", kind.semantic_classes, "semantic classes"),
+    ):
+        classes = {name: list(MetadataCatalog.get(name).get(field, [])) for name in names}
+        first = next((name for name in names if classes[name]), None)
+        if first is None or setting is None:
+            continue
+        for name in names:
+            if classes[name] and classes[name] != classes[first]:
+                raise InputError(
+                    f"the classes of {first} and {name} differ: {_some(classes[first])} against "
+                    f"{_some(classes[name])}; train and test on the same categories"
+                )
+        _follow(run, setting, first, what, classes[first])
 
 
-def _follow_classes(
-    cfg: CfgNode, names: list[str], kind: str, groups: Collection[str], stated: Collection[str]
-) -> str | None:
-    """Let NUM_CLASSES of some groups follow the datasets' classes; the first that has classes."""
-    classes = {name: list(MetadataCatalog.get(name).get(kind, [])) for name in names}
-    first = next((name for name in names if classes[name]), None)
-    if first is None:
-        return None
-    for name in names:
-        if classes[name] and classes[name] != classes[first]:
-            raise InputError(
-                f"the classes of {first} and {name} differ: {_some(classes[first])} against "
-                f"{_some(classes[name])}; train and test on the same categories"
-            )
-    for group in groups:
-        _set_or_compare(
-            cfg.MODEL[group],
-            "NUM_CLASSES",
-            len(classes[first]),
-            stated=f"MODEL.{group}.NUM_CLASSES" in stated,
-            what=f"MODEL.{group}.NUM_CLASSES",
-            data=f"{first} has {len(classes[first])} classes ({_some(classes[first])})",
-        )
-    return first
+def follow_keypoints(run: RunConfig, splits: Splits) -> None:
+    """Let the number of keypoints follow the data, unless the user states it.
 
-
-def _follow_keypoints(cfg: CfgNode, name: str, metadata: Metadata, stated: Collection[str]) -> None:
-    keypoints = metadata.get("keypoint_names", [])
+    Raises: InputError if there are none, or TEST.KEYPOINT_OKS_SIGMAS are not one for each.
+    """
+    name = splits.names[0]
+    metadata = MetadataCatalog.get(name)
+    keypoints = list(metadata.get("keypoint_names", []))
     if not keypoints:
         raise InputError(
-            f"MODEL.KEYPOINT_ON is True, but {name} has no keypoints: its categories name none"
+            f"{name} has no keypoints, which this detector learns: its categories name none. Take "
+            "a dataset that has them, or a config without keypoints"
         )
-    key = "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS"
-    _set_or_compare(
-        cfg.MODEL.ROI_KEYPOINT_HEAD,
-        "NUM_KEYPOINTS",
-        len(keypoints),
-        stated=key in stated,
-        what=key,
-        data=f"{name} has {len(keypoints)} keypoints ({_some(list(keypoints))})",
-    )
-    if not metadata.get("keypoint_flip_map") and cfg.INPUT.RANDOM_FLIP == "horizontal":
-        print(
-            f"The keypoints of {name} ({_some(list(keypoints))}) have no left_... and right_... "
-            "pairs: mirrored images keep their names. Is that wrong, set INPUT.RANDOM_FLIP none."
+    _follow(run, settings.NUM_KEYPOINTS, name, "keypoints", keypoints)
+    if not metadata.get("keypoint_flip_map") and run[settings.RANDOM_FLIP] == "horizontal":
+        run.note(
+            f"The keypoints of {name} ({_some(keypoints)}) have no left_... and right_... pairs: "
+            f"flipped images keep their names. Is that wrong, set {settings.RANDOM_FLIP.yaml} none."
         )
-    sigmas = cfg.TEST.KEYPOINT_OKS_SIGMAS
-    if len(sigmas or range(17)) != len(keypoints):  # COCO's own 17 are built into pycocotools
+    sigmas = run[settings.KEYPOINT_OKS_SIGMAS]
+    if splits.test and len(sigmas or range(17)) != len(keypoints):  # pycocotools knows COCO's 17
         raise InputError(
-            f"TEST.KEYPOINT_OKS_SIGMAS has {len(sigmas)} values, but {name} has {len(keypoints)} "
-            "keypoints: give one standard deviation (COCO's are 0.025 to 0.107) for each"
+            f"{run.name(settings.KEYPOINT_OKS_SIGMAS)} has {len(sigmas)} values, but {name} has "
+            f"{len(keypoints)} keypoints: give one standard deviation (COCO's are 0.025 to 0.107) "
+            "for each"
         )
 
 
-def _set_or_compare(
-    node: CfgNode, key: str, number: int, *, stated: bool, what: str, data: str
-) -> None:
-    if stated and node[key] != number:
+def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: list[str]) -> None:
+    if not run.has(setting) or run[setting] == len(found):
+        return
+    if run.states(setting):
         raise InputError(
-            f"{what} is {node[key]}, but {data}: leave {what} out, it follows the data, or train "
-            "on other data"
+            f"{run.name(setting)} is {run[setting]}, but {dataset} has {len(found)} {what} "
+            f"({_some(found)}): set {run.shown(setting, len(found))}, or take other data"
         )
-    node[key] = number
+    run[setting] = len(found)
+    run.note(f"{run.shown(setting)}, as {dataset} has.")
+    weights = run[settings.CLASS_WEIGHTS] if what == "semantic classes" else ()
+    if weights and len(weights) != len(found):
+        _drop_class_weights(run, len(weights), dataset, len(found))
+
+
+def _drop_class_weights(run: RunConfig, weights: int, dataset: str, classes: int) -> None:
+    """Those of another dataset: an error if the user states them."""
+    name = run.name(settings.CLASS_WEIGHTS)
+    if run.states(settings.CLASS_WEIGHTS):
+        raise InputError(
+            f"{name} has {weights} values, but {dataset} has {classes} classes: give one for each, "
+            "or [] for none"
+        )
+    run[settings.CLASS_WEIGHTS] = []
+    run.note(f"{name} [], as the config's {weights} are for other classes than those of {dataset}.")
 
 
 def _some(names: list[str], most: int = 8) -> str:

@@ -122,17 +122,22 @@ class CompatResize(T.ResizeShortestEdge):
         )
 
 
+def check_resize(name: str) -> None:
+    """Raises: InputError if there is no INPUT.RESIZE of this name, or OpenCV, which it needs."""
+    if name != "pillow" and name not in RESIZE_RULES:
+        raise InputError(f"unknown INPUT.RESIZE {name!r}; known: pillow, {', '.join(RESIZE_RULES)}")
+    if name != "pillow" and RESIZE_RULES[name].transform is not T.ResizeTransform:
+        _opencv()
+
+
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
     """The augmentation, or in place of a ResizeShortestEdge that of INPUT.RESIZE `name`.
 
     Raises: InputError if there is no such way to resize (the message lists them).
     """
-    if name != "pillow" and name not in RESIZE_RULES:
-        raise InputError(f"unknown INPUT.RESIZE {name!r}; known: pillow, {', '.join(RESIZE_RULES)}")
+    check_resize(name)
     if name == "pillow" or type(augmentation) is not T.ResizeShortestEdge:
         return augmentation
-    if RESIZE_RULES[name].transform is not T.ResizeTransform:
-        _opencv()
     return CompatResize(augmentation, RESIZE_RULES[name])
 
 

@@ -1,23 +1,30 @@
-"""From command line arguments to a config that can be trained, or one error that says why not."""
+"""All that is checked before a run starts, in one order, for the datasets that it uses.
+
+A check is a function of a Job: it returns, changes a setting and says so, or raises an InputError
+that says what was given, what is allowed, and what to do next.
+"""
 
 from __future__ import annotations
 
-import argparse
+import math
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
-from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 
 from hrnet_det import model_zoo
-from hrnet_det.config.lazy import load_lazy_config
-from hrnet_det.config.yaml import load_config, stated_keys
-from hrnet_det.data import prepare_datasets
-from hrnet_det.data.labels import check_labels
-from hrnet_det.data.mapper import check_scales
-from hrnet_det.engine.lazy import follow_settings, prepare_lazy_datasets, settings_of
+from hrnet_det.config import settings
+from hrnet_det.config.load import parse_run
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.config.settings import Setting
+from hrnet_det.data.checks import check_images, check_labels
+from hrnet_det.data.datasets import Splits, prepare_datasets
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
+from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
+from hrnet_det.modeling.compat.conventions import check_conventions
+from hrnet_det.modeling.kinds import kind_of
 
 # What a run writes to OUTPUT_DIR, and the next one there renames.
 RUN_FILES = (
@@ -29,192 +36,248 @@ RUN_FILES = (
 )
 
 
-def load_setup(args: argparse.Namespace) -> CfgNode:
-    """The config that the arguments name, made to fit the device and the data, with both there.
+@dataclass
+class Job:
+    """A run about to start.
 
-    Raises: InputError for whatever the user has to correct.
+    Args:
+        trains: False: it only evaluates.
+        resume: it goes on from the last checkpoint of OUTPUT_DIR, where there is one.
+        num_gpus: processes on each machine, with a GPU each where there are any.
+        num_machines: how many machines.
+        splits: the datasets that it uses, once they are prepared.
     """
-    if not args.config_file:
-        raise InputError(
-            "no --config-file was given; shipped are\n  " + "\n  ".join(model_zoo.names())
-        )
-    path = model_zoo.find_config(args.config_file)
-    args.config_file, args.lazy = str(path), None
-    if path.suffix == ".py":
-        args.lazy = load_lazy_config(path, args.opts)
-        cfg = settings_of(args.lazy)
-    else:
-        cfg = load_config(path, args.opts)
-    _fit_device(cfg, args)
-    if args.lazy is None:
-        prepare_datasets(cfg, stated=stated_keys(path, args.opts))
-    else:
-        prepare_lazy_datasets(cfg, args.lazy)
-    _check_start(cfg, args)
-    if args.lazy is not None:
-        follow_settings(args.lazy, cfg)
-    cfg.freeze()
-    return cfg
+
+    run: RunConfig
+    trains: bool = True
+    resume: bool = False
+    num_gpus: int = 1
+    num_machines: int = 1
+    splits: Splits = field(default_factory=lambda: Splits((), ()))
+
+    @property
+    def processes(self) -> int:
+        return self.num_gpus * self.num_machines
+
+    @property
+    def resumes(self) -> bool:
+        """There is a checkpoint to go on from."""
+        folder = str(self.run[settings.OUTPUT_DIR])
+        return self.resume and os.path.isfile(os.path.join(folder, "last_checkpoint"))
 
 
-def _fit_device(cfg: CfgNode, args: argparse.Namespace) -> None:
-    if args.num_gpus < 1:
+def preflight(job: Job) -> None:
+    """Make a run's settings fit device and data.
+
+    Raises: InputError for what the user has to change.
+    """
+    for check in CHECKS:
+        check(job)
+
+
+def check_device(job: Job) -> None:
+    """The device is there for every process; without a GPU the CPU takes its place."""
+    run, name = job.run, str(job.run[settings.DEVICE])
+    if job.num_gpus < 1:
         raise InputError(
-            f"--num-gpus {args.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
+            f"--num-gpus {job.num_gpus}: give at least 1 (without GPUs: processes on the CPU)"
         )
     try:
-        device = torch.device(cfg.MODEL.DEVICE)
+        device = torch.device(name)
     except RuntimeError as error:
         raise InputError(
-            f"MODEL.DEVICE {cfg.MODEL.DEVICE!r} is no device of torch: cuda, cpu, ..."
+            f"{run.name(settings.DEVICE)} {name!r} is no device of torch: cuda, cpu, ..."
         ) from error
-    processes = args.num_gpus * args.num_machines
-    if not cfg.MODEL.DEVICE.startswith("cuda"):
-        if processes > 1 and torch.cuda.is_available():
+    shown = run.shown(settings.DEVICE)
+    if device.type != "cuda":
+        if job.processes > 1 and torch.cuda.is_available():
             raise InputError(
-                f"--num-gpus {args.num_gpus} with MODEL.DEVICE {cfg.MODEL.DEVICE}: the processes "
-                "would be started for GPUs; for processes on the CPU set CUDA_VISIBLE_DEVICES="
+                f"--num-gpus {job.num_gpus} with {shown}: the processes would be started for GPUs; "
+                "for processes on the CPU set CUDA_VISIBLE_DEVICES="
             )
-        return
-    if not torch.cuda.is_available():
-        print(f"No GPU here: running on the CPU instead of MODEL.DEVICE {cfg.MODEL.DEVICE}.")
-        cfg.MODEL.DEVICE = "cpu"
-    elif args.num_gpus > torch.cuda.device_count():
+    elif not torch.cuda.is_available():
+        run.note(f"No GPU here: running on the CPU instead of {shown}.")
+        run[settings.DEVICE] = "cpu"
+    elif job.num_gpus > torch.cuda.device_count():
         raise InputError(
-            f"--num-gpus {args.num_gpus}, but this machine has {torch.cuda.device_count()}"
+            f"--num-gpus {job.num_gpus}, but this machine has {torch.cuda.device_count()}"
         )
-    elif device.index is not None and processes > 1:
+    elif device.index is not None and job.processes > 1:
         raise InputError(
-            f"MODEL.DEVICE {cfg.MODEL.DEVICE} is one GPU, but there are {processes} processes, "
-            "each with one of its own: set MODEL.DEVICE cuda (CUDA_VISIBLE_DEVICES chooses GPUs)"
+            f"{shown} is one GPU, but there are {job.processes} processes, each with one of its "
+            f"own: set {run.shown(settings.DEVICE, 'cuda')} (CUDA_VISIBLE_DEVICES chooses GPUs)"
         )
     elif (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"MODEL.DEVICE {cfg.MODEL.DEVICE}, but this machine's GPUs are cuda:0 to "
-            f"cuda:{torch.cuda.device_count() - 1}"
+            f"{shown}, but this machine's GPUs are cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
 
 
-def _check_start(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Refuse what cannot work, and say aloud what would otherwise go wrong in silence."""
-    if cfg.TEST.AUG.ENABLED:
-        _check_augmentation(cfg)
-    if cfg.SOLVER.AMP.ENABLED and torch.device(cfg.MODEL.DEVICE).type not in ("cuda", "cpu"):
-        raise InputError(f"SOLVER.AMP.ENABLED is for cuda and cpu, not {cfg.MODEL.DEVICE}")
-    model_zoo.check_inference_form(cfg)
-    check_scales(cfg)
-    for name in cfg.DATASETS.TEST:
-        check_evaluator(cfg, name)
-    check_labels(cfg, trains=not args.eval_only)
-    if args.eval_only:
-        if not cfg.DATASETS.TEST:
-            raise InputError("--eval-only, but DATASETS.TEST is empty: name a dataset to test on")
+def check_model(job: Job) -> None:
+    """The detector can follow the conventions that are asked for."""
+    check_conventions(kind_of(job.run), str(job.run[settings.CONVENTIONS]))
+    names = job.run.model
+    linked = names.roi_heads == "HTCROIHeads" and job.run.semantic_branch
+    if job.trains and linked and names.meta_arch != "HTC":
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {names.meta_arch} gives HTCROIHeads no semantic labels: only "
+            "HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is without one"
+        )
+
+
+def check_datasets(job: Job) -> None:
+    """The datasets that are used are there, and the model has as many classes."""
+    job.splits = prepare_datasets(job.run, trains=job.trains)
+    if not job.splits.test:
+        name = job.run.name(settings.TEST_DATASETS)
+        job.run.note(f"{name} is empty: the detector is trained, but never evaluated.")
+
+
+def check_learning(job: Job) -> None:
+    """The datasets have the annotations that the detector learns from and is evaluated by."""
+    check_labels(job.run, job.splits)
+    for name in job.splits.test:
+        check_evaluator(job.run, name)
+
+
+def check_input(job: Job) -> None:
+    check_images(job.run)
+
+
+def check_evaluation(job: Job) -> None:
+    """The form that evaluation runs in, and test-time augmentation."""
+    run = job.run
+    model_zoo.check_inference_form(run)
+    if not run[settings.AUGMENTED]:
         return
-    if not cfg.DATASETS.TRAIN:
-        raise InputError("DATASETS.TRAIN is empty: name a dataset to train on")
-    if cfg.MODEL.ROI_HEADS.NAME == "HTCROIHeads" and cfg.MODEL.HTC.SEMANTIC_ON:
-        _check_semantic_branch(cfg)
-    _check_not_replaced(cfg, args)
-    world_size = args.num_gpus * args.num_machines
-    _check_batch(cfg, world_size)
-    if not cfg.DATASETS.TEST:
-        print("DATASETS.TEST is empty: the detector is trained, but never evaluated.")
-    if "SyncBN" in str(cfg.MODEL.HRNET.NORM) and cfg.MODEL.HRNET.NORM_EVAL and cfg.MODEL.WEIGHTS:
+    subject, kind = "TEST.AUG.ENABLED: Detectron2's test-time augmentation", kind_of(run)
+    if not kind.augmentable or run[settings.CONVENTIONS] != "detectron2":
         raise InputError(
-            f"MODEL.HRNET.NORM {cfg.MODEL.HRNET.NORM} with NORM_EVAL True has fixed statistics, so "
-            "nothing to share among GPUs: set MODEL.HRNET.NORM_EVAL False, or NORM BN"
+            f"{subject} is for Faster, Mask and Cascade R-CNN and HTC with MODEL.CONVENTIONS "
+            f"detectron2, not for {kind.title} with {run[settings.CONVENTIONS]}"
         )
-    norms = {cfg.MODEL.HRNET.NORM, cfg.MODEL.HRFPN.NORM}
-    if cfg.MODEL.DEVICE == "cpu" and world_size > 1 and norms & {"SyncBN", "nnSyncBN"}:
-        raise InputError("torch's SyncBN needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN")
-    if cfg.MODEL.WEIGHTS:
+    if run[settings.RESIZE] != "pillow":
+        raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {run[settings.RESIZE]}")
+
+
+def _least(least: float) -> Callable[[float], bool]:
+    return lambda value: math.isfinite(value) and value >= least
+
+
+NUMBERS: tuple[tuple[Setting, Callable[[float], bool], str], ...] = (
+    (settings.MAX_ITER, _least(1), "at least 1 iteration"),
+    (settings.BASE_LR, _least(0), "a number of at least 0"),
+    (settings.NUM_WORKERS, _least(0), "at least 0 processes"),
+    (settings.CHECKPOINT_PERIOD, _least(1), "at least 1 iteration"),
+    (settings.EVAL_PERIOD, _least(0), "at least 1 iteration, or 0 for the end alone"),
+    (settings.REFERENCE_WORLD_SIZE, _least(0), "the GPUs of the recipe, or 0 for no scaling"),
+)
+
+
+def check_numbers(job: Job) -> None:
+    """Numbers of the schedule that cannot be."""
+    for setting, is_right, allowed in NUMBERS if job.trains else ():
+        value = job.run[setting]
+        if not is_right(value):
+            raise InputError(f"{job.run.shown(setting)}: must be {allowed}")
+
+
+def check_batch(job: Job) -> None:
+    """The images of a step can be shared by the processes, and by the parts of each."""
+    if not job.trains:
         return
-    resumed = args.resume and _has_checkpoint(cfg)
-    if cfg.MODEL.HRNET.NORM_EVAL and not (resumed and _had_norm_eval(cfg)):
-        cfg.MODEL.HRNET.NORM_EVAL = False
-        print(
-            "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained "
-            "too (NORM_EVAL False).\n  The published AP needs ImageNet weights: MODEL.WEIGHTS "
-            "timm://hrnet_w32.ms_in1k, or a file (docs/weights.md)."
-        )
-    if cfg.MODEL.BACKBONE.FREEZE_AT and not resumed:
-        raise InputError(
-            f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT} without MODEL.WEIGHTS would "
-            "freeze random weights: give weights, or set it to 0"
-        )
-
-
-def _check_augmentation(cfg: CfgNode) -> None:
-    """Refuse what Detectron2's test-time augmentation would not follow."""
-    subject = "TEST.AUG.ENABLED: Detectron2's test-time augmentation"
-    if cfg.MODEL.KEYPOINT_ON:
-        raise InputError(f"{subject} has no keypoints")
-    two_stage = cfg.MODEL.META_ARCHITECTURE in ("GeneralizedRCNN", "HTC")
-    if not two_stage or cfg.MODEL.CONVENTIONS != "detectron2":
-        raise InputError(
-            f"{subject} is for GeneralizedRCNN and HTC with MODEL.CONVENTIONS detectron2, not "
-            f"{cfg.MODEL.META_ARCHITECTURE} with {cfg.MODEL.CONVENTIONS}"
-        )
-    if cfg.INPUT.RESIZE != "pillow":
-        raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {cfg.INPUT.RESIZE}")
-
-
-def _check_batch(cfg: CfgNode, world_size: int) -> None:
-    """Whether the images of a step can be shared by the processes, and by the parts of each."""
-    solver = cfg.SOLVER
-    if solver.REFERENCE_WORLD_SIZE < 0:
-        raise InputError(
-            f"SOLVER.REFERENCE_WORLD_SIZE {solver.REFERENCE_WORLD_SIZE}: the number of GPUs that "
-            "the recipe is for, or 0 for no scaling"
-        )
-    processes = solver.REFERENCE_WORLD_SIZE or world_size  # the batch will be scaled to world_size
-    batch, parts = solver.IMS_PER_BATCH, solver.GRADIENT_ACCUMULATION_STEPS
+    run = job.run
+    processes = run[settings.REFERENCE_WORLD_SIZE] or job.processes  # to which it will be scaled
+    batch, steps = run[settings.BATCH_SIZE], run[settings.ACCUMULATION_STEPS]
     if batch < 1 or batch % processes:
         raise InputError(
-            f"SOLVER.IMS_PER_BATCH {batch} images cannot be shared equally "
-            f"among {processes} processes: take a positive multiple of {processes}"
+            f"{run.shown(settings.BATCH_SIZE)}: so many images cannot be shared equally among "
+            f"{processes} processes: take a positive multiple of {processes}"
         )
-    if parts < 1 or batch // processes % parts:
+    if steps < 1 or batch // processes % steps:
         raise InputError(
-            f"SOLVER.GRADIENT_ACCUMULATION_STEPS {parts}: each process has {batch // processes} of "
-            f"SOLVER.IMS_PER_BATCH {batch} images, which cannot be divided into {parts} parts"
+            f"{run.shown(settings.ACCUMULATION_STEPS)}: each process has {batch // processes} of "
+            f"{run.shown(settings.BATCH_SIZE)} images, which cannot be divided into {steps} parts"
         )
 
 
-def _check_not_replaced(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Refuse to start from weights that the run would rename before it reads them."""
-    files = (os.path.realpath(os.path.join(cfg.OUTPUT_DIR, name)) for name in RUN_FILES)
-    if not args.resume and os.path.realpath(cfg.MODEL.WEIGHTS) in files:
+def check_precision(job: Job) -> None:
+    device = torch.device(str(job.run[settings.DEVICE])).type
+    if job.trains and job.run[settings.AMP] and device not in ("cuda", "cpu"):
+        raise InputError(f"{job.run.shown(settings.AMP)} is for cuda and cpu, not {device}")
+
+
+def check_norms(job: Job) -> None:
+    """Statistics are shared among processes only where they are trained, and where it works."""
+    run = job.run
+    if not job.trains:
+        return
+    shared = "SyncBN" in str(run[settings.NORM])
+    if shared and run[settings.NORM_EVAL] and run[settings.WEIGHTS]:
         raise InputError(
-            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS} is of an earlier run in OUTPUT_DIR "
-            f"{cfg.OUTPUT_DIR}, whose files this one would replace: give another OUTPUT_DIR, or "
-            "--resume to go on with that run"
+            f"{run.shown(settings.NORM)} with {run.shown(settings.NORM_EVAL)} has fixed "
+            "statistics, so nothing to share among GPUs: set "
+            f"{run.shown(settings.NORM_EVAL, False)}, or {run.shown(settings.NORM, 'BN')}"
         )
+    on_cpu = torch.device(str(run[settings.DEVICE])).type == "cpu"
+    for setting in settings.NORMS if on_cpu and job.processes > 1 else ():
+        if run[setting] in ("SyncBN", "nnSyncBN"):
+            raise InputError(
+                f"{run.shown(setting)}: torch's SyncBN needs GPUs; on the CPU take "
+                f"{run.shown(setting, 'naiveSyncBN')}"
+            )
 
 
-def _check_semantic_branch(cfg: CfgNode) -> None:
-    """Refuse to train a Hybrid Task Cascade's semantic branch without semantic labels."""
-    if cfg.MODEL.META_ARCHITECTURE != "HTC":
+def check_weights(job: Job) -> None:
+    """Weights to start from are not those that the run renames; without any, norms are trained."""
+    if not job.trains:
+        return
+    run, given = job.run, str(job.run[settings.WEIGHTS])
+    output = str(run[settings.OUTPUT_DIR])
+    files = (os.path.realpath(os.path.join(output, name)) for name in RUN_FILES)
+    if not job.resume and os.path.realpath(given) in files:
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} gives HTCROIHeads no labels of "
-            "pixels: only HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is "
-            "without one"
+            f"{run.shown(settings.WEIGHTS)} is of an earlier run in "
+            f"{run.shown(settings.OUTPUT_DIR)}, whose files this one would replace: give another "
+            f"{run.name(settings.OUTPUT_DIR)}, or --resume to go on with that run"
         )
-    names = cfg.DATASETS.TRAIN
-    without = [name for name in names if not MetadataCatalog.get(name).get("stuff_classes")]
-    if without:
+    if given:
+        return
+    if run[settings.NORM_EVAL] and not (job.resumes and _had_norm_eval(output)):
+        run[settings.NORM_EVAL] = False
+        known = IMAGENET_WEIGHTS.get(str(run[settings.VARIANT]))
+        weights = " ".join(run.words(settings.WEIGHTS, known or "FILE"))
+        run.note(
+            f"{run.name(settings.WEIGHTS)} is empty: training from random weights, so norm "
+            f"statistics are trained too ({run.shown(settings.NORM_EVAL)}).\n  The published AP "
+            f"needs ImageNet weights: {weights}"
+        )
+    if run[settings.FREEZE_AT] and not job.resumes:
         raise InputError(
-            f"{', '.join(without)} has no semantic labels (no stuff_classes in its metadata), "
-            "which the semantic branch learns from: train on a dataset that has them, such as "
-            "coco_2017_train_panoptic_separated, or set MODEL.HTC.SEMANTIC_ON False"
+            f"{run.shown(settings.FREEZE_AT)} without {run.name(settings.WEIGHTS)} would freeze "
+            "random weights: give weights, or set it to 0"
         )
 
 
-def _has_checkpoint(cfg: CfgNode) -> bool:
-    return os.path.isfile(os.path.join(cfg.OUTPUT_DIR, "last_checkpoint"))
-
-
-def _had_norm_eval(cfg: CfgNode) -> bool:
+def _had_norm_eval(output: str) -> bool:
     """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
-    path = os.path.join(cfg.OUTPUT_DIR, "config.yaml")
-    return os.path.isfile(path) and load_config(path).MODEL.HRNET.NORM_EVAL
+    path = os.path.join(output, "config.yaml")
+    if not os.path.isfile(path):
+        return False
+    with open(path, encoding="utf-8") as file:
+        return bool(parse_run(file.read(), path)[settings.NORM_EVAL])
+
+
+CHECKS: tuple[Callable[[Job], None], ...] = (
+    check_device,
+    check_numbers,
+    check_batch,
+    check_model,
+    check_datasets,
+    check_learning,
+    check_input,
+    check_evaluation,
+    check_precision,
+    check_norms,
+    check_weights,
+)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
@@ -24,21 +22,33 @@ from detectron2.engine import (
     SimpleTrainer,
     TrainerBase,
     create_ddp_model,
+    default_writers,
     hooks,
 )
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.evaluation import (
+    DatasetEvaluator,
+    inference_on_dataset,
+    print_csv_format,
+    verify_results,
+)
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
+from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer
-from hrnet_det.data.mapper import build_mapper
+from hrnet_det.config import settings
+from hrnet_det.config.load import as_run
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.data.datasets import used_splits
+from hrnet_det.data.mapper import build_mapper, build_test_mapper
 from hrnet_det.engine.accumulation import GradientAccumulation
-from hrnet_det.engine.hooks import ProgressBar, on_terminal
+from hrnet_det.engine.autocast import autocast_training
+from hrnet_det.engine.hooks import BestCheckpointer, ProgressBar, on_terminal
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
-from hrnet_det.environment import one_line
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
@@ -50,34 +60,34 @@ logger = logging.getLogger("detectron2.hrnet_det")
 class Trainer(DefaultTrainer):
     """Detectron2's DefaultTrainer for HRNet detectors, on GPUs and on the CPU.
 
+    Its build_... functions take a RunConfig, whose `cfg` is Detectron2's config.
+
     Differs from source: distributed training and AMP (bfloat16 autocast) run on the CPU too;
     checkpoints are loaded checked and without unpickling objects; COCO evaluation; the checkpoint
     of the best box AP (or mIoU, PQ, AR) is kept as model_best.pth; a progress bar on a terminal.
 
     Args:
-        cfg: a config whose datasets have been prepared (`hrnet_det.data.prepare_datasets`).
+        config: a RunConfig, or Detectron2's config of a YAML file, whose datasets have been
+            prepared (`hrnet_det.data.prepare_datasets`).
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, config: RunConfig | CfgNode) -> None:
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
-        cfg = _scaled(cfg, comm.get_world_size())
-        on_cpu = torch.device(cfg.MODEL.DEVICE).type == "cpu"
+        self.run = run = _scaled(as_run(config), comm.get_world_size())
+        self.cfg = run.cfg
+        on_cpu = torch.device(str(run[settings.DEVICE])).type == "cpu"
 
-        model = self.build_model(cfg)
-        optimizer = self.build_optimizer(cfg, model)
-        data_loader = self.build_train_loader(cfg)
+        model = self.build_model(run)
+        optimizer = self.build_optimizer(run, model)
+        data_loader = self.build_train_loader(run)
         device_ids = None if on_cpu else [comm.get_local_rank()]
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
-        if cfg.SOLVER.AMP.ENABLED and on_cpu:
-            _autocast_training(model)
-        amp = cfg.SOLVER.AMP.ENABLED and not on_cpu
-        trained = (
-            model
-            if cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS == 1
-            else GradientAccumulation(model, cfg.SOLVER.GRADIENT_ACCUMULATION_STEPS)
-        )
+        if run[settings.AMP] and on_cpu:
+            autocast_training(model)
+        amp, steps = run[settings.AMP] and not on_cpu, run[settings.ACCUMULATION_STEPS]
+        trained = model if steps == 1 else GradientAccumulation(model, steps)
         # Before the forward pass: the last step's gradients are no longer there at its peak.
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(
             trained, data_loader, optimizer, zero_grad_before_forward=True
@@ -85,173 +95,170 @@ class Trainer(DefaultTrainer):
         if amp and trained is not model:
             trained.scale = self._trainer.grad_scaler.scale
 
-        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = self.build_checkpointer(cfg, model, trainer=weakref.proxy(self))
+        self.scheduler = self.build_lr_scheduler(run, optimizer)
+        self.checkpointer = self.build_checkpointer(run, model, trainer=weakref.proxy(self))
         self.start_iter = 0
-        self.max_iter = cfg.SOLVER.MAX_ITER
-        self.cfg = cfg
+        self.max_iter = run[settings.MAX_ITER]
         self.register_hooks(self.build_hooks())
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on from the last checkpoint of OUTPUT_DIR, or start from the config's weights."""
+        self.checkpointer.resume_or_load(self.run[settings.WEIGHTS], resume=resume)
+        if resume and self.checkpointer.has_checkpoint():
+            self.start_iter = self.iter + 1
+
+    def train(self) -> OrderedDict:
+        """Train to the end; returns the last evaluation's results, {} without any."""
+        TrainerBase.train(self, self.start_iter, self.max_iter)
+        results = getattr(self, "_last_eval_results", OrderedDict())
+        if isinstance(self.run, YamlRun) and comm.is_main_process():
+            verify_results(self.run.cfg, results)
+        return results
 
     def build_hooks(self) -> list[HookBase]:
         """Detectron2's hooks, with the best checkpoint kept and a progress bar on a terminal."""
-        built = super().build_hooks()
-        if not comm.is_main_process():
+        run, period = self.run, self.run[settings.EVAL_PERIOD]
+        built = [hooks.IterationTimer(), hooks.LRScheduler(), *self._precise_bn(period)]
+        is_main = comm.is_main_process()
+        if is_main:
+            checkpoints = run[settings.CHECKPOINT_PERIOD]
+            built.append(hooks.PeriodicCheckpointer(self.checkpointer, checkpoints))
+
+        def evaluate() -> OrderedDict:
+            self._last_eval_results = self.test(run, self.model)
+            return self._last_eval_results
+
+        built.append(hooks.EvalHook(period, evaluate))
+        if not is_main:
             return built
-        *first, writers = built  # the writers come last, so that they see all metrics
-        if self.cfg.DATASETS.TEST:
-            metric = best_metric(self.cfg)
-            first.append(_BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, self.checkpointer, metric))
+        if run[settings.TEST_DATASETS]:
+            built.append(BestCheckpointer(period, self.checkpointer, best_metric(run)))
         if on_terminal():
-            first.append(ProgressBar())
-        return [*first, writers]
+            built.append(ProgressBar())
+        # The writers come last, so that they see all metrics.
+        return [*built, hooks.PeriodicWriter(self.build_writers(), period=20)]
+
+    def _precise_bn(self, period: int) -> list[HookBase]:
+        """Before each evaluation and checkpoint, where TEST.PRECISE_BN asks for it."""
+        if not self.run[settings.PRECISE_BN] or not get_bn_modules(self.model):
+            return []
+        alone = self.run.copy()
+        alone[settings.NUM_WORKERS] = 0
+        loader, batches = self.build_train_loader(alone), self.run.cfg.TEST.PRECISE_BN.NUM_ITER
+        return [hooks.PreciseBN(period, self.model, loader, batches)]
 
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's; without its printed lines where a progress bar stands for them."""
-        printer, *files = super().build_writers()
+        printer, *files = default_writers(str(self.run[settings.OUTPUT_DIR]), self.max_iter)
         return files if on_terminal() else [printer, *files]
 
     @classmethod
-    def build_model(cls, cfg: CfgNode) -> nn.Module:
+    def build_model(cls, run: RunConfig) -> nn.Module:
         """The detector, in the layout that it is fastest in.
 
         Raises: InputError where the config asks for what does not exist.
         """
-        model = use_channels_last(build_detector(cfg))
+        run = as_run(run)
+        model = use_channels_last(build_detector(run.cfg)).to(str(run[settings.DEVICE]))
         logger.debug("Model:\n%s", model)
         return model
 
     @classmethod
     def build_checkpointer(
-        cls, cfg: CfgNode, model: nn.Module, **checkpointables: object
+        cls, run: RunConfig, model: nn.Module, **checkpointables: object
     ) -> Checkpointer:
         """The checkpointer of OUTPUT_DIR, whose files say which classes and config they are of."""
-        data = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
-        classes = MetadataCatalog.get(data[0]).get("thing_classes", []) if data else []
+        names = used_splits(run, trains=True).names
+        listed = (MetadataCatalog.get(name).get("thing_classes", []) for name in names)
+        metadata = {
+            "classes": list(next(filter(None, listed), [])),
+            "conventions": run[settings.CONVENTIONS],
+        }
+        try:
+            metadata["config"] = run.text()
+        except ValueError as error:
+            logger.warning("Checkpoints do not contain their config: %s", error)
         return Checkpointer(
             model,
-            cfg.OUTPUT_DIR,
-            allow_pickle=cfg.MODEL.WEIGHTS_ALLOW_PICKLE,
-            strict=cfg.MODEL.WEIGHTS_STRICT,
-            metadata={
-                "classes": list(classes),
-                "conventions": cfg.MODEL.CONVENTIONS,
-                "config": cfg.dump(),
-            },
+            str(run[settings.OUTPUT_DIR]),
+            allow_pickle=run[settings.WEIGHTS_ALLOW_PICKLE],
+            strict=run[settings.WEIGHTS_STRICT],
+            metadata=metadata,
             **checkpointables,
         )
 
     @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Iterable:
+    def build_train_loader(cls, run: RunConfig) -> Iterable:
         """Detectron2's, with images resized as INPUT.RESIZE says."""
-        return build_detection_train_loader(cfg, mapper=build_mapper(cfg, is_train=True))
+        return build_detection_train_loader(run.cfg, mapper=build_mapper(run.cfg, is_train=True))
 
     @classmethod
-    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable:
+    def build_test_loader(cls, run: RunConfig, dataset_name: str) -> Iterable:
         """Detectron2's, with images resized as INPUT.RESIZE says."""
-        mapper = cls.build_test_mapper(cfg)
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper)
+        mapper = cls.build_test_mapper(run)
+        return build_detection_test_loader(run.cfg, dataset_name, mapper=mapper)
 
     @classmethod
-    def build_test_mapper(cls, cfg: CfgNode) -> DatasetMapper:
+    def build_test_mapper(cls, run: RunConfig) -> DatasetMapper:
         """What prepares an image for testing."""
-        return build_mapper(cfg, is_train=False)
+        return build_test_mapper(run)
 
     @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(cls, run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
         """See `hrnet_det.engine.optimizer.build_optimizer`."""
-        return build_optimizer(cfg, model)
+        return build_optimizer(run.cfg, model)
 
     @classmethod
     def build_lr_scheduler(
-        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+        cls, run: RunConfig, optimizer: torch.optim.Optimizer
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """See `hrnet_det.engine.optimizer.build_lr_scheduler`."""
-        return build_lr_scheduler(cfg, optimizer)
+        return build_lr_scheduler(run.cfg, optimizer)
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+    def build_evaluator(cls, run: RunConfig, dataset_name: str) -> DatasetEvaluator:
         """See `hrnet_det.evaluation.evaluators.build_evaluator`."""
-        return build_evaluator(cfg, dataset_name)
+        return build_evaluator(run, dataset_name)
 
     @classmethod
-    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: list | None = None) -> OrderedDict:
-        """Results of the model on DATASETS.TEST, with those of test-time augmentation if asked.
+    def test(cls, run: RunConfig | CfgNode, model: nn.Module) -> OrderedDict:
+        """Results of the model on the test sets, with those of test-time augmentation if asked.
 
         The model is evaluated in the form that TEST.OPTIMIZED and TEST.DTYPE ask for.
+
+        Returns: {task: {metric: percent}}; with several test sets {dataset: {task: ...}}.
         """
-        model = inference_form(cfg, getattr(model, "module", model))
-        results = super().test(cfg, model, evaluators)
-        if cfg.TEST.AUG.ENABLED:
+        run = as_run(run)
+        model = inference_form(run, getattr(model, "module", model))
+        results = cls._evaluated(run, model)
+        if run[settings.AUGMENTED]:
             logger.info("Evaluating with test-time augmentation")
             # it is left in the mode it came in, which would be training, as of every new module
-            several = GeneralizedRCNNWithTTA(cfg, model).train(model.training)
-            augmented = super().test(cfg, several, evaluators)
+            several = GeneralizedRCNNWithTTA(run.cfg, model).train(model.training)
+            augmented = cls._evaluated(run, several)
             results.update({f"{name}_TTA": values for name, values in augmented.items()})
         return results
 
+    @classmethod
+    def _evaluated(cls, run: RunConfig, model: nn.Module) -> OrderedDict:
+        results = OrderedDict()
+        for name in run[settings.TEST_DATASETS]:
+            evaluator = cls.build_evaluator(run, name)
+            results[name] = inference_on_dataset(model, cls.build_test_loader(run, name), evaluator)
+            if comm.is_main_process():
+                logger.info("Evaluation results for %s in csv format:", name)
+                print_csv_format(results[name])
+        return next(iter(results.values())) if len(results) == 1 else results
 
-def _scaled(cfg: CfgNode, world_size: int) -> CfgNode:
+
+def _scaled(run: RunConfig, world_size: int) -> RunConfig:
     """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
-    scaled = DefaultTrainer.auto_scale_workers(cfg, world_size).clone()
-    scaled.defrost()
-    for key in ("SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD"):
-        group, name = key.split(".")
-        if cfg[group][name] > 0:
-            scaled[group][name] = max(1, scaled[group][name])
-    scaled.freeze()
+    if not isinstance(run, YamlRun):
+        return run
+    scaled = run.copy()
+    scaled.cfg = DefaultTrainer.auto_scale_workers(run.cfg, world_size).clone()
+    scaled.cfg.defrost()
+    for setting in (settings.CHECKPOINT_PERIOD, settings.EVAL_PERIOD):
+        if run[setting] > 0:
+            scaled[setting] = max(1, scaled[setting])
     return scaled
-
-
-class _BestCheckpointer(hooks.BestCheckpointer):
-    """Detectron2's, with the metric in the file, so that a resumed run does not fall behind it."""
-
-    best = float("-inf")
-
-    def before_train(self) -> None:
-        path = Path(self._checkpointer.save_dir) / f"{self._file_prefix}.pth"
-        if self.trainer.start_iter and path.is_file():
-            try:
-                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                logger.warning("%s is damaged, and will be replaced: %s", path, one_line(error))
-            else:
-                self.best = content.get(self._val_metric, self.best)
-
-    def after_train(self) -> None:
-        last = self._checkpointer.get_checkpoint_file()
-        super().after_train()
-        if last:  # still the one to resume from: in ours the trainer is an iteration ahead
-            self._checkpointer.tag_last_checkpoint(Path(last).name)
-
-    def _best_checking(self) -> None:
-        metric, trainer = self._val_metric, self.trainer
-        value, _ = trainer.storage.latest().get(metric, (float("nan"), 0))
-        iteration = min(trainer.iter, trainer.max_iter - 1)  # as in the other checkpoints
-        if value > self.best:  # nan is not
-            self.best = value
-            self._checkpointer.save(self._file_prefix, iteration=iteration, **{metric: value})
-            logger.info("%s.pth has %s %.2f, the best so far", self._file_prefix, metric, value)
-
-
-def _autocast_training(model: nn.Module) -> None:
-    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it.
-
-    The backbone's features are returned as float32: the backward pass of RoIAlign sums up what
-    many boxes say of a cell, and in bfloat16 a sum of 256 equal numbers already stops growing.
-    """
-    backbone = getattr(model, "module", model).backbone
-    backbone.register_forward_hook(
-        lambda _, __, features: {name: x.float() for name, x in features.items()}
-    )
-    autocast = torch.autocast("cpu", torch.bfloat16)
-
-    def enter(module: nn.Module, _: object) -> None:
-        if module.training:
-            autocast.__enter__()
-
-    def leave(module: nn.Module, _: object, __: object) -> None:
-        if module.training:
-            autocast.__exit__(None, None, None)
-
-    model.register_forward_pre_hook(enter)
-    model.register_forward_hook(leave, always_call=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
     CityscapesInstanceEvaluator,
@@ -16,30 +15,27 @@ from detectron2.evaluation import (
 )
 from PIL import Image
 
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
+from hrnet_det.modeling.kinds import kind_of
 
-# The metric that the best checkpoint is chosen by, of each meta-architecture.
-BEST_METRIC = {
-    "SemanticSegmentor": "sem_seg/mIoU",
-    "PanopticFPN": "panoptic_seg/PQ",
-    "ProposalNetwork": "box_proposals/AR@1000",
-}
-# The same of datasets that Cityscapes' own scripts evaluate.
+# What the best checkpoint is chosen by on datasets that Cityscapes' own scripts evaluate.
 CITYSCAPES_METRIC = {"cityscapes_instance": "segm/AP", "cityscapes_sem_seg": "sem_seg/IoU"}
 
 
-def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+def build_evaluator(run: RunConfig, dataset_name: str) -> DatasetEvaluator:
     """Detectron2's evaluators for a dataset; of boxes, masks and panoptic quality ours.
 
     Raises: InputError as check_evaluator.
     """
-    check_evaluator(cfg, dataset_name)
-    return _BUILDERS[MetadataCatalog.get(dataset_name).evaluator_type](cfg, dataset_name)
+    check_evaluator(run, dataset_name)
+    return _BUILDERS[MetadataCatalog.get(dataset_name).evaluator_type](run, dataset_name)
 
 
-def check_evaluator(cfg: CfgNode, dataset_name: str) -> None:
+def check_evaluator(run: RunConfig, dataset_name: str) -> None:
     """Raises: InputError if there is no evaluator for the dataset, or what it needs is missing."""
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
     if kind not in _BUILDERS:
@@ -47,19 +43,19 @@ def check_evaluator(cfg: CfgNode, dataset_name: str) -> None:
             f"dataset {dataset_name} wants the evaluator {kind!r}; there are {', '.join(_BUILDERS)}"
         )
     if kind.startswith("coco"):
-        find_implementation(cfg.TEST.COCO_EVAL)
+        find_implementation(str(run[settings.COCO_EVAL]))
     if kind.startswith("cityscapes"):
         _check_cityscapes(dataset_name)
 
 
-def best_metric(cfg: CfgNode) -> str:
+def best_metric(run: RunConfig) -> str:
     """What model_best.pth is the best of, as metrics.json names it."""
-    kind = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("evaluator_type", None)
-    architecture = cfg.MODEL.META_ARCHITECTURE
-    if architecture == "PanopticFPN" and kind == "coco":  # of things alone
-        architecture = "GeneralizedRCNN"
-    metric = CITYSCAPES_METRIC.get(kind) or BEST_METRIC.get(architecture, "bbox/AP")
-    return f"{cfg.DATASETS.TEST[0]}/{metric}" if len(cfg.DATASETS.TEST) > 1 else metric
+    names = run[settings.TEST_DATASETS]
+    evaluated = MetadataCatalog.get(names[0]).get("evaluator_type", None)
+    metric = CITYSCAPES_METRIC.get(evaluated) or kind_of(run).metric
+    if metric.startswith("panoptic_seg") and evaluated == "coco":  # of things alone
+        metric = "bbox/AP"
+    return f"{names[0]}/{metric}" if len(names) > 1 else metric
 
 
 def _check_cityscapes(dataset_name: str) -> None:
@@ -72,17 +68,17 @@ def _check_cityscapes(dataset_name: str) -> None:
         ) from error
 
 
-def _coco(cfg: CfgNode, name: str) -> DatasetEvaluator:
+def _coco(run: RunConfig, name: str) -> DatasetEvaluator:
     return CocoEvaluator(
         name,
-        implementation=cfg.TEST.COCO_EVAL,
-        output_dir=_folder(cfg),
-        kpt_oks_sigmas=cfg.TEST.KEYPOINT_OKS_SIGMAS,
+        implementation=str(run[settings.COCO_EVAL]),
+        output_dir=_folder(run),
+        kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
     )
 
 
-def _semantic(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    return SemSegEvaluator(name, output_dir=_folder(cfg), sem_seg_loading_fn=_read_labels)
+def _semantic(run: RunConfig, name: str) -> DatasetEvaluator:
+    return SemSegEvaluator(name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels)
 
 
 def _read_labels(path: str, dtype: type) -> np.ndarray:
@@ -90,12 +86,12 @@ def _read_labels(path: str, dtype: type) -> np.ndarray:
     return np.asarray(Image.open(path), dtype=dtype)
 
 
-def _panoptic(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    return DatasetEvaluators([_coco(cfg, name), _semantic(cfg, name), PanopticEvaluator(name)])
+def _panoptic(run: RunConfig, name: str) -> DatasetEvaluator:
+    return DatasetEvaluators([_coco(run, name), _semantic(run, name), PanopticEvaluator(name)])
 
 
-def _folder(cfg: CfgNode) -> str:
-    return os.path.join(cfg.OUTPUT_DIR, "inference")
+def _folder(run: RunConfig) -> str:
+    return os.path.join(str(run[settings.OUTPUT_DIR]), "inference")
 
 
 _BUILDERS = {

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
 
 # What a detector learns from and is evaluated by.
@@ -59,6 +60,11 @@ class Kind:
     conventions: tuple[str, ...] = ()
     compat: str = ""
     augmentable: bool = False
+
+    @property
+    def detects(self) -> bool:
+        """Whether its predictions have instances."""
+        return self.output in ("instances", "panoptic_seg")
 
     def fits(self, meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -> bool:
         """Whether a config with these is of this kind."""
@@ -251,3 +257,8 @@ def recognise_kind(names: Collection[str]) -> Kind | None:
 
     fitting = [kind for kind in KINDS.values() if kind.marks and has(kind.marks)]
     return max(fitting, key=lambda kind: len(kind.marks), default=None)
+
+
+def kind_of(run: RunConfig) -> Kind:
+    """The kind of detector that a run is of."""
+    return find_kind(**run.model._asdict())

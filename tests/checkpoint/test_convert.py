@@ -425,8 +425,8 @@ def test_the_command(faster, save, tmp_path, capsys):
     said = f"{back}: {len(faster)} tensors of {title}, as mmdet names them\n"
     assert capsys.readouterr() == (said, "")
     assert equal(read_weights(back).weights, renamed(MMDET, faster))
-    assert main(["convert", str(source), str(ours)]) == 1
-    error = f"hrnet-det: error: {ours} is there already: remove it, or name another file\n"
+    assert main(["convert", str(source), str(ours)]) == 2
+    error = f"error: {ours} is there already: remove it, or name another file\n"
     assert capsys.readouterr() == ("", error)
 
 
@@ -434,10 +434,10 @@ def test_objects_are_made_only_with_permission(faster, save, tmp_path, capsys):
     options = argparse.Namespace(lr=0.1)
     source = save({"model": renamed(MMDET, faster), "args": options})
     target = tmp_path / "ours.pth"
-    assert main(["convert", str(source), str(target)]) == 1
+    assert main(["convert", str(source), str(target)]) == 2
     out, error = capsys.readouterr()
     assert (out, target.exists()) == ("", False)
-    start = f"hrnet-det: error: {source} cannot be read as plain tensors: it holds"
+    start = f"error: {source} cannot be read as plain tensors: it holds"
     assert error.startswith(f"{start} argparse.Namespace, which is no tensor. ")
     assert error.endswith(
         "MODEL.WEIGHTS_ALLOW_PICKLE True, --allow-pickle, or in Python allow_pickle=True\n"

@@ -9,6 +9,7 @@ from helpers.tiny import CLASSES, TINY, custom, train_net
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint.formats import MMDET
 from hrnet_det.cli import main
+from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.errors import InputError
@@ -170,8 +171,8 @@ def test_trained_weights_that_cannot_be_fetched(name):
 def test_trained_weights_are_fetched_from_their_address(fcos, monkeypatch):
     asked = []
 
-    def build(cfg, weights, **_):
-        asked.append((cfg.MODEL.CONVENTIONS, weights))
+    def build(run, weights, **_):
+        asked.append((run[settings.CONVENTIONS], weights))
         return "model", None
 
     monkeypatch.setattr(model_zoo, "build_with_weights", build)
@@ -282,8 +283,8 @@ def test_evaluation_with_as_many_other_classes_warns(weights, evaluate):
     outcome = evaluate(path, "MODEL.CONVENTIONS", "mmdet")
     assert outcome.code == 0
     assert (
-        f"{path} was trained for other classes than custom_test has (star in place of absent); its "
-        "class layers are used all the same"
+        f"{path} was trained for other classes than those of the data (star in place of absent); "
+        "its class layers are used all the same"
     ) in outcome.out
 
 

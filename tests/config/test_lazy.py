@@ -4,27 +4,33 @@ import json
 
 import pytest
 import torch
+import yaml
 from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
 from fvcore.common.param_scheduler import ParamScheduler
-from helpers.tiny import train_net
+from helpers.tiny import train_net, train_net_process
 from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
-from hrnet_det import model_zoo
+from hrnet_det import Detector, model_zoo
 from hrnet_det.analysis.complexity import on_meta
+from hrnet_det.analysis.planning import largest_size
 from hrnet_det.cli import main
+from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder
-from hrnet_det.config.lazy import load_lazy_config
+from hrnet_det.config.lazy import is_saved, lazy_text, load_lazy_config, parse_saved
+from hrnet_det.config.lazy_run import LazyRun
+from hrnet_det.config.load import load_run, parse_run
+from hrnet_det.data.datasets import follow_keypoints, used_splits
 from hrnet_det.data.registration import register_coco
-from hrnet_det.engine import lazy as lazy_module
-from hrnet_det.engine.lazy import lazy_trainer, prepare_lazy_datasets, settings_of
+from hrnet_det.engine import LazyTrainer
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
-from hrnet_det.engine.preflight import _check_semantic_branch
+from hrnet_det.engine.preflight import Job, check_datasets, check_learning
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.kinds import kind_of
 
 LAZY = [name for name in model_zoo.names() if name.endswith(".py")]
 FASTER = "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py"
@@ -92,27 +98,31 @@ def test_a_number_of_classes_reaches_all_heads():
 
 @pytest.mark.parametrize("name", LAZY)
 def test_a_lazy_config_trains_by_the_recipe_of_the_yaml_config(name):
-    lazy, cfg = load(name), model_zoo.get_config(name.replace(".py", ".yaml"))
-    ours = settings_of(lazy)
-    for group, keys in (
-        (
-            "SOLVER",
-            ["IMS_PER_BATCH", "MAX_ITER", "CHECKPOINT_PERIOD", "GRADIENT_ACCUMULATION_STEPS"],
-        ),
-        ("TEST", ["EVAL_PERIOD", "OPTIMIZED", "DTYPE"]),
-        ("DATASETS", ["TRAIN", "TEST"]),
-        ("MODEL", ["META_ARCHITECTURE", "KEYPOINT_ON"]),
+    ours, theirs = load_run(name), load_run(name.replace(".py", ".yaml"))
+    lazy, cfg = ours.cfg, theirs.cfg
+    for setting in (
+        settings.MAX_ITER,
+        settings.BATCH_SIZE,
+        settings.BASE_LR,
+        settings.ACCUMULATION_STEPS,
+        settings.CHECKPOINT_PERIOD,
+        settings.EVAL_PERIOD,
+        settings.TRAIN_DATASETS,
+        settings.TEST_DATASETS,
+        settings.VARIANT,
+        settings.NORM,
+        settings.NORM_EVAL,
+        settings.OPTIMIZED,
+        settings.DTYPE,
+        settings.COCO_EVAL,
+        settings.WEIGHTS_STRICT,
     ):
-        for key in keys:
-            assert ours[group][key] == cfg[group][key], key
-    assert (ours.MODEL.HRNET.NORM, ours.MODEL.HRNET.NORM_EVAL) == (
-        cfg.MODEL.HRNET.NORM,
-        cfg.MODEL.HRNET.NORM_EVAL,
-    )
+        assert ours[setting] == theirs[setting], setting
+    assert kind_of(ours) is kind_of(theirs)
     clip = cfg.SOLVER.CLIP_GRADIENTS
     assert lazy.train.clip_gradient_norm == (clip.CLIP_VALUE if clip.ENABLED else 0)
     model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
-    optimizers = [lazy_trainer(lazy).build_optimizer(ours, model), build_optimizer(cfg, model)]
+    optimizers = [LazyTrainer.build_optimizer(ours, model), build_optimizer(cfg, model)]
     groups = []
     for optimizer in optimizers:
         rows = [
@@ -122,7 +132,7 @@ def test_a_lazy_config_trains_by_the_recipe_of_the_yaml_config(name):
         ]
         groups.append(sorted(rows))
     assert groups[0] == groups[1]
-    rates = [lazy_trainer(lazy).build_lr_scheduler(ours, optimizers[0]),
+    rates = [LazyTrainer.build_lr_scheduler(ours, optimizers[0]),
              build_lr_scheduler(cfg, optimizers[1])]  # fmt: skip
     for part in (0, 0.001, 0.003, 0.3, 0.68, 0.7, 0.85, 0.9, 0.96, 0.999):
         values = [rate._multiplier(part) for rate in rates]
@@ -231,15 +241,16 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
         "bar",
         "absent",
     ]
-    assert "max_iter: 3" in (output / "lazy_config.yaml").read_text()
-    again = f"--config-file {tiny} --eval-only train.init_checkpoint={output}/model_final.pth"
-    assert f"{again} train.output_dir={output}\n" in outcome.out
+    saved = load_run(output / "config.yaml")
+    assert isinstance(saved, LazyRun) and saved[settings.MAX_ITER] == 3
+    again = f"--config-file {output}/config.yaml --eval-only train.init_checkpoint={output}/model"
+    assert again in outcome.out
     first = json.loads((output / "results.json").read_text())["bbox"]
 
     again = train_net("--eval-only", *words, f"train.init_checkpoint={output}/model_final.pth")
     assert again.code in (None, 0), again.err
     assert json.loads((output / "results.json").read_text())["bbox"] == first
-    assert "init_checkpoint: ''" in (output / "lazy_config.yaml").read_text()  # the training's
+    assert load_run(output / "config.yaml")[settings.WEIGHTS] == ""  # it is the training's
 
     longer = train_net("--resume", *words, "train.max_iter=5")
     assert longer.code in (None, 0), longer.err
@@ -250,23 +261,23 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
     ("overrides", "message"),
     [
         (["optimizer.rl=1"], "no config key optimizer.rl; did you mean optimizer.lr"),
-        (["SOLVER.BASE_LR", "0.1"], "'SOLVER.BASE_LR': a Python config takes KEY=VALUE, such as"),
+        (["SOLVER.BASE_LR", "0.1"], "'SOLVER.BASE_LR': a LazyConfig takes KEY=VALUE, such as"),
         (["model.roi_heads.num_classes=7"], "num_classes is 7, but tiny_train has 3 classes"),
         (
             ["train.gradient_accumulation_steps=4"],
             "train.gradient_accumulation_steps=4: each process has 2 of dataloader.train.tot",
         ),
-        (["train.max_iter=abc"], "train.max_iter is 'abc': "),
+        (["train.max_iter=abc"], "train.max_iter is 'abc'; it must be of type int"),
         (["train.max_iter=[1,"], "command line: "),
         (["train=3"], "train is 3, not a group of keys"),
         (["+train.seed.x=1"], "command line: "),
         (["+model.foo=1"], "the model of this config cannot be built: "),
         (
             ["+train.ddp.find_unused_parameters=1"],
-            "train has what this trainer has not: ddp.find_un",
+            "train has options that this trainer has not: ddp.find_un",
         ),
-        (["+train.accumulat=4"], "train has what this trainer has not: accumulat; its options are"),
-        (["~train.amp"], "a Python config takes KEY=VALUE"),
+        (["+train.accumulat=4"], "train has options that this trainer has not: accumulat; it has"),
+        (["~train.amp"], "a LazyConfig takes KEY=VALUE"),
         (["model.backbone.bottom_up.freeze_at=2"], "there is no config key"),
         (
             ["+model.backbone.bottom_up.freeze_at=2"],
@@ -312,46 +323,53 @@ def test_the_zoo_builds_the_model_of_a_lazy_config(write_lazy):
     assert found.image_size == (64, 64)
 
 
-def test_what_needs_the_keys_of_a_yaml_config_says_so(capsys):
-    assert main(["plan", "--config-file", FASTER]) == 1
-    assert f"{FASTER} is a Python config; this takes one in YAML" in capsys.readouterr().err
+def test_plan_takes_a_lazy_config(capsys):
+    assert main(["plan", "--config-file", FASTER, "--size", "64x64", "--batch", "1"]) == 0
+    lazy = capsys.readouterr().out.splitlines()[1:]
+    yaml = FASTER.replace(".py", ".yaml")
+    assert main(["plan", "--config-file", yaml, "--size", "64x64", "--batch", "1"]) == 0
+    assert lazy == capsys.readouterr().out.splitlines()[1:]
+    assert main(["plan", "--config-file", FASTER, "--batch", "0"]) == 2
+    assert largest_size(load_run(FASTER)) == largest_size(load_run(yaml)) == (800, 1344)
 
 
-def test_the_semantic_branch_of_htc_is_checked_before_the_start(capsys):
-    lazy = load("htc_hrnetv2p_w18_20e.py", "dataloader.train.dataset.names=coco_2017_train")
-    with pytest.raises(InputError, match="coco_2017_train has no semantic labels"):
-        _check_semantic_branch(settings_of(lazy))
+def test_the_semantic_branch_of_htc_is_checked_before_the_start():
+    name = "dataloader.train.dataset.names=coco_2017_train"
+    job = Job(load_run("htc_hrnetv2p_w18_20e.py", [name]))
+    job.splits = used_splits(job.run, trains=True)
+    with pytest.raises(InputError, match="but coco_2017_train has no semantic labels"):
+        check_learning(job)
 
 
 def test_resuming_from_random_weights_keeps_the_norms_of_the_first_run(tiny, tmp_path):
-    words = ["--config-file", tiny, f"train.output_dir={tmp_path / 'run'}"]
+    output = tmp_path / "run"
+    words = ["--config-file", tiny, f"train.output_dir={output}"]
     words += ["model.backbone.bottom_up.norm_eval=true"]
-    first = train_net(*words)
-    assert first.code in (None, 0), first.err
-    assert "norm statistics are trained" in first.out
-    longer = train_net("--resume", *words, "train.max_iter=4")
-    assert longer.code in (None, 0), longer.err
-    assert "norm statistics are trained" in longer.out
+    for resume, iterations in (([], 3), (["--resume"], 5)):
+        outcome = train_net(*resume, *words, f"train.max_iter={iterations}")
+        assert outcome.code in (None, 0), outcome.err
+        assert "norm statistics are trained" in outcome.out
+        weights = torch.load(output / "model_final.pth", weights_only=True)["model"]
+        # the statistics move in each part of the run, once in each iteration
+        assert weights["backbone.bottom_up.bn1.num_batches_tracked"] == iterations
 
 
 KEYPOINTS = "COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.py"
 
 
-def test_keypoints_of_ones_own(monkeypatch):
-    lazy = load(KEYPOINTS, "train.test.keypoint_oks_sigmas=[0.05,0.1]",
-                "model.roi_heads.keypoint_head.num_keypoints=2")  # fmt: skip
-    cfg = settings_of(lazy)
-    assert cfg.TEST.KEYPOINT_OKS_SIGMAS == [0.05, 0.1]
-    monkeypatch.setattr(lazy_module, "prepare_datasets", lambda cfg, stated: None)
+def test_keypoints_of_your_own():
+    words = ["train.test.keypoint_oks_sigmas=[0.05,0.1]",
+             "model.roi_heads.keypoint_head.num_keypoints=2"]  # fmt: skip
+    run = load_run(KEYPOINTS, words)
+    assert run[settings.KEYPOINT_OKS_SIGMAS] == (0.05, 0.1)
     with pytest.raises(InputError) as error:
-        prepare_lazy_datasets(cfg, lazy)
-    assert str(error.value) == (
-        "model.roi_heads.keypoint_head.num_keypoints is 2, but keypoints_coco_2017_train has 17 "
-        "keypoints: set model.roi_heads.keypoint_head.num_keypoints=17"
-    )
+        follow_keypoints(run, used_splits(run, trains=True))
+    message = str(error.value)
+    assert "num_keypoints is 2, but keypoints_coco_2017_train has 17 keypoints" in message
+    assert "set model.roi_heads.keypoint_head.num_keypoints=17" in message
 
 
-def test_the_flip_of_keypoints_is_that_of_the_data_set():
+def test_the_flip_of_keypoints_is_that_of_the_dataset():
     name = "two_points"
     MetadataCatalog.get(name).set(
         keypoint_names=("left", "right"), keypoint_flip_map=(("left", "right"),)
@@ -371,17 +389,17 @@ def test_a_config_of_detectron2s_form():
     """Datasets without names are refused; an evaluator is given each test set's name."""
     lazy = load(FASTER)
     del lazy.dataloader.train.dataset["names"]
-    with pytest.raises(InputError, match=r"dataloader.train.dataset.names is not there: name reg"):
-        settings_of(lazy)
+    with pytest.raises(InputError, match=r"dataloader.train.dataset.names is empty: name a data"):
+        check_datasets(Job(LazyRun(lazy), trains=True))
     lazy = load(FASTER, "dataloader.test.dataset.names=[coco_2017_val,coco_2017_val_100]")
     lazy.dataloader.evaluator = L(_Recorded)(dataset_name="${..test.dataset.names}")
     del lazy.train["clip_gradient_norm"]
-    trainer, cfg = lazy_trainer(lazy), settings_of(lazy)
-    assert cfg.DATASETS.TEST == ("coco_2017_val", "coco_2017_val_100")
-    optimizer = trainer.build_optimizer(cfg, nn.Conv2d(1, 1, 1))
+    run = LazyRun(lazy)
+    assert run[settings.TEST_DATASETS] == ("coco_2017_val", "coco_2017_val_100")
+    optimizer = LazyTrainer.build_optimizer(run, nn.Conv2d(1, 1, 1))
     assert type(optimizer) is torch.optim.SGD
-    for name in cfg.DATASETS.TEST:
-        assert trainer.build_evaluator(cfg, name).dataset_name == name
+    for name in run[settings.TEST_DATASETS]:
+        assert LazyTrainer.build_evaluator(run, name).dataset_name == name
 
 
 def test_a_config_without_a_test_set_trains(tiny, tmp_path):
@@ -389,3 +407,110 @@ def test_a_config_without_a_test_set_trains(tiny, tmp_path):
     outcome = train_net("--config-file", tiny, f"train.output_dir={tmp_path / 'run'}")
     assert outcome.code in (None, 0), outcome.err
     assert "is trained, but never evaluated" in outcome.out
+
+
+def test_custom_data(coco, write_lazy, tmp_path):
+    given = {"json": coco / "boxes.json", "images": coco / "images"}
+    words = [
+        f"+train.custom.{split}_{what}={path}"
+        for split in ("train", "test")
+        for what, path in given.items()
+    ]
+    output = tmp_path / "run"
+    outcome = train_net("--config-file", write_lazy, f"train.output_dir={output}", *words)
+    assert outcome.code == 0, outcome.err
+    saved = torch.load(output / "model_final.pth", weights_only=True)["hrnet_det"]
+    assert saved["classes"] == ["disc", "bar", "absent"]
+
+
+def test_a_file_that_registers_its_own_data_trains_in_two_processes(coco, write_lazy, tmp_path):
+    write_lazy.write_text(
+        write_lazy.read_text()
+        + f"""
+from detectron2.data.datasets import register_coco_instances
+for _name in ("tiny_train", "tiny_val"):
+    register_coco_instances(_name, {{}}, {str(coco / "boxes.json")!r}, {str(coco / "images")!r})
+    MetadataCatalog.get(_name).set(thing_classes=["disc", "bar", "absent"])
+dataloader.train.total_batch_size = 2
+""".replace("for _name", "from detectron2.data import MetadataCatalog\nfor _name", 1)
+    )
+    outcome = train_net_process(
+        "--config-file", write_lazy, "--num-gpus", 2, "--dist-url", "auto",
+        f"train.output_dir={tmp_path / 'run'}", cwd=tmp_path,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "run" / "results.json").is_file()
+
+
+# --- what a run saves of it ---
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_saved_config_is_the_config(name):
+    run = load_run(name, ["train.max_iter=7"])
+    text = run.text()
+    saved = parse_run(text, "config.yaml")
+    assert isinstance(saved, LazyRun) and saved[settings.MAX_ITER] == 7
+    assert saved.text() == text
+    assert plain_values(lazy_on_meta(saved.cfg)) == plain_values(lazy_on_meta(run.cfg))
+    loaders = [instantiate(r.cfg.dataloader.test.mapper) for r in (run, saved)]
+    assert str(loaders[0].augmentations) == str(loaders[1].augmentations)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "torch.load",
+        "detectron2.config.LazyConfig.load",
+        "hrnet_det.modeling.build_model.instantiate",
+        "detectron2.data.build.os.system",
+        "hrnet_det.data.quickstart.make_quickstart",
+        3,
+    ],
+)
+@pytest.mark.parametrize("place", ["model", "optimizer", "dataloader"])
+def test_a_saved_config_calls_no_code(tmp_path, target, place):
+    sentinel = tmp_path / "executed"
+    content = yaml.safe_load(load_run(FASTER).text())
+    content[place] = {"_target_": target, "command": f"touch {sentinel}", **(
+        {"model": {"_target_": "x"}} if place == "model" else {})}  # fmt: skip
+    assert is_saved(content)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=f"config.yaml calls .*{target}"):
+        load_run(path)
+    outcome = train_net("--config-file", path)
+    assert outcome.code == 2 and not sentinel.exists()
+
+
+def test_what_has_no_name_is_not_saved():
+    lazy = load(FASTER)
+    lazy.train = {**lazy.train}
+    lazy.model.hook = lambda x: x
+    with pytest.raises(ValueError, match="has no name that it can be found by again"):
+        lazy_text(lazy)
+    with pytest.raises(InputError, match=r"x\.yaml is not a saved LazyConfig"):
+        parse_saved("{", "x.yaml")
+
+
+def test_the_detector_of_a_lazy_run(tiny, tmp_path, coco):
+    output = tmp_path / "run"
+    assert train_net("--config-file", tiny, f"train.output_dir={output}").code == 0
+    detector = Detector.from_pretrained(output / "model_final.pth")
+    assert detector.class_names == ["disc", "bar", "absent"]
+    image = coco / "images" / "1.png"
+    with torch.no_grad():
+        mapper = LazyTrainer.build_test_mapper(load_run(output / "config.yaml"))
+        row = mapper({"file_name": str(image), "height": 64, "width": 96})
+        assert row["image"].shape == (3, 64, 96)
+        expected = detector.model([row])[0]["instances"]
+    assert torch.equal(detector(image).pred_boxes.tensor, expected.pred_boxes.tensor)
+    given = Detector.from_pretrained(output / "model_final.pth", config=output / "config.yaml")
+    assert torch.equal(given(image).scores, expected.scores)
+    words = ["predict", output / "model_final.pth", image, "--output", tmp_path / "p", "--score", 0]
+    assert main([str(word) for word in words]) == 0
+    converted = tmp_path / "converted.safetensors"
+    assert main(["convert", str(output / "model_final.pth"), str(converted)]) == 0
+    assert torch.equal(Detector.from_pretrained(converted)(image).scores, expected.scores)

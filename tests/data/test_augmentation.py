@@ -7,6 +7,7 @@ from PIL import Image
 
 from hrnet_det import model_zoo
 from hrnet_det.analysis.planning import largest_size
+from hrnet_det.config.load import as_run
 from hrnet_det.data.mapper import build_mapper
 from hrnet_det.data.transforms import JITTER, CropAroundObject
 from hrnet_det.errors import InputError
@@ -151,5 +152,5 @@ def test_sizes_that_are_none_are_refused(words, message):
 def test_the_largest_image_of_a_plan_follows():
     """Of scales the one with the most pixels; of a crop the crop; both padded to 32."""
     scales = ["INPUT.SCALES_TRAIN", "[[1000, 1600], [600, 1000], [800, 1333]]"]
-    assert largest_size(config(*scales)) == (1024, 1600)
-    assert largest_size(config(*scales, "INPUT.CROP_TRAIN", "[800, 1200]")) == (800, 1216)
+    assert largest_size(as_run(config(*scales))) == (1024, 1600)
+    assert largest_size(as_run(config(*scales, "INPUT.CROP_TRAIN", "[800, 1200]"))) == (800, 1216)

@@ -19,7 +19,7 @@ from helpers.tiny import (
 )
 
 from hrnet_det import model_zoo, register_quickstart
-from hrnet_det.config.yaml import merge_overrides, stated_keys
+from hrnet_det.config.load import load_run
 from hrnet_det.data import prepare_datasets, quickstart
 from hrnet_det.data.registration import flip_pairs
 from hrnet_det.errors import InputError
@@ -28,13 +28,11 @@ FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
 SIGMAS = ["TEST.KEYPOINT_OKS_SIGMAS", "[0.05, 0.05, 0.05]"]
 
 
-def prepared(*words, config=FASTER):
+def prepared(*words, config=FASTER, trains=True):
     """The config after overrides and data have been looked at."""
-    path = model_zoo.find_config(config)
-    cfg = model_zoo.get_config(config)
-    merge_overrides(cfg, words)
-    prepare_datasets(cfg, stated=stated_keys(path, words))
-    return cfg
+    run = load_run(config, words)
+    prepare_datasets(run, trains=trains)
+    return run.cfg
 
 
 def refusal(*words, config=FASTER, kind=InputError):
@@ -75,7 +73,7 @@ def only(words, split):
 def test_classes_come_in_the_order_of_their_ids_and_their_number_follows(coco):
     cfg = prepared(*custom(coco, "polygons.json"), config=MASK)
     assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == (("custom_train",), ("custom_test",))
-    assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.RETINANET.NUM_CLASSES) == (3, 3)
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 3
     assert cfg.INPUT.MASK_FORMAT == "polygon"
     for name in ("custom_train", "custom_test"):
         assert MetadataCatalog.get(name).thing_classes == CLASSES == ["disc", "bar", "absent"]
@@ -115,7 +113,7 @@ def test_training_or_testing_alone(coco):
     words = custom(coco, "boxes.json")
     cfg = prepared(*only(words, "TRAIN"))
     assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == (("custom_train",), ())
-    cfg = prepared(*only(words, "TEST"))
+    cfg = prepared(*only(words, "TEST"), trains=False)
     assert (cfg.DATASETS.TRAIN, cfg.DATASETS.TEST) == ((), ("custom_test",))
 
 
@@ -125,7 +123,7 @@ def test_a_stated_number_of_classes_must_agree(coco, tmp_path):
     assert prepared(*words, key, "3").MODEL.ROI_HEADS.NUM_CLASSES == 3
     message = refusal(*words, key, "80")  # 80 is the default, too, but here it is stated
     assert message.startswith(f"{key} is 80, but custom_train has 3 classes (disc, bar, absent)")
-    assert f"leave {key} out" in message
+    assert f"set {key} 3, or take other data" in message
 
     config = tmp_path / "own.yaml"
     config.write_text(
@@ -184,7 +182,7 @@ def test_one_sigma_for_each_keypoint(coco):
 
 def test_keypoints_of_data_without_any(coco):
     message = refusal(*custom(coco, "boxes.json"), "MODEL.KEYPOINT_ON", "True")
-    assert message.startswith("MODEL.KEYPOINT_ON is True, but custom_train has no keypoints")
+    assert message.startswith("custom_train has no keypoints, which this detector learns")
 
 
 def test_flip_pairs_are_named_alike():
@@ -201,10 +199,11 @@ def test_json_and_images_are_given_together(coco):
     words = custom(coco, "boxes.json")[:2]
     json_file = coco / "boxes.json"
     assert refusal(*words) == (
-        f"DATASETS.CUSTOM: TRAIN_JSON is '{json_file}' and TRAIN_IMAGES is ''; give both or neither"
+        f"DATASETS.CUSTOM.TRAIN_JSON is '{json_file}' and DATASETS.CUSTOM.TRAIN_IMAGES is ''; "
+        "give both or neither"
     )
     message = refusal("DATASETS.CUSTOM.TEST_IMAGES", str(coco))
-    assert message.startswith("DATASETS.CUSTOM: TEST_JSON is '' and TEST_IMAGES is ")
+    assert message.startswith("DATASETS.CUSTOM.TEST_JSON is '' and DATASETS.CUSTOM.TEST_IMAGES is ")
 
 
 def test_testing_needs_areas_but_training_does_not(coco, tmp_path):

@@ -30,11 +30,13 @@ from PIL import Image
 from torch import nn
 
 from hrnet_det import Detector, get_cfg, model_zoo
+from hrnet_det.config import settings
+from hrnet_det.config.load import as_run
 from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine import Trainer
-from hrnet_det.engine import preflight as setup
-from hrnet_det.engine import train as program
+from hrnet_det.engine import Trainer, logs, preflight
+from hrnet_det.engine.optimizer import build_optimizer
+from hrnet_det.engine.train import load_job
 from hrnet_det.engine.trainer import _scaled
 from hrnet_det.errors import InputError
 
@@ -56,7 +58,7 @@ def trainer(data, output, *more, annotations="boxes.json", config=FASTER):
     cfg = model_zoo.get_config(config)
     merge_overrides(cfg, [*TINY, *custom(data, annotations, ["TRAIN"]), "OUTPUT_DIR", str(output)])
     merge_overrides(cfg, [*more, "MODEL.HRNET.NORM_EVAL", "False"])
-    prepare_datasets(cfg, stated=())
+    prepare_datasets(cfg)
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     return Trainer(cfg)
@@ -133,25 +135,29 @@ def test_what_a_run_prints(mask_run):
         ("model_best.pth", "weights of the best bbox/AP"),
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
-        ("log.txt", "everything that was printed, environment and config"),
+        ("config.yaml", "the config"),
+        ("log.txt", "progress, results, warnings, environment and config"),
     ):
         assert f"  {name:<18} {what}\n" in report
     assert "curves.png" not in report  # one row of metrics is no curve
     assert outcome.out.count("Augmentations used in inference") == 2  # evaluation, and drawing
     # the console has the run, the log has the environment and the config as well
     log = (output / "log.txt").read_text()
-    for text in ("Environment info", "Running with full config"):
+    for text in ("Environment:", "Config:\n", "Command line arguments"):
         assert text not in outcome.out
         assert text in log
+    # and what was printed
+    assert report.strip() in log and outcome.out.splitlines()[0] in log
     assert f"Log, config and environment are in {output}/log.txt" in outcome.out
     assert outcome.out.count("Evaluation results for bbox") == 1
 
 
 def test_scratch_training_says_that_norm_eval_is_off(mask_run, coco, tmp_path):
     output, outcome, _ = mask_run
-    assert outcome.out.startswith(
+    assert outcome.out.startswith("MODEL.ROI_HEADS.NUM_CLASSES 3, as custom_train has.\n")
+    assert (
         "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained too "
-        "(NORM_EVAL False).\n"
+        "(MODEL.HRNET.NORM_EVAL False).\n" in outcome.out
     )
     assert load_config(output / "config.yaml").MODEL.HRNET.NORM_EVAL is False
     final = torch.load(output / "model_final.pth", weights_only=True)["model"]
@@ -240,7 +246,7 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
     def aps(*values):
         rest = iter(values)
 
-        def test(cls, cfg, model, evaluators=None):
+        def test(cls, run, model):
             return OrderedDict(bbox={"AP": next(rest)})
 
         monkeypatch.setattr(Trainer, "test", classmethod(test))
@@ -276,13 +282,14 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
 def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch):
     results = {"custom_test": {"bbox": {"AP": 12.0}}, "custom_train": {"bbox": {"AP": 40.0}}}
     monkeypatch.setattr(Trainer, "test", classmethod(lambda *_: OrderedDict(results)))
-    prepare = setup.prepare_datasets
+    prepare = preflight.prepare_datasets
 
-    def two_sets(cfg, *, stated):
-        prepare(cfg, stated=stated)
-        cfg.DATASETS.TEST = ("custom_test", "custom_train")
+    def two_sets(run, *, trains):
+        splits = prepare(run, trains=trains)
+        run[settings.TEST_DATASETS] = ("custom_test", "custom_train")
+        return splits._replace(test=("custom_test", "custom_train"))
 
-    monkeypatch.setattr(setup, "prepare_datasets", two_sets)
+    monkeypatch.setattr(preflight, "prepare_datasets", two_sets)
     outcome = train_net(*words(coco, tmp_path, "SOLVER.MAX_ITER", 1))
     assert outcome.code == 0
     assert "model_best.pth has custom_test/bbox/AP 12.00, the best so far" in outcome.out
@@ -317,10 +324,9 @@ def test_test_time_augmentation(coco, tmp_path):
 def test_test_time_augmentation_has_no_keypoints(coco, tmp_path):
     outcome = train_net(*words(coco, tmp_path, *SIGMAS, "TEST.AUG.ENABLED", True,
                                annotations="keypoints.json", config=KEYPOINT))  # fmt: skip
-    assert (outcome.code, outcome.err) == (
-        2,
-        "error: TEST.AUG.ENABLED: Detectron2's test-time augmentation has no keypoints\n",
-    )
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: TEST.AUG.ENABLED: Detectron2's test-time augmentation")
+    assert "Keypoint R-CNN" in outcome.err
 
 
 def test_the_loss_falls_on_one_batch(twins, tmp_path):
@@ -335,17 +341,18 @@ def test_the_loss_falls_on_one_batch(twins, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--num-gpus=2", "SOLVER.IMS_PER_BATCH", 3], "SOLVER.IMS_PER_BATCH 3 images cannot be "
-         "shared equally among 2 processes: take a positive multiple of 2"),
-        (["SOLVER.IMS_PER_BATCH", 0], "SOLVER.IMS_PER_BATCH 0 images cannot be shared equally"),
+        (["--num-gpus=2", "SOLVER.IMS_PER_BATCH", 3], "SOLVER.IMS_PER_BATCH 3: so many images "
+         "cannot be shared equally among 2 processes: take a positive multiple of 2"),
+        (["SOLVER.IMS_PER_BATCH", 0], "SOLVER.IMS_PER_BATCH 0: so many images cannot be shared"),
         (["--num-gpus=0"], "--num-gpus 0: give at least 1 (without GPUs: processes on the CPU)"),
-        (["--num-gpus=2", "MODEL.HRNET.NORM", "SyncBN"], "torch's SyncBN needs GPUs; on the CPU "
-         "take MODEL.HRNET.NORM naiveSyncBN"),
-        (["--num-gpus=2", "MODEL.HRFPN.NORM", "SyncBN"], "torch's SyncBN needs GPUs"),
+        (["--num-gpus=2", "MODEL.HRNET.NORM", "SyncBN"], "MODEL.HRNET.NORM SyncBN: torch's SyncBN "
+         "needs GPUs; on the CPU take MODEL.HRNET.NORM naiveSyncBN"),
+        (["--num-gpus=2", "MODEL.HRFPN.NORM", "SyncBN"], "MODEL.HRFPN.NORM SyncBN: torch's SyncBN "
+         "needs GPUs"),
         (["MODEL.HRNET.NORM", "SyncBN", "MODEL.WEIGHTS", "w.pth"], "MODEL.HRNET.NORM SyncBN with "
-         "NORM_EVAL True has fixed statistics"),
-        (["SOLVER.REFERENCE_WORLD_SIZE", -1], "SOLVER.REFERENCE_WORLD_SIZE -1: the number of GPUs "
-         "that the recipe is for, or 0 for no scaling"),
+         "MODEL.HRNET.NORM_EVAL True has fixed statistics"),
+        (["SOLVER.REFERENCE_WORLD_SIZE", -1], "SOLVER.REFERENCE_WORLD_SIZE -1: must be the "
+         "GPUs of the recipe, or 0 for no scaling"),
         (["SOLVER.MAX_ITER", "None"], "command line: SOLVER.MAX_ITER needs a value, not None"),
         (["TEST.AUG.ENABLED", "True", "INPUT.RESIZE", "opencv"], "TEST.AUG.ENABLED: Detectron2's "
          "test-time augmentation resizes with INPUT.RESIZE pillow, not opencv"),
@@ -374,9 +381,7 @@ def test_a_side_of_the_data_that_is_not_there(coco, tmp_path):
     outcome = train_net(*words(coco, tmp_path, splits=["TEST"]))
     assert outcome.err == "error: DATASETS.TRAIN is empty: name a dataset to train on\n"
     outcome = train_net(*words(coco, tmp_path, "--eval-only", splits=["TRAIN"]))
-    assert outcome.err == (
-        "error: --eval-only, but DATASETS.TEST is empty: name a dataset to test on\n"
-    )
+    assert outcome.err == ("error: DATASETS.TEST is empty: name a dataset to test on\n")
 
 
 def test_an_evaluator_that_is_not_here_is_refused_before_training(coco, tmp_path):
@@ -431,10 +436,10 @@ def test_elsewhere_there_are_plain_lines(mask_run):
 
 
 def test_an_error_leaves_the_console_as_it_was(capsys):
-    program.setup_logger()
+    logs.setup_logger()
     handlers = [h for h in logging.getLogger("detectron2").handlers if h.level == logging.DEBUG]
     (handler,) = [h for h in handlers if getattr(h, "stream", None) is sys.stdout]
-    with pytest.raises(InputError), program._console_level(logging.ERROR):
+    with pytest.raises(InputError), logs._console_level(logging.ERROR):
         assert handler.level == logging.ERROR
         raise InputError("x")
     assert handler.level == logging.DEBUG
@@ -480,7 +485,7 @@ def step(cfg):
     for parameter, gradient in zip(parameters, (3.0, 4.0), strict=True):
         nn.init.zeros_(parameter)
         parameter.grad = torch.full_like(parameter, gradient)
-    Trainer.build_optimizer(cfg, model).step()
+    build_optimizer(cfg, model).step()
     return [p.item() for p in parameters], [p.grad.item() for p in parameters]
 
 
@@ -519,7 +524,7 @@ def test_adamw_is_adamw_on_detectron2s_groups():
     assert after == pytest.approx([-0.5, -0.5], abs=1e-5)
     assert gradients == [3.0, 4.0]
     cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM = 0.1, 0.025
-    optimizer = Trainer.build_optimizer(cfg, nn.Sequential(nn.Linear(1, 1), nn.BatchNorm2d(1)))
+    optimizer = build_optimizer(cfg, nn.Sequential(nn.Linear(1, 1), nn.BatchNorm2d(1)))
     decays = [g["weight_decay"] for g in optimizer.param_groups for _ in g["params"]]
     assert sorted(decays) == [0.025, 0.025, 0.1, 0.1]
 
@@ -588,7 +593,7 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
         (["--num-machines=2", "MODEL.DEVICE", "cpu"], "the processes would be started for GPUs"),
         (
             ["MODEL.DEVICE", "mps", "SOLVER.AMP.ENABLED", "True"],
-            "SOLVER.AMP.ENABLED is for cuda and",
+            "SOLVER.AMP.ENABLED True is for cuda and",
         ),
     ],
 )
@@ -601,7 +606,7 @@ def test_devices_that_do_not_fit(coco, tmp_path, monkeypatch, words, message):
     overrides = [*TINY, *data, "OUTPUT_DIR", str(tmp_path), *words[len(options) :]]
     args = default_argument_parser().parse_args(["--config-file", FASTER, *options, *overrides])
     with pytest.raises(InputError) as error:
-        setup.load_setup(args)
+        preflight.preflight(load_job(args))
     assert message in str(error.value)
 
 
@@ -609,7 +614,7 @@ def test_a_short_period_is_not_scaled_to_never():
     cfg = get_cfg()
     cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.CHECKPOINT_PERIOD = 1, 3
     cfg.SOLVER.IMS_PER_BATCH, cfg.TEST.EVAL_PERIOD = 2, 0
-    scaled = _scaled(cfg, 8)
+    scaled = _scaled(as_run(cfg), 8).cfg
     found = (scaled.SOLVER.IMS_PER_BATCH, scaled.SOLVER.CHECKPOINT_PERIOD, scaled.TEST.EVAL_PERIOD)
     assert found == (16, 1, 0)
 

@@ -21,6 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from hrnet_det.config.keys import get_cfg
+from hrnet_det.config.load import as_run
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation, installed_implementations
@@ -289,7 +290,7 @@ def test_the_config_decides_and_the_log_says_it(name, dataset, messages, tmp_pat
     registered = dataset(random_data(0)[0])
     cfg = get_cfg()
     cfg.TEST.COCO_EVAL, cfg.OUTPUT_DIR = name, str(tmp_path)
-    evaluator = Trainer.build_evaluator(cfg, registered)
+    evaluator = Trainer.build_evaluator(as_run(cfg), registered)
     assert evaluator.implementation.name == name
     assert f"COCO evaluation of {registered}: {name}" in messages()
 

@@ -12,6 +12,8 @@ from detectron2.structures import BitMasks, Instances
 from PIL import Image
 
 from hrnet_det import get_cfg
+from hrnet_det.config import settings
+from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.data.registration import register_quickstart
 from hrnet_det.errors import InputError
@@ -171,7 +173,8 @@ def test_the_evaluator_gives_percents_of_things_and_stuff(tmp_path):
 def config(architecture="GeneralizedRCNN", *test):
     cfg = get_cfg()
     cfg.MODEL.META_ARCHITECTURE, cfg.DATASETS.TEST = architecture, test or ("quickstart_val",)
-    return cfg
+    cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.MASK_ON = "StandardROIHeads", True
+    return YamlRun(cfg)
 
 
 @pytest.fixture
@@ -272,12 +275,12 @@ def perfect(row, truth):
 
 
 def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
-    cfg = config("PanopticFPN", "quickstart_panoptic_val")
-    cfg.OUTPUT_DIR = str(tmp_path)
+    run = config("PanopticFPN", "quickstart_panoptic_val")
+    run[settings.OUTPUT_DIR] = str(tmp_path)
     metadata = MetadataCatalog.get("quickstart_panoptic_val")
     with open(metadata.panoptic_json) as file:
         truth = {row["image_id"]: row for row in json.load(file)["annotations"]}
-    evaluator = build_evaluator(cfg, "quickstart_panoptic_val")
+    evaluator = build_evaluator(run, "quickstart_panoptic_val")
     evaluator.reset()
     rows = DatasetCatalog.get("quickstart_panoptic_val")
     for row in rows:
@@ -294,9 +297,9 @@ def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
 
 
 def test_the_classes_of_the_quickstarts_pixels_are_those_of_its_labels(drawn, tmp_path):
-    cfg = config("SemanticSegmentor", "quickstart_semantic_val")
-    cfg.OUTPUT_DIR = str(tmp_path)
-    evaluator = build_evaluator(cfg, "quickstart_semantic_val")
+    run = config("SemanticSegmentor", "quickstart_semantic_val")
+    run[settings.OUTPUT_DIR] = str(tmp_path)
+    evaluator = build_evaluator(run, "quickstart_semantic_val")
     evaluator.reset()
     rows, seen = DatasetCatalog.get("quickstart_semantic_val"), set()
     for row in rows:

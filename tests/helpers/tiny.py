@@ -16,7 +16,7 @@ from detectron2.utils.logger import setup_logger
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from hrnet_det.engine.train import main
+from hrnet_det.cli import main
 
 REPO = Path(__file__).resolve().parents[2]
 CATEGORIES = [{"id": 7, "name": "bar"}, {"id": 3, "name": "disc"}, {"id": 12, "name": "absent"}]
@@ -78,7 +78,7 @@ def train_net(*words: object, terminal: bool = False) -> Outcome:
     out, err, code = _Terminal() if terminal else io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            main([str(word) for word in words])
+            code = main(["train", *map(str, words)])
         except SystemExit as end:
             code = end.code
         finally:

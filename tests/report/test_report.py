@@ -1,9 +1,7 @@
 """Tables, curves and images of the report."""
 
 import json
-import os
-import shutil
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +9,9 @@ import torch
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
-from hrnet_det import model_zoo
+from hrnet_det.config.load import load_run
 from hrnet_det.report.drawing import _stuff, _things, _truth, annotated, coloured, draw_curves
-from hrnet_det.report.summary import next_steps, results_tables, write_report
+from hrnet_det.report.summary import results_tables, write_report
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOX = dict(zip(METRICS, (36.24, 58.0, 39.96, 20.0, 38.0, 47.0), strict=True))
@@ -50,20 +48,13 @@ def test_ground_truth_of_which_only_some_has_masks_is_drawn_as_boxes():
     assert row["annotations"][0]["bbox"] == [4, 4, 8, 8]  # as it was
 
 
-def test_a_class_without_objects_is_null_in_the_json(tmp_path, capsys):
-    cfg = model_zoo.get_config("quickstart/mask_rcnn")
-    cfg.OUTPUT_DIR, cfg.DATASETS.TEST = str(tmp_path), ()
-    write_report(
-        cfg,
-        torch.nn.Identity(),
-        {"bbox": BOX | {"AP-disc": NAN}},
-        mapper=dict,
-        weights="",
-        again="",
-    )
+def test_a_class_without_objects_is_null_in_the_json(tmp_path):
+    run = load_run("quickstart/mask_rcnn", ["OUTPUT_DIR", str(tmp_path), "DATASETS.TEST", "()"])
+    results = {"bbox": BOX | {"AP-disc": NAN}}
+    text = write_report(run, torch.nn.Identity(), results, mapper=None, weights=Path("w.pth"))
     written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert written == {"bbox": BOX | {"AP-disc": None}}
-    assert "results.json" in capsys.readouterr().out
+    assert "results.json" in text
 
 
 def test_several_test_sets():
@@ -193,40 +184,6 @@ def test_ground_truth_and_keypoints():
     assert drawn[12 * scale, 10 * scale].tolist() == [255, 255, 255]
     assert drawn[9 * scale, 6 * scale].tolist() == [100, 100, 100]  # not visible
     assert 0 < (drawn != plain).any(axis=2).sum() <= 7 * 7  # one disc of radius 3
-
-
-def test_next_steps_name_the_run_and_the_python_that_it_used(monkeypatch):
-    cfg = model_zoo.get_config("quickstart/faster_rcnn")
-    cfg.OUTPUT_DIR = "runs/first"
-    again = "--config-file runs/first/config.yaml --eval-only MODEL.WEIGHTS model_final.pth"
-    command = f"python train_net.py {again}"
-    folder = os.path.join(os.getcwd(), ".venv", "bin")
-    monkeypatch.setattr(sys, "executable", os.path.join(folder, "python"))
-    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/python")
-    lines = next_steps(cfg, "w.pth", again).splitlines()
-    assert f"    .venv/bin/{command}" in lines
-    assert "    .venv/bin/hrnet-det predict w.pth image.jpg" in lines
-    assert "    .venv/bin/tensorboard --logdir runs/first" in lines
-    monkeypatch.setattr(shutil, "which", lambda _: os.path.join(folder, "python"))
-    assert f"    {command}" in next_steps(cfg, "w.pth", again).splitlines()
-
-
-@pytest.mark.parametrize(
-    ("config", "predicts"),
-    [("faster_rcnn", True), ("panoptic_fpn", True), ("semantic", False), ("rpn", False)],
-)
-def test_next_steps_predict_only_with_models_of_objects(config, predicts):
-    steps = next_steps(model_zoo.get_config(f"quickstart/{config}"), "w.pth", "")
-    assert ("hrnet-det predict" in steps) is predicts
-
-
-def test_the_best_weights_are_named_by_their_metric(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("hrnet_det.report.summary.draw_predictions", lambda *_: None)
-    (tmp_path / "model_best.pth").touch()
-    cfg = model_zoo.get_config("quickstart/semantic")
-    cfg.OUTPUT_DIR = str(tmp_path)
-    write_report(cfg, torch.nn.Identity(), {}, mapper=dict, weights="", again="")
-    assert "model_best.pth     weights of the best sem_seg/mIoU\n" in capsys.readouterr().out
 
 
 def test_classes_of_pixels_and_of_stuff_have_colours():

@@ -39,6 +39,6 @@ def test_their_parameters_are_of_one_order_of_magnitude(tmp_path, monkeypatch):
 OURS = next(iter(compare.DETECTORS))
 
 
-def _six_classes(cfg, *, stated):
+def _six_classes(cfg):
     assert stated == ()
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 6

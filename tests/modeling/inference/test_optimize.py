@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from torch import nn
 
 from hrnet_det import HRFPN, Detector, HRNet, HRNetVariant, model_zoo
+from hrnet_det.config.load import as_run
 from hrnet_det.data import prepare_datasets
 from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError
@@ -494,8 +495,12 @@ def _dtype(layer):
 # --- the config's keys ---
 
 
+def run_of(kind, *overrides):
+    return as_run(config(kind, *overrides))
+
+
 def refused(*overrides):
-    return message(lambda: check_inference_form(config("faster", *overrides)), InputError)
+    return message(lambda: check_inference_form(run_of("faster", *overrides)), InputError)
 
 
 def test_keys_that_contradict_each_other():
@@ -517,18 +522,18 @@ def test_keys_that_contradict_each_other():
 
 
 def test_keys_that_fit():
-    assert check_inference_form(config("faster")) == torch.float32
-    assert check_inference_form(config("faster", "TEST.OPTIMIZED", "False")) == torch.float32
-    on_gpu = config("faster", "TEST.DTYPE", "float16", "MODEL.DEVICE", "cuda")
+    assert check_inference_form(run_of("faster")) == torch.float32
+    assert check_inference_form(run_of("faster", "TEST.OPTIMIZED", "False")) == torch.float32
+    on_gpu = run_of("faster", "TEST.DTYPE", "float16", "MODEL.DEVICE", "cuda")
     assert check_inference_form(on_gpu) == torch.float16
 
 
 @needs_bfloat16
 def test_the_form_that_the_config_asks_for():
     model = detector("faster")
-    assert inference_form(config("faster", "TEST.OPTIMIZED", "False"), model) is model
+    assert inference_form(run_of("faster", "TEST.OPTIMIZED", "False"), model) is model
     for overrides, dtype in (([], torch.float32), (["TEST.DTYPE", "bfloat16"], torch.bfloat16)):
-        faster = inference_form(config("faster", *overrides), model)
+        faster = inference_form(run_of("faster", *overrides), model)
         assert {m.dtype for m in faster.modules() if isinstance(m, FusedConv2d)} == {dtype}
         assert any(isinstance(m, BagROIAlign) for m in faster.modules())
 
@@ -539,9 +544,9 @@ def test_compile_is_passed_on(monkeypatch):
         (type(self), options)))  # fmt: skip
     monkeypatch.setattr(torch, "compile", lambda function: function)  # what is tried first
     model = detector("faster")
-    inference_form(config("faster"), model)
+    inference_form(run_of("faster"), model)
     assert compiled == []
-    faster = inference_form(config("faster", "TEST.COMPILE", "True"), model)
+    faster = inference_form(run_of("faster", "TEST.COMPILE", "True"), model)
     assert compiled == [(HRFPN, {"dynamic": True})]
     assert not any(m.onednn for m in faster.modules() if isinstance(m, FusedConv2d))
 
@@ -585,7 +590,7 @@ def test_both_forms_have_the_same_ap(coco, tmp_path):
     for optimized in ("True", "False"):
         words = [*TINY_CONFIG, *OWN, *found, "TEST.OPTIMIZED", optimized]
         cfg = model_zoo.get_config("quickstart/mask_rcnn.yaml", words)
-        prepare_datasets(cfg, stated=())
+        prepare_datasets(cfg, trains=False)
         forms.clear()
         results.append(Trainer.test(cfg, model))
         assert len(forms) > 3 and set(forms) == {optimized == "True"}

@@ -1,0 +1,68 @@
+"""The Trainer of LazyConfigs: what a YAML config builds from keys, it calls from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import instantiate
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
+from detectron2.solver import LRMultiplier
+from omegaconf import DictConfig
+from torch import nn
+
+from hrnet_det.config import settings
+from hrnet_det.config.lazy_run import LazyRun
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.engine.optimizer import clip_whole_gradient
+from hrnet_det.engine.trainer import Trainer
+
+
+def trainer_of(run: RunConfig) -> type[Trainer]:
+    """The Trainer of a kind of config."""
+    return LazyTrainer if isinstance(run, LazyRun) else Trainer
+
+
+class LazyTrainer(Trainer):
+    """The Trainer of LazyConfigs."""
+
+    @classmethod
+    def build_train_loader(cls, run: LazyRun) -> Iterable:
+        return instantiate(run.cfg.dataloader.train)
+
+    @classmethod
+    def build_test_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:
+        return instantiate(_loaders_of(run, dataset_name).test)
+
+    @classmethod
+    def build_optimizer(cls, run: LazyRun, model: nn.Module) -> torch.optim.Optimizer:
+        options = run.cfg.optimizer
+        options.params.model = model
+        optimizer = instantiate(options)
+        del options.params["model"]
+        if norm := run[settings.GRADIENT_CLIP]:
+            clip_whole_gradient(optimizer, norm)
+        return optimizer
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, run: LazyRun, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        multiplier = instantiate(run.cfg.lr_multiplier)
+        return LRMultiplier(optimizer, multiplier, run[settings.MAX_ITER])
+
+    @classmethod
+    def build_evaluator(cls, run: LazyRun, dataset_name: str) -> DatasetEvaluator:
+        """Those of dataloader.evaluator, or without it those of the dataset's kind."""
+        if "evaluator" not in run.cfg.dataloader:
+            return super().build_evaluator(run, dataset_name)
+        made = instantiate(_loaders_of(run, dataset_name).evaluator)
+        return made if isinstance(made, DatasetEvaluator) else DatasetEvaluators(made)
+
+
+def _loaders_of(run: LazyRun, dataset_name: str) -> DictConfig:
+    """The dataloader part with one of several test sets; as a whole, as its parts refer to each
+    other."""
+    loaders = run.cfg.dataloader.copy()
+    loaders.test.dataset.names = dataset_name
+    return loaders

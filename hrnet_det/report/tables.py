@@ -1,0 +1,59 @@
+"""Metrics as text tables."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+# Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
+TABLES = (
+    (COCO_METRICS, {"bbox": "box", "segm": "mask", "keypoints": "keypoints"}),
+    (("AR@100", "AR@1000", "ARs@1000", "ARm@1000", "ARl@1000"), {"box_proposals": "proposals"}),
+    (("mIoU", "fwIoU", "mACC", "pACC"), {"sem_seg": "semantic"}),
+    (("IoU", "iIoU", "IoU_sup", "iIoU_sup"), {"sem_seg": "semantic"}),  # Cityscapes' scripts
+    (("PQ", "SQ", "RQ", "PQ_th", "PQ_st"), {"panoptic_seg": "panoptic"}),
+)
+TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
+OF_CLASSES = ("AP-", "IoU-")  # what the metrics of single classes begin with
+
+
+def results_tables(results: dict) -> str:
+    """Metrics and those of each class as text tables, in percent, for each test set."""
+    if all(task.removesuffix("_TTA") in TASKS for task in results):
+        results = {"": results}
+    parts = []
+    for name, tasks in results.items():
+        tasks = {task: values for task, values in tasks.items() if isinstance(values, dict)}
+        parts.append(f"\nResults {name}".rstrip() + " (percent)")
+        for metrics, titles in TABLES:
+            rows = [
+                [_title(task), *(values.get(metric) for metric in metrics)]
+                for task, values in tasks.items()
+                if task.removesuffix("_TTA") in titles and metrics[0] in values
+            ]
+            if rows:
+                parts.append(tabulate(rows, ["", *metrics], floatfmt=".1f", missingval="-"))
+        parts += _tables_of_classes(tasks)
+    return "\n".join(parts)
+
+
+def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
+    """For each kind of metric that tasks have of classes, a row for each class."""
+    parts = []
+    for start in OF_CLASSES:
+        of_tasks = {
+            task: {key.removeprefix(start): x for key, x in values.items() if key.startswith(start)}
+            for task, values in tasks.items()
+        }
+        of_tasks = {task: values for task, values in of_tasks.items() if values}
+        classes = dict.fromkeys(name for values in of_tasks.values() for name in values)
+        rows = [[c, *(values.get(c) for values in of_tasks.values())] for c in classes]
+        headers = ["class", *(f"{_title(task)} {start.rstrip('-')}" for task in of_tasks)]
+        if rows:
+            parts += ["", tabulate(rows, headers, floatfmt=".1f", missingval="-")]
+    return parts
+
+
+def _title(task: str) -> str:
+    plain = task.removesuffix("_TTA")
+    return TASKS.get(plain, plain) + (" TTA" if plain != task else "")
