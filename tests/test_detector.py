@@ -361,6 +361,27 @@ def test_the_model_gets_the_pixels_that_its_config_wants(mmdet, kind, words, bgr
     assert np.array_equal(row["image"].permute(1, 2, 0).numpy(), expected)
 
 
+def test_the_model_gets_luma_and_chroma_where_its_config_wants_them(mmdet):
+    """INPUT.FORMAT YUV-BT.601, by the matrix of the standard."""
+    run = config_of(read_weights(mmdet("faster_rcnn")))
+    words = ["INPUT.FORMAT", "YUV-BT.601", "INPUT.RESIZE", "pillow", "TEST.OPTIMIZED", "False"]
+    merge_overrides(run.cfg, [*words, "INPUT.MIN_SIZE_TEST", "0"])
+    given = []
+
+    def model(rows):
+        given.extend(rows)
+        return [{"instances": Instances((60, 100))}]
+
+    Detector(model, run, FIVE)(image())
+    red, green, blue = image().astype(float).transpose(2, 0, 1) / 255
+    expected = [
+        0.299 * red + 0.587 * green + 0.114 * blue,
+        -0.14713 * red - 0.28886 * green + 0.436 * blue,
+        0.615 * red - 0.51499 * green - 0.10001 * blue,
+    ]
+    np.testing.assert_allclose(given[0]["image"].numpy(), expected, atol=2e-3)
+
+
 def test_what_is_no_image(five, tmp_path):
     path, text = tmp_path / "no.jpg", tmp_path / "text.jpg"
     said = message(lambda: five(path), MissingInputError)

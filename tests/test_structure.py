@@ -42,6 +42,7 @@ FLOORS = [
     ["report", "predict"],
     ["engine", "analysis"],
     ["doctor"],
+    ["arguments"],
     ["cli"],
 ]
 
