@@ -88,6 +88,7 @@ def test_make_installs_from_nothing(make, target):
     installs = [
         "python3 -m venv .venv",
         ".venv/bin/python -m pip install -e '.[dev]'",
+        ".venv/bin/python -m pip install --no-deps lvis==0.5.3",
         ".venv/bin/hrnet-det install-detectron2 ",
     ]
     commands = {

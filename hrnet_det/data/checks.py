@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from detectron2.data import MetadataCatalog
-
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.data.dataset_kinds import check_package, dataset_kind, labels_of, metric_for
 from hrnet_det.data.datasets import Splits
-from hrnet_det.data.labels import LABELS
 from hrnet_det.data.mapper import check_scales
 from hrnet_det.data.transforms import check_resize
 from hrnet_det.errors import InputError
-from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, kind_of
+from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind, kind_of
 
 EXAMPLES = {
     OBJECTS: "your own in COCO's format, or coco_2017_train",
@@ -22,56 +20,58 @@ EXAMPLES = {
 SMALLEST = 32  # pixels: the size of one cell of the coarsest branch
 
 
-def evaluated_by(name: str) -> frozenset[str] | None:
-    """What a dataset's evaluator compares; None if its kind is not known here."""
-    known = LABELS.get(MetadataCatalog.get(name).get("evaluator_type", None))
-    return None if known is None else frozenset(known)
-
-
-def annotations_of(name: str) -> frozenset[str] | None:
-    """What there is to learn from a dataset; None if its kind is not known here."""
-    metadata, found = MetadataCatalog.get(name), evaluated_by(name)
-    if found is None:
-        return None
-    if metadata.get("evaluator_type") == "coco" and metadata.get("stuff_classes"):
-        return found | {SEMANTIC_LABELS}  # a user's own, with labels beside the objects
-    if metadata.get("panoptic_root") and not metadata.get("sem_seg_root"):
-        # COCO's panoptic sets come in two forms; Detectron2 reads semantic labels of one of them.
-        return found - {SEMANTIC_LABELS}
-    return found
-
-
 def check_labels(run: RunConfig, splits: Splits) -> None:
     """Compare what the detector learns with what the datasets have annotations of.
 
     Raises: InputError if a dataset to train on lacks some, or one to test on wants what is not
-        predicted.
+        predicted, or the package that reads a dataset is not installed.
     """
+    for name in splits.names:
+        check_package(name)
     kind = kind_of(run)
     if not kind.learns:
         return
     branch = kind.semantic_classes is not None and run.semantic_branch
-    needed = kind.learns | ({SEMANTIC_LABELS} if branch else set())
     for name in splits.train:
-        found = annotations_of(name)
-        for missing in sorted(needed - (needed if found is None else found)):
-            without = (
-                ", or leave the semantic branch out (MODEL.HTC.SEMANTIC_ON False)"
-                if missing not in kind.learns
-                else ""
-            )
-            raise InputError(
-                f"{kind.title} learns from {_said(needed)}, but {name} has no {missing}: train on "
-                f"a dataset that has them, such as {EXAMPLES[missing]}{without}"
-            )
+        _check_learned(kind, name, kind.learns | ({SEMANTIC_LABELS} if branch else set()))
     for name in splits.test:
-        found = evaluated_by(name)
-        if found is not None and not found <= kind.learns:
-            raise InputError(
-                f"dataset {name} evaluates {_said(found)}, but {kind.title} predicts "
-                f"{_said(kind.learns)}: test on another dataset "
-                f"({run.name(settings.TEST_DATASETS)})"
-            )
+        _check_predicted(
+            kind, name, f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
+        )
+
+
+def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
+    found = labels_of(name)
+    if found is None:
+        return
+    for missing in sorted(needed - found, reverse=True):
+        without = ", or leave the semantic branch out (MODEL.HTC.SEMANTIC_ON False)"
+        raise InputError(
+            f"{kind.title} learns from {_said(needed)}, but {name} has no {missing}: train on a "
+            f"dataset that has them, such as {EXAMPLES[missing]}"
+            + (without if missing not in kind.learns else "")
+        )
+    if kind.masks and not dataset_kind(name).masks:
+        raise InputError(
+            f"{kind.title} learns masks, but the objects of {name} have boxes alone: take a config "
+            "without masks, such as hrnetv2p_faster_rcnn.yaml"
+        )
+
+
+def _check_predicted(kind: Kind, name: str, instead: str) -> None:
+    row = dataset_kind(name)
+    if row is None:
+        return
+    if not row.labels <= kind.learns:
+        raise InputError(
+            f"dataset {name} evaluates {_said(row.labels)}, but {kind.title} predicts "
+            f"{_said(kind.learns)}: {instead}"
+        )
+    if not labels_of(name) or metric_for(kind, name) is None:
+        raise InputError(
+            f"dataset {name} has nothing that {kind.title} is evaluated by (what is measured on "
+            f"datasets of its kind: {', '.join(row.metrics)}): {instead}"
+        )
 
 
 def check_images(run: RunConfig) -> None:

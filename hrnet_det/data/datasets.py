@@ -16,20 +16,11 @@ from hrnet_det.config.settings import Setting
 from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
+from hrnet_det.data.dataset_kinds import files_of
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
 from hrnet_det.errors import InputError, MissingInputError, nearest
 from hrnet_det.modeling.kinds import kind_of
 
-# What a dataset's metadata may name on disk.
-FILES = (
-    "json_file",
-    "image_root",
-    "panoptic_json",
-    "panoptic_root",
-    "sem_seg_root",
-    "image_dir",
-    "gt_dir",
-)
 CUSTOM = {  # of each split: the settings of its json, its images and its names
     "train": (settings.TRAIN_JSON, settings.TRAIN_IMAGES, settings.TRAIN_DATASETS),
     "test": (settings.TEST_JSON, settings.TEST_IMAGES, settings.TEST_DATASETS),
@@ -73,10 +64,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
         raise InputError(f"{run.name(needed[0])} is empty: name a dataset to {needed[1]} on")
     check_registered(splits.names)
     if any(name in QUICKSTART for name in splits.names):
-        try:
-            quickstart.make_quickstart(datasets_root() / "quickstart")
-        except ValueError as error:  # the folder holds something else
-            raise InputError(str(error)) from error
+        quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
     follow_classes(run, splits.names)
     if run.model.keypoints:
@@ -139,10 +127,7 @@ def check_registered(names: Sequence[str]) -> None:
 
 def check_files(run: RunConfig, names: Sequence[str]) -> None:
     """Raises: MissingInputError if files that the datasets' metadata names are not there."""
-    wanted: dict[str, None] = {}  # ordered, without repetition
-    for name in names:
-        metadata = MetadataCatalog.get(name)
-        wanted |= dict.fromkeys(metadata.get(key) for key in FILES if metadata.get(key))
+    wanted = list(dict.fromkeys(file for name in names for file in files_of(name)))
     missing = [file for file in wanted if not Path(file).exists()]
     if not missing:
         return

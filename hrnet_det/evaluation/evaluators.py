@@ -1,8 +1,9 @@
-"""Which evaluators a dataset wants, by its evaluator_type."""
+"""The evaluators of datasets, as the table of dataset kinds names them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -11,61 +12,57 @@ from detectron2.evaluation import (
     CityscapesSemSegEvaluator,
     DatasetEvaluator,
     DatasetEvaluators,
+    PascalVOCDetectionEvaluator,
     SemSegEvaluator,
 )
 from PIL import Image
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.dataset_kinds import DATASET_KINDS, check_package, dataset_kind, metric_for
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
+from hrnet_det.evaluation.lvis import LvisEvaluator
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
 
-# What the best checkpoint is chosen by on datasets that Cityscapes' own scripts evaluate.
-CITYSCAPES_METRIC = {"cityscapes_instance": "segm/AP", "cityscapes_sem_seg": "sem_seg/IoU"}
-
 
 def build_evaluator(run: RunConfig, dataset_name: str) -> DatasetEvaluator:
-    """Detectron2's evaluators for a dataset; of boxes, masks and panoptic quality ours.
+    """What evaluates a dataset: Detectron2's evaluators; of COCO and panoptic quality ours.
 
     Raises: InputError as check_evaluator.
     """
     check_evaluator(run, dataset_name)
-    return _BUILDERS[MetadataCatalog.get(dataset_name).evaluator_type](run, dataset_name)
+    built = [BUILDERS[name](run, dataset_name) for name in dataset_kind(dataset_name).evaluators]
+    return built[0] if len(built) == 1 else DatasetEvaluators(built)
 
 
 def check_evaluator(run: RunConfig, dataset_name: str) -> None:
     """Raises: InputError if there is no evaluator for the dataset, or what it needs is missing."""
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type", None)
-    if kind not in _BUILDERS:
+    kind, metadata = dataset_kind(dataset_name), MetadataCatalog.get(dataset_name)
+    if kind is None:
         raise InputError(
-            f"dataset {dataset_name} wants the evaluator {kind!r}; there are {', '.join(_BUILDERS)}"
+            f"dataset {dataset_name} wants the evaluator {metadata.get('evaluator_type', None)!r}; "
+            f"there are {', '.join(DATASET_KINDS)} (its metadata's evaluator_type)"
         )
-    if kind.startswith("coco"):
+    missing = [key for key in kind.evaluated_with if metadata.get(key, None) is None]
+    if missing:
+        raise InputError(
+            f"dataset {dataset_name} has no {', '.join(missing)} in its metadata, which the "
+            f"evaluation of a dataset of evaluator_type {kind.name} needs: "
+            f"MetadataCatalog.get({dataset_name!r}).set({missing[0]}=...)"
+        )
+    check_package(dataset_name)
+    if "coco" in kind.evaluators:
         find_implementation(str(run[settings.COCO_EVAL]))
-    if kind.startswith("cityscapes"):
-        _check_cityscapes(dataset_name)
 
 
 def best_metric(run: RunConfig) -> str:
     """What model_best.pth is the best of, as metrics.json names it."""
     names = run[settings.TEST_DATASETS]
-    evaluated = MetadataCatalog.get(names[0]).get("evaluator_type", None)
-    metric = CITYSCAPES_METRIC.get(evaluated) or kind_of(run).metric
-    if metric.startswith("panoptic_seg") and evaluated == "coco":  # of things alone
-        metric = "bbox/AP"
+    kind = kind_of(run)
+    metric = metric_for(kind, names[0]) or kind.metric
     return f"{names[0]}/{metric}" if len(names) > 1 else metric
-
-
-def _check_cityscapes(dataset_name: str) -> None:
-    try:
-        import cityscapesscripts  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"dataset {dataset_name} is evaluated by Cityscapes' own scripts: "
-            "pip install cityscapesscripts"
-        ) from error
 
 
 def _coco(run: RunConfig, name: str) -> DatasetEvaluator:
@@ -86,18 +83,17 @@ def _read_labels(path: str, dtype: type) -> np.ndarray:
     return np.asarray(Image.open(path), dtype=dtype)
 
 
-def _panoptic(run: RunConfig, name: str) -> DatasetEvaluator:
-    return DatasetEvaluators([_coco(run, name), _semantic(run, name), PanopticEvaluator(name)])
-
-
 def _folder(run: RunConfig) -> str:
     return os.path.join(str(run[settings.OUTPUT_DIR]), "inference")
 
 
-_BUILDERS = {
+# Each makes the evaluator of a dataset for a run.
+BUILDERS: dict[str, Callable[[RunConfig, str], DatasetEvaluator]] = {
     "coco": _coco,
+    "lvis": lambda run, name: LvisEvaluator(name, output_dir=_folder(run)),
+    "pascal_voc": lambda _, name: PascalVOCDetectionEvaluator(name),
     "sem_seg": _semantic,
-    "coco_panoptic_seg": _panoptic,
-    "cityscapes_sem_seg": lambda _, name: CityscapesSemSegEvaluator(name),
+    "panoptic": lambda _, name: PanopticEvaluator(name),
     "cityscapes_instance": lambda _, name: CityscapesInstanceEvaluator(name),
+    "cityscapes_sem_seg": lambda _, name: CityscapesSemSegEvaluator(name),
 }

@@ -307,7 +307,7 @@ def test_run_lengths_are_of_an_image_of_the_right_size(problems, size, counts):
 def test_compressed_run_lengths_are_those_of_pycocotools():
     rng = np.random.default_rng(0)
     for share in (0, 0.001, 0.1, 0.5, 0.9, 1):
-        for height, width in ((1, 1), (7, 5), (40, 300), (2000, 900)):
+        for height, width in ((1, 1), (7, 5), (40, 300), (600, 300)):
             mask = np.asfortranarray(rng.random((height, width)) < share, dtype=np.uint8)
             encoded = coco_mask.encode(mask)
             runs = {"size": encoded["size"], "counts": encoded["counts"].decode()}

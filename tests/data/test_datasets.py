@@ -18,8 +18,9 @@ from helpers.tiny import (
     write_json,
 )
 
-from hrnet_det import model_zoo, register_quickstart
+from hrnet_det import get_cfg, model_zoo, register_quickstart
 from hrnet_det.config.load import load_run
+from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data import prepare_datasets, quickstart
 from hrnet_det.data.registration import flip_pairs
 from hrnet_det.errors import InputError
@@ -151,6 +152,37 @@ def test_many_class_names_are_cut_short(own):
     many = [{"id": i, "name": f"c{i}"} for i in range(1, 21)]
     message = refusal(*own(categories=many), "MODEL.ROI_HEADS.NUM_CLASSES", "4")
     assert "has 20 classes (c1, c2, c3, c4, c5, c6, c7, c8, ... 12 more)" in message
+
+
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    """The quickstart's files, empty: only their names and classes are asked for."""
+    monkeypatch.setattr("hrnet_det.data.quickstart.make_quickstart", lambda _: None)
+    monkeypatch.setattr("hrnet_det.data.datasets.check_files", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "things", "stuff"),
+    [
+        ("GeneralizedRCNN", "quickstart_val", 6, None),
+        ("SemanticSegmentor", "quickstart_semantic_val", None, 7),
+        ("PanopticFPN", "quickstart_panoptic_val", 6, 2),
+    ],
+)
+def test_numbers_of_classes_follow_the_data(architecture, name, things, stuff, made):
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME = architecture, "StandardROIHeads"
+    cfg.MODEL.MASK_ON, run = True, YamlRun(cfg)
+    heads = run.cfg.MODEL.ROI_HEADS, run.cfg.MODEL.SEM_SEG_HEAD
+    before = [head.NUM_CLASSES for head in heads]
+    run.cfg.DATASETS.TRAIN = run.cfg.DATASETS.TEST = (name,)
+    prepare_datasets(run)
+    assert [head.NUM_CLASSES for head in heads] == [things or before[0], stuff or before[1]]
+    if stuff:
+        run.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 19
+        run.stated = {"MODEL.SEM_SEG_HEAD.NUM_CLASSES"}
+        with pytest.raises(InputError, match=rf"SEM_SEG_HEAD.NUM_CLASSES is 19, but {name} has"):
+            prepare_datasets(run)
 
 
 # --- keypoints ---

@@ -1,13 +1,11 @@
-"""Panoptic quality against pixels counted one by one, and which evaluators datasets get."""
+"""Panoptic quality against pixels counted one by one, and the quickstart's truth as prediction."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator
 from detectron2.structures import BitMasks, Instances
 from PIL import Image
 
@@ -16,9 +14,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.data.registration import register_quickstart
-from hrnet_det.errors import InputError
-from hrnet_det.evaluation.coco import CocoEvaluator
-from hrnet_det.evaluation.evaluators import best_metric, build_evaluator, check_evaluator
+from hrnet_det.evaluation.evaluators import build_evaluator
 from hrnet_det.evaluation.panoptic import PanopticEvaluator, compare, quality, segment_ids
 
 THING, OTHER, STUFF = 1, 2, 9  # categories
@@ -167,77 +163,6 @@ def test_the_evaluator_gives_percents_of_things_and_stuff(tmp_path):
     assert results["PQ"] == pytest.approx(100 * (5 / 6 + 4 / 5) / 2)
 
 
-# --- which evaluators ---
-
-
-def config(architecture="GeneralizedRCNN", *test):
-    cfg = get_cfg()
-    cfg.MODEL.META_ARCHITECTURE, cfg.DATASETS.TEST = architecture, test or ("quickstart_val",)
-    cfg.MODEL.ROI_HEADS.NAME, cfg.MODEL.MASK_ON = "StandardROIHeads", True
-    return YamlRun(cfg)
-
-
-@pytest.fixture
-def registered(coco, tmp_path):
-    """A dataset that has everything, whose kind a test chooses."""
-    (tmp_path / "panoptic.json").write_text(json.dumps({"categories": [], "annotations": []}))
-    DatasetCatalog.register("all", lambda: [{"file_name": "a", "sem_seg_file_name": "b"}])
-    yield MetadataCatalog.get("all").set(
-        json_file=str(coco / "polygons.json"),
-        panoptic_json=str(tmp_path / "panoptic.json"),
-        panoptic_root=str(tmp_path),
-        thing_classes=["disc", "bar", "absent"],
-        stuff_classes=["things", "ground"],
-        ignore_label=255,
-        thing_dataset_id_to_contiguous_id={3: 0, 7: 1, 12: 2},
-        stuff_dataset_id_to_contiguous_id={13: 1},
-    )
-    DatasetCatalog.remove("all")
-    MetadataCatalog.pop("all")
-
-
-@pytest.mark.parametrize(
-    ("kind", "evaluator"),
-    [("coco", CocoEvaluator), ("sem_seg", SemSegEvaluator), ("coco_panoptic_seg", None)],
-)
-def test_a_dataset_gets_the_evaluators_of_its_kind(kind, evaluator, registered):
-    registered.evaluator_type = kind
-    built = build_evaluator(config(), "all")
-    if evaluator is not None:
-        assert type(built) is evaluator
-        return
-    several = built
-    assert type(several) is DatasetEvaluators
-    kinds = [type(evaluator) for evaluator in several._evaluators]
-    assert kinds == [CocoEvaluator, SemSegEvaluator, PanopticEvaluator]
-
-
-def test_what_an_evaluator_lacks_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cityscapesscripts", None)
-    with pytest.raises(InputError, match="pip install cityscapesscripts"):
-        check_evaluator(config(), "cityscapes_fine_sem_seg_val")
-    MetadataCatalog.get("odd").set(evaluator_type="lvis")
-    with pytest.raises(InputError, match="wants the evaluator 'lvis'; there are coco, sem_seg, co"):
-        check_evaluator(config(), "odd")
-    MetadataCatalog.pop("odd")
-
-
-@pytest.mark.parametrize(
-    ("architecture", "test", "metric"),
-    [
-        ("GeneralizedRCNN", ["quickstart_val"], "bbox/AP"),
-        ("PanopticFPN", ["quickstart_panoptic_val"], "panoptic_seg/PQ"),
-        ("PanopticFPN", ["coco_2017_val"], "bbox/AP"),
-        ("GeneralizedRCNN", ["cityscapes_fine_instance_seg_val"], "segm/AP"),
-        ("SemanticSegmentor", ["quickstart_semantic_val"], "sem_seg/mIoU"),
-        ("SemanticSegmentor", ["cityscapes_fine_sem_seg_val"], "sem_seg/IoU"),
-        ("ProposalNetwork", ["quickstart_val", "b"], "quickstart_val/box_proposals/AR@1000"),
-    ],
-)
-def test_the_best_checkpoint_is_chosen_by_the_metric_of_the_task(architecture, test, metric):
-    assert best_metric(config(architecture, *test)) == metric
-
-
 # --- the quickstart's data ---
 
 
@@ -274,8 +199,14 @@ def perfect(row, truth):
     }
 
 
+def run_on(dataset):
+    cfg = get_cfg()
+    cfg.DATASETS.TEST = (dataset,)
+    return YamlRun(cfg)
+
+
 def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
-    run = config("PanopticFPN", "quickstart_panoptic_val")
+    run = run_on("quickstart_panoptic_val")
     run[settings.OUTPUT_DIR] = str(tmp_path)
     metadata = MetadataCatalog.get("quickstart_panoptic_val")
     with open(metadata.panoptic_json) as file:
@@ -297,7 +228,7 @@ def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
 
 
 def test_the_classes_of_the_quickstarts_pixels_are_those_of_its_labels(drawn, tmp_path):
-    run = config("SemanticSegmentor", "quickstart_semantic_val")
+    run = run_on("quickstart_semantic_val")
     run[settings.OUTPUT_DIR] = str(tmp_path)
     evaluator = build_evaluator(run, "quickstart_semantic_val")
     evaluator.reset()

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from hrnet_det.data.quickstart.scene import FIRST_IMAGE_ID, Figure, draw_scene, visible_masks
 from hrnet_det.data.quickstart.semantic_labels import GROUND, GROUND_ID, KINDS, box, semantic_labels
 from hrnet_det.data.quickstart.shapes import CLASSES, KEYPOINTS
+from hrnet_det.errors import InputError
 
 __all__ = ["CLASSES", "GROUND", "GROUND_ID", "KEYPOINTS", "make_quickstart"]
 
@@ -46,20 +47,26 @@ def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> 
     Args:
         root: folder of the dataset; made if missing, its parents too.
         counts: images for "train" and for "val".
-    Raises: ValueError if `root` holds something that this function did not write.
+    Raises: InputError if `root` holds something that this function did not write, or cannot be
+        written.
     """
     marker = f"hrnet_det quickstart {VERSION}: {counts['train']} train, {counts['val']} val\n"
     target = Path(root).expanduser().resolve()
     if _marker_of(target) == marker:
         return Path(root)
     _refuse_foreign(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         for split in ("train", "val"):
             _write_split(staged, split=split, count=counts[split])
         (staged / MARKER).write_text(marker)
         _install(staged, target=target, marker=marker)
+    except OSError as error:
+        raise InputError(
+            f"the quickstart dataset cannot be written to {target}: {error}. Set "
+            "DETECTRON2_DATASETS to a folder that can be written to."
+        ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Path(root)
@@ -72,11 +79,11 @@ def _marker_of(folder: Path) -> str | None:
 
 
 def _refuse_foreign(target: Path) -> None:
-    """Raise ValueError if the target exists, is not empty and carries no marker of ours."""
+    """Raise InputError if the target exists, is not empty and carries no marker of ours."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (_marker_of(target) or "").startswith("hrnet_det quickstart "):
-        raise ValueError(
+        raise InputError(
             f"{target} exists and is not a quickstart dataset (it has no {MARKER} file written by "
             "hrnet_det); nothing was changed. Give an empty or a new folder, or move it away."
         )

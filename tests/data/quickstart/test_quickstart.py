@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from hrnet_det.data.quickstart import generate, paint, scene, shapes
 from hrnet_det.data.quickstart.generate import CLASSES, KEYPOINTS, make_quickstart
 from hrnet_det.data.quickstart.semantic_labels import KINDS
+from hrnet_det.errors import InputError
 
 SPLITS = ("train", "val")
 FEW = {"train": 5, "val": 2}
@@ -417,11 +418,19 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path, name):
     root.mkdir()
     (root / name).write_text("mine")
     message = "root exists and is not a quickstart dataset .* nothing was changed"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         make_quickstart(root, counts=FEW)
     assert [(p.name, p.read_text()) for p in root.iterdir()] == [(name, "mine")]
-    with pytest.raises(ValueError, match=message.replace("root", name)):
+    with pytest.raises(InputError, match=message.replace("root", name)):
         make_quickstart(root / name, counts=FEW)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError) as error:
+        make_quickstart(tmp_path / "file" / "root", counts=FEW)
+    assert f"cannot be written to {tmp_path}/file/root: " in str(error.value)
+    assert "DETECTRON2_DATASETS" in str(error.value)
 
 
 def test_an_empty_folder_is_taken(tmp_path):
@@ -467,10 +476,9 @@ def test_generator_does_without_detectron2(module):
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module if node.module.startswith("hrnet_det") else node.module[:3])
     assert not names & {"detectron2", "det", "torch", "tor"}
-    assert {n for n in names if n.startswith("hrnet_det")} <= {
-        f"hrnet_det.data.quickstart.{name}"
-        for name in ("paint", "scene", "semantic_labels", "shapes")
-    }
+    parts = ("data.quickstart." + name for name in ("paint", "scene", "semantic_labels", "shapes"))
+    allowed = {f"hrnet_det.{name}" for name in ("errors", *parts)}
+    assert {n for n in names if n.startswith("hrnet_det")} <= allowed
 
 
 def test_coverage_counts_the_covered_share_of_each_pixel():

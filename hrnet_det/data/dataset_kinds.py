@@ -1,0 +1,207 @@
+"""The kinds of datasets: one row each, which everything reads that asks what a dataset has.
+
+A dataset's kind is what Detectron2 calls its metadata's `evaluator_type`. To add one:
+
+1. A row here, or `register_dataset_kind(DatasetKind(...))` in a program of your own.
+2. If no evaluator measures what is wanted: a function of `evaluation.evaluators.BUILDERS`.
+3. Register datasets with Detectron2's DatasetCatalog, and set in their metadata evaluator_type and
+   thing_classes or stuff_classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from detectron2.data import MetadataCatalog
+
+from hrnet_det.environment import one_line
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind
+
+# What the metadata of datasets of any kind may name on disk.
+FILES = (
+    "{json_file}",
+    "{image_root}",
+    "{panoptic_json}",
+    "{panoptic_root}",
+    "{sem_seg_root}",
+    "{image_dir}",
+    "{gt_dir}",
+)
+BOX_METRICS = ("bbox/AP", "box_proposals/AR@1000")
+
+
+@dataclass(frozen=True)
+class DatasetKind:
+    """A kind of datasets.
+
+    Args:
+        name: the evaluator_type.
+        labels: what it has annotations of: OBJECTS, SEMANTIC_LABELS or both.
+        evaluators: those that measure detectors on it: keys of `evaluation.evaluators.BUILDERS`.
+        metrics: what these measure, as metrics.json names it, what counts most first. The best
+            checkpoint is chosen by the detector's own metric (`Kind.metric`) if it is one of them,
+            else by the first one of a task that the detector has.
+        masks: whether its objects have masks, or may have.
+        files: paths that it needs, of fields of its metadata, beside FILES.
+        labels_from: metadata without which Detectron2 reads no labels that detectors learn from.
+        evaluated_with: metadata that its evaluators cannot do without.
+        package: the Python package that reads and evaluates it, beside those of hrnet_det; "" for
+            none.
+        install: the command that installs the package.
+    """
+
+    name: str
+    labels: frozenset[str]
+    evaluators: tuple[str, ...]
+    metrics: tuple[str, ...]
+    masks: bool = True
+    files: tuple[str, ...] = ()
+    labels_from: tuple[str, ...] = ()
+    evaluated_with: tuple[str, ...] = ()
+    package: str = ""
+    install: str = ""
+
+
+DATASET_KINDS: dict[str, DatasetKind] = {}
+
+
+def register_dataset_kind(kind: DatasetKind) -> DatasetKind:
+    """Add a row. Raises: ValueError if there is one of that name."""
+    if kind.name in DATASET_KINDS:
+        raise ValueError(f"there is a kind of datasets {kind.name!r} already")
+    DATASET_KINDS[kind.name] = kind
+    return kind
+
+
+_CITYSCAPES = {
+    "evaluated_with": ("gt_dir",),
+    "package": "cityscapesscripts",
+    "install": "pip install cityscapesscripts",
+}
+for _kind in (
+    DatasetKind(
+        name="coco",
+        labels=frozenset({OBJECTS}),
+        evaluators=("coco",),
+        metrics=BOX_METRICS,
+    ),
+    DatasetKind(
+        name="lvis",
+        labels=frozenset({OBJECTS}),
+        evaluators=("lvis",),
+        metrics=BOX_METRICS,
+        evaluated_with=("json_file",),
+        package="lvis",
+        install="pip install lvis (it brings opencv-python, which wants a display; without one: "
+        "pip install --no-deps lvis opencv-python-headless)",
+    ),
+    DatasetKind(
+        name="pascal_voc",
+        labels=frozenset({OBJECTS}),
+        evaluators=("pascal_voc",),
+        metrics=("bbox/AP",),
+        masks=False,
+        files=(
+            "{dirname}/ImageSets/Main/{split}.txt",
+            "{dirname}/Annotations",
+            "{dirname}/JPEGImages",
+        ),
+        evaluated_with=("dirname", "split", "year"),
+    ),
+    DatasetKind(
+        name="sem_seg",
+        labels=frozenset({SEMANTIC_LABELS}),
+        evaluators=("sem_seg",),
+        metrics=("sem_seg/mIoU",),
+        evaluated_with=("stuff_classes", "ignore_label"),
+    ),
+    DatasetKind(
+        name="coco_panoptic_seg",
+        labels=frozenset({OBJECTS, SEMANTIC_LABELS}),
+        evaluators=("coco", "sem_seg", "panoptic"),
+        metrics=("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
+        labels_from=("sem_seg_root",),
+        evaluated_with=("panoptic_json", "panoptic_root", "stuff_classes", "ignore_label"),
+    ),
+    DatasetKind(
+        name="cityscapes_instance",
+        labels=frozenset({OBJECTS}),
+        evaluators=("cityscapes_instance",),
+        metrics=("segm/AP",),
+        **_CITYSCAPES,
+    ),
+    DatasetKind(
+        name="cityscapes_sem_seg",
+        labels=frozenset({SEMANTIC_LABELS}),
+        evaluators=("cityscapes_sem_seg",),
+        metrics=("sem_seg/IoU",),
+        **_CITYSCAPES,
+    ),
+):
+    register_dataset_kind(_kind)
+
+
+def dataset_kind(dataset: str) -> DatasetKind | None:
+    """The kind of a registered dataset; None if it is not known."""
+    return DATASET_KINDS.get(MetadataCatalog.get(dataset).get("evaluator_type", None))
+
+
+def labels_of(dataset: str) -> frozenset[str] | None:
+    """What there is to learn from a dataset; None if its kind is not known."""
+    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset)
+    if kind is None:
+        return None
+    if not all(metadata.get(key) for key in kind.labels_from):
+        return frozenset()  # COCO's panoptic sets come in two forms; one is for other detectors
+    if kind.name == "coco" and metadata.get("stuff_classes"):
+        return kind.labels | {SEMANTIC_LABELS}  # a user's own, beside the objects
+    return kind.labels
+
+
+def files_of(dataset: str) -> Iterator[str]:
+    """The files and folders that a dataset's metadata names."""
+    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset)
+    for path in (*FILES, *(kind.files if kind else ())):
+        fields = [field for _, field, _, _ in string.Formatter().parse(path) if field]
+        if all(metadata.get(field) for field in fields):
+            yield path.format(**{field: metadata.get(field) for field in fields})
+
+
+def metric_for(detector: Kind, dataset: str) -> str | None:
+    """What tells how good a detector is on a dataset, as metrics.json names it; None if nothing."""
+    kind = dataset_kind(dataset)
+    if kind is None or detector.metric in kind.metrics:
+        return detector.metric
+    if not detector.learns:  # of the user's own
+        return kind.metrics[0]
+    tasks = _tasks(detector)
+    return next((metric for metric in kind.metrics if metric.split("/")[0] in tasks), None)
+
+
+def _tasks(detector: Kind) -> set[str]:
+    """What the evaluators of a detector's predictions call their results."""
+    boxes = {"bbox", "segm"} if detector.masks else {"bbox"}
+    return {
+        "instances": boxes,
+        "proposals": {"box_proposals"},
+        "sem_seg": {"sem_seg"},
+        "panoptic_seg": {*boxes, "sem_seg", "panoptic_seg"},
+    }.get(detector.output, set())
+
+
+def check_package(dataset: str) -> None:
+    """Raises: InputError if the package that reads and evaluates a dataset is not there."""
+    kind = dataset_kind(dataset)
+    if kind is None or not kind.package:
+        return
+    try:
+        importlib.import_module(kind.package)
+    except ImportError as error:
+        raise InputError(
+            f"dataset {dataset} needs the package {kind.package} ({one_line(error)}): "
+            f"{kind.install}"
+        ) from error
