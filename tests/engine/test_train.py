@@ -385,17 +385,18 @@ def test_a_side_of_the_data_that_is_not_there(coco, tmp_path):
 
 
 def test_an_evaluator_that_is_not_here_is_refused_before_training(coco, tmp_path):
-    DatasetCatalog.register("tiny_lvis", list)
-    MetadataCatalog.get("tiny_lvis").set(evaluator_type="lvis", thing_classes=["a"])
+    DatasetCatalog.register("tiny_own", list)
+    MetadataCatalog.get("tiny_own").set(evaluator_type="own", thing_classes=["a"])
     try:
-        sets = ["DATASETS.TRAIN", "('tiny_lvis',)", "DATASETS.TEST", "('tiny_lvis',)"]
+        sets = ["DATASETS.TRAIN", "('tiny_own',)", "DATASETS.TEST", "('tiny_own',)"]
         outcome = train_net("--config-file", FASTER, *TINY, "OUTPUT_DIR", tmp_path, *sets)
     finally:
-        DatasetCatalog.remove("tiny_lvis")
-        MetadataCatalog.remove("tiny_lvis")
+        DatasetCatalog.remove("tiny_own")
+        MetadataCatalog.remove("tiny_own")
     assert (outcome.code, outcome.err) == (
-        2, "error: dataset tiny_lvis wants the evaluator 'lvis'; there are coco, sem_seg, "
-        "coco_panoptic_seg, cityscapes_sem_seg, cityscapes_instance\n"
+        2, "error: dataset tiny_own wants the evaluator 'own'; there are coco, lvis, pascal_voc, "
+        "sem_seg, coco_panoptic_seg, cityscapes_instance, cityscapes_sem_seg (its metadata's "
+        "evaluator_type)\n"
     )  # fmt: skip
 
 
