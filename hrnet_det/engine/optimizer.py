@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
 from detectron2.solver import build_lr_scheduler as build_detectron2_scheduler
 from detectron2.solver import build_optimizer as build_sgd
@@ -12,6 +13,9 @@ from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.errors import InputError
 
 SCHEDULES = (
@@ -101,3 +105,16 @@ def _adamw(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=fused
     )
+
+
+def scaled_schedule(run: RunConfig, world_size: int) -> RunConfig:
+    """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
+    if not isinstance(run, YamlRun):
+        return run
+    scaled = run.copy()
+    scaled.cfg = DefaultTrainer.auto_scale_workers(run.cfg, world_size).clone()
+    scaled.cfg.defrost()
+    for setting in (settings.CHECKPOINT_PERIOD, settings.EVAL_PERIOD):
+        if run[setting] > 0:
+            scaled[setting] = max(1, scaled[setting])
+    return scaled

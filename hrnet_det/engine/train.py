@@ -19,10 +19,11 @@ from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import register_again
+from hrnet_det.engine.job import RUN_FILES, Job
 from hrnet_det.engine.launch import launch
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, set_up, working
-from hrnet_det.engine.preflight import RUN_FILES, Job, preflight
+from hrnet_det.engine.preflight import preflight
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError

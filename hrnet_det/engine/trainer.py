@@ -48,7 +48,11 @@ from hrnet_det.data.mapper import build_mapper, build_test_mapper
 from hrnet_det.engine.accumulation import GradientAccumulation
 from hrnet_det.engine.autocast import autocast_training
 from hrnet_det.engine.hooks import BestCheckpointer, ProgressBar, on_terminal
-from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
+from hrnet_det.engine.optimizer import (
+    build_lr_scheduler,
+    build_optimizer,
+    scaled_schedule,
+)
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
@@ -75,7 +79,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
-        self.run = run = _scaled(as_run(config), comm.get_world_size())
+        self.run = run = scaled_schedule(as_run(config), comm.get_world_size())
         self.cfg = run.cfg
         on_cpu = torch.device(str(run[settings.DEVICE])).type == "cpu"
 
@@ -249,16 +253,3 @@ class Trainer(DefaultTrainer):
                 logger.info("Evaluation results for %s in csv format:", name)
                 print_csv_format(results[name])
         return next(iter(results.values())) if len(results) == 1 else results
-
-
-def _scaled(run: RunConfig, world_size: int) -> RunConfig:
-    """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
-    if not isinstance(run, YamlRun):
-        return run
-    scaled = run.copy()
-    scaled.cfg = DefaultTrainer.auto_scale_workers(run.cfg, world_size).clone()
-    scaled.cfg.defrost()
-    for setting in (settings.CHECKPOINT_PERIOD, settings.EVAL_PERIOD):
-        if run[setting] > 0:
-            scaled[setting] = max(1, scaled[setting])
-    return scaled

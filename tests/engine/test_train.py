@@ -34,10 +34,9 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine import Trainer, logs, preflight
-from hrnet_det.engine.optimizer import build_optimizer
+from hrnet_det.engine import Trainer, checks, logs, preflight
+from hrnet_det.engine.optimizer import build_optimizer, scaled_schedule
 from hrnet_det.engine.train import load_job
-from hrnet_det.engine.trainer import _scaled
 from hrnet_det.errors import InputError
 
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
@@ -282,14 +281,14 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
 def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch):
     results = {"custom_test": {"bbox": {"AP": 12.0}}, "custom_train": {"bbox": {"AP": 40.0}}}
     monkeypatch.setattr(Trainer, "test", classmethod(lambda *_: OrderedDict(results)))
-    prepare = preflight.prepare_datasets
+    prepare = checks.prepare_datasets
 
     def two_sets(run, *, trains):
         splits = prepare(run, trains=trains)
         run[settings.TEST_DATASETS] = ("custom_test", "custom_train")
         return splits._replace(test=("custom_test", "custom_train"))
 
-    monkeypatch.setattr(preflight, "prepare_datasets", two_sets)
+    monkeypatch.setattr(checks, "prepare_datasets", two_sets)
     outcome = train_net(*words(coco, tmp_path, "SOLVER.MAX_ITER", 1))
     assert outcome.code == 0
     assert "model_best.pth has custom_test/bbox/AP 12.00, the best so far" in outcome.out
@@ -615,7 +614,7 @@ def test_a_short_period_is_not_scaled_to_never():
     cfg = get_cfg()
     cfg.SOLVER.REFERENCE_WORLD_SIZE, cfg.SOLVER.CHECKPOINT_PERIOD = 1, 3
     cfg.SOLVER.IMS_PER_BATCH, cfg.TEST.EVAL_PERIOD = 2, 0
-    scaled = _scaled(as_run(cfg), 8).cfg
+    scaled = scaled_schedule(as_run(cfg), 8).cfg
     found = (scaled.SOLVER.IMS_PER_BATCH, scaled.SOLVER.CHECKPOINT_PERIOD, scaled.TEST.EVAL_PERIOD)
     assert found == (16, 1, 0)
 
