@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hrnet_det import cli
+from hrnet_det.arguments import build_parser
 from hrnet_det.config.files import find_config
 from hrnet_det.config.keys import get_cfg
 
@@ -19,6 +19,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {"hrnet-det", "make", "python"}
 PYTHON_SCRIPTS = {"train_net.py", "train_mine.py", "datasets/prepare_panoptic.py"}
+MADE_UP = ("GATE_BIAS", "gated_rcnn")  # of the example in add-a-detector.md
 WORDS = r"pictures?|data sets?|one's own|lest|no (?:YAML|JSON)|recomput\w*"
 
 
@@ -147,7 +148,7 @@ def test_config_keys_exist(page):
     groups = "DATALOADER|DATASETS|INPUT|MODEL|SOLVER|TEST"
     key = rf"(?<!/)\b((?:{groups})\.[A-Z_0-9.]*[A-Z0-9])"
     named = set(re.findall(key, inline_and_blocks(page)))
-    assert named <= known_keys()
+    assert {key for key in named if not key.endswith(MADE_UP)} <= known_keys()
 
 
 @pages
@@ -182,7 +183,7 @@ def test_shipped_configs_that_are_named_exist(page):
     named = re.findall(r"[\w./-]+\.(?:yaml|py)\b", inline_and_blocks(page))
     shipped = ("COCO-", "Cityscapes/", "quickstart/", "hrnetv2p_")
     for name in {name for name in named if name.startswith(shipped)}:
-        assert find_config(name).is_file()
+        assert any(word in name for word in MADE_UP) or find_config(name).is_file()
 
 
 @pages
@@ -190,5 +191,4 @@ def test_subcommands_and_their_options_exist(page):
     for block in blocks(page, "bash"):
         for words in commands(block):
             if words[0] == "hrnet-det" and words[1] not in ("train", "doctor"):
-                parser = cli._parser()
-                assert parser.parse_args(words[1:]).command == words[1]
+                assert build_parser().parse_args(words[1:]).command == words[1]
