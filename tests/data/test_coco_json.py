@@ -537,7 +537,7 @@ def forget():
 
 
 @settings(
-    max_examples=150,
+    max_examples=400,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

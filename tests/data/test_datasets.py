@@ -250,6 +250,22 @@ def test_testing_needs_areas_but_training_does_not(coco, tmp_path):
     assert "10 of 10 annotations have no 'area': entry 0, 1, 2, ..." in refusal(*words)
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"images": [{"id": 1, "file_name": 5, "height": 64, "width": 64}]},
+        {"categories": [{"id": 3, "name": ["disc"]}]},
+        {"categories": [{"id": 3, "name": 7}]},
+    ],
+)
+def test_a_json_that_cannot_be_used_ends_the_command_with_one_error(own, tmp_path, parts):
+    words = [*TINY, *own(**parts), "OUTPUT_DIR", tmp_path / "run"]
+    outcome = train_net("--config-file", FASTER, *words)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {tmp_path}/own.json cannot be used:\n  1 of 1 ")
+    assert not (tmp_path / "run").exists()
+
+
 def test_masks_need_segmentations(coco):
     message = refusal(*custom(coco, "boxes.json"), config=MASK)
     assert "10 of 10 annotations have no 'segmentation', which MODEL.MASK_ON needs" in message
