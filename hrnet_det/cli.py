@@ -82,8 +82,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         allow_pickle=arguments.allow_pickle,
     )
-    for line in predict(detector, arguments.images, arguments.output, score=arguments.score):
-        print(line)
+    predict(detector, arguments.images, arguments.output, score=arguments.score, log=print)
     print(f"drawn and written in {arguments.output}")
 
 

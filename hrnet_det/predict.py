@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
@@ -12,12 +13,32 @@ from PIL import Image
 
 from hrnet_det.detector import Detector, as_rgb
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.report.drawing import annotated
+from hrnet_det.report.annotate import annotate
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in an image.
+
+    Args:
+        image: its file.
+        drawing: the file with its objects drawn.
+        counts: objects of each class that has any, by the class's name, the most first.
+    """
+
+    image: Path
+    drawing: Path
+    counts: dict[str, int]
 
 
 def predict(
-    detector: Detector, images: Sequence[str | Path], output: str | Path, *, score: float = 0.5
-) -> Iterable[str]:
+    detector: Detector,
+    images: Sequence[str | Path],
+    output: str | Path,
+    *,
+    score: float = 0.5,
+    log: Callable[[str], object] | None = None,
+) -> list[Prediction]:
     """Detect, draw and write the objects of images, one image at a time.
 
     Args:
@@ -27,27 +48,44 @@ def predict(
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
             name; category_id counts from 0.
         score: objects of a lower one are neither drawn nor written.
-    Yields: a line about each image, such as "street.jpg: 2 person, 1 dog".
-    Raises: MissingInputError if an image is not there; InputError if it is none.
+        log: called with a line about each image when it is done, such as
+            "street.jpg: 2 person, 1 dog"; `print` for instance.
+    Returns: what was found in each image.
+    Raises: MissingInputError if an image is not there; InputError if it is damaged or no image.
+        What was found until then has been written.
     """
     output = Path(output)
     files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
     output.mkdir(parents=True, exist_ok=True)
-    results = []
+    found, rows = [], []
     try:
         for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
-            rgb = as_rgb(path)
-            found = detector(rgb)
-            found = found[found.scores >= score]
-            Image.fromarray(annotated(rgb, found, detector.class_names)).save(drawing)
-            for row in instances_to_coco_json(found, number):
-                name = detector.class_names[row["category_id"]]
-                results.append({"file_name": str(path), "category": name, **row})
-            counts = Counter(detector.class_names[k] for k in found.pred_classes.tolist())
-            said = ", ".join(f"{n} {name}" for name, n in counts.most_common())
-            yield f"{path}: {said or f'nothing over {score}'}"
-    finally:  # what was found before a damaged image is kept
-        (output / "predictions.json").write_text(json.dumps(results))
+            one, of_image = _predict_one(detector, path, drawing, number, score)
+            found.append(one)
+            rows += of_image
+            if log is not None:
+                said = ", ".join(f"{n} {name}" for name, n in one.counts.items())
+                log(f"{path}: {said or f'nothing over {score}'}")
+    finally:
+        (output / "predictions.json").write_text(json.dumps(rows))
+    return found
+
+
+def _predict_one(
+    detector: Detector, path: Path, drawing: Path, number: int, score: float
+) -> tuple[Prediction, list[dict]]:
+    """Draw the objects of an image; they are returned as counts and as COCO results."""
+    names = detector.class_names
+    rgb = as_rgb(path)
+    objects = detector(rgb)
+    objects = objects[objects.scores >= score]
+    Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
+    counts = Counter(names[k] for k in objects.pred_classes.tolist())
+    rows = [
+        {"file_name": str(path), "category": names[row["category_id"]], **row}
+        for row in instances_to_coco_json(objects, number)
+    ]
+    return Prediction(path, drawing, dict(counts.most_common())), rows
 
 
 def _files(path: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from hrnet_det import Detector
 from hrnet_det.cli import main
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.predict import predict
+from hrnet_det.predict import Prediction, predict
 
 
 def image(height=60, width=100):
@@ -62,8 +62,11 @@ def folder(tmp_path):
 
 def test_prediction_draws_writes_and_counts(folder, tmp_path):
     output, (a, b) = tmp_path / "new" / "out", (folder / "a.png", folder / "b.PNG")
-    lines = list(predict(Finds(), [a, str(b), a], output))
-    assert lines == [f"{a}: 1 person, 1 dog", f"{b}: nothing over 0.5"]
+    found = predict(Finds(), [a, str(b), a], output)
+    assert found == [
+        Prediction(a, output / "a.png", {"person": 1, "dog": 1}),
+        Prediction(b, output / "b.png", {}),
+    ]
     assert sorted(path.name for path in output.iterdir()) == ["a.png", "b.png", "predictions.json"]
     where = {"file_name": str(a), "image_id": 0}
     person = {"category": "person", "category_id": 0, "bbox": [1, 2, 10, 20]}
@@ -73,20 +76,26 @@ def test_prediction_draws_writes_and_counts(folder, tmp_path):
         where | dog,
     ]
     with Image.open(output / "a.png") as drawn:
-        assert drawn.size == (400, 240)  # small images are enlarged: here 4 times
-        assert not np.array_equal(np.asarray(drawn), image().repeat(4, 0).repeat(4, 1))
+        assert drawn.size == (500, 300)  # small images are enlarged: here 5 times
+        assert not np.array_equal(np.asarray(drawn), image().repeat(5, 0).repeat(5, 1))
     with Image.open(output / "b.png") as drawn:
-        assert np.array_equal(np.asarray(drawn), image(100, 60).repeat(4, 0).repeat(4, 1))
+        assert np.array_equal(np.asarray(drawn), image(100, 60).repeat(5, 0).repeat(5, 1))
 
 
 def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
-    finds = Finds()
+    finds, lines = Finds(), []
     finds.masks = True
-    lines = list(predict(finds, [folder, folder / "a.png"], tmp_path / "out", score=0.2))
-    counts = "2 person, 1 dog"
+    given = [folder, folder / "a.png"]
+    found = predict(finds, given, tmp_path / "out", score=0.2, log=lines.append)
+    assert [(one.image.name, one.drawing.name) for one in found] == [
+        ("a.jpg", "a.png"),
+        ("a.png", "a_2.png"),
+        ("b.PNG", "b.png"),
+    ]
+    assert [one.counts for one in found] == [{"person": 2, "dog": 1}] * 2 + [{}]
     assert lines == [
-        f"{folder / 'a.jpg'}: {counts}",
-        f"{folder / 'a.png'}: {counts}",
+        f"{folder / 'a.jpg'}: 2 person, 1 dog",
+        f"{folder / 'a.png'}: 2 person, 1 dog",
         f"{folder / 'b.PNG'}: nothing over 0.2",
     ]
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -99,13 +108,34 @@ def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
 
 def test_every_image_has_a_drawing_of_its_own(folder, tmp_path):
     Image.fromarray(image()).save(folder / "a_1.jpg")
-    list(predict(Finds(), [folder], tmp_path / "out"))
+    predict(Finds(), [folder], tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
 
 
 def test_what_pillow_only_writes_is_no_image_of_a_folder(folder, tmp_path):
     Image.fromarray(image()).save(folder / "manual.pdf")
-    assert len(list(predict(Finds(), [folder], tmp_path / "out"))) == 3
+    assert len(predict(Finds(), [folder], tmp_path / "out")) == 3
+
+
+def test_a_damaged_image_leaves_what_was_found_before(folder, tmp_path):
+    (folder / "a_damaged.png").write_bytes((folder / "a.png").read_bytes()[:500])
+    lines = []
+    with pytest.raises(InputError, match=r"a_damaged\.png is damaged"):
+        predict(Finds(), [folder], tmp_path / "out", log=lines.append)
+    assert len(lines) == 2  # a.jpg and a.png come before it, b.PNG after it
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "a_2.png"]
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["image_id"] for row in rows] == [0, 0, 1, 1]
+
+
+def test_each_image_is_said_as_soon_as_it_is_done(folder, tmp_path):
+    seen = []
+
+    def log(line):
+        seen.append((line, len(list((tmp_path / "out").glob("*.png")))))
+
+    predict(Finds(), [folder / "b.PNG", folder / "a.jpg"], tmp_path / "out", log=log)
+    assert [drawings for _, drawings in seen] == [1, 2]
 
 
 def test_prediction_without_images(tmp_path):
@@ -114,7 +144,7 @@ def test_prediction_without_images(tmp_path):
         (tmp_path, InputError, f"there are no images in the folder {tmp_path}"),
     ):
         with pytest.raises(kind) as error:
-            list(predict(Finds(), [path], tmp_path / "out"))
+            predict(Finds(), [path], tmp_path / "out")
         assert str(error.value) == said
     assert not (tmp_path / "out").exists()
 

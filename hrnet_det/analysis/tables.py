@@ -84,18 +84,14 @@ def checkpointing_table(rows: list[dict]) -> str:
 
 def write(results: dict, folder: str | Path) -> list[Path]:
     """Write benchmark.json and benchmark.png, time against megapixels; returns their paths."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # without pyplot: no backend is chosen
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
     titles = list(dict.fromkeys(what for what, _ in _by_form(results)))
-    figure, axes = pyplot.subplots(
-        1, len(titles), figsize=(5.5 * len(titles), 4.5), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(5.5 * len(titles), 4.5), layout="constrained")
+    axes = figure.subplots(1, len(titles), squeeze=False)
     for axis, what in zip(axes[0], titles, strict=True):
         for (of, form), points in _by_form(results).items():
             if of == what:
@@ -103,7 +99,6 @@ def write(results: dict, folder: str | Path) -> list[Path]:
         axis.set(title=what, xlabel="megapixels in a batch", ylabel="seconds", ylim=0, xlim=0)
         axis.legend()
     figure.savefig(folder / "benchmark.png", dpi=100)
-    pyplot.close(figure)
     return [folder / "benchmark.json", folder / "benchmark.png"]
 
 

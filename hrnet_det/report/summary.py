@@ -13,7 +13,8 @@ from torch import nn
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
-from hrnet_det.report.drawing import draw_curves, draw_predictions
+from hrnet_det.report.curves import draw_curves
+from hrnet_det.report.sheet import draw_predictions
 from hrnet_det.report.next_steps import next_steps
 from hrnet_det.report.tables import results_tables
 

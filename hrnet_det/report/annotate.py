@@ -1,0 +1,105 @@
+"""Images with what is known of them: objects, semantic labels, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from detectron2.structures import Instances
+
+from hrnet_det.report.canvas import PALETTE, Canvas
+
+SMALL_SIDE = 480  # pixels: smaller images are enlarged to about this
+LABELS_ALPHA = 0.5  # of the colours of semantic labels
+STUFF_ALPHA = 0.25  # of those under objects
+UNLABELLED = -1  # of pixels without a colour
+KEYPOINT_SCORE = 0.05  # as Detectron2's Visualizer
+FIELDS = ("boxes", "classes", "masks", "keypoints", "scores", "colours")  # that are drawn
+
+
+def annotate(
+    image: np.ndarray,
+    *,
+    objects: Instances | None = None,
+    classes: Sequence[str] = (),
+    labels: np.ndarray | None = None,
+    label_names: Sequence[str] = (),
+    scale: float | None = None,
+) -> np.ndarray:
+    """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
+
+    Objects with masks have a colour each, so that neighbours are told apart; objects with boxes
+    alone have that of their class. Where masks overlap, their colours are blended. Names that
+    would cover each other are left out, those of the first objects last.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        objects: in its pixels, as Detectron2's models predict them (pred_...; the best first) or
+            its mappers prepare them (gt_..., with bitmasks): boxes, and where there are any
+            classes, masks, keypoints and scores. Objects with masks may have `colours`, (N,)
+            numbers: the same number is the same colour.
+        classes: names of the objects' classes.
+        labels: (H, W), the class of each pixel, UNLABELLED for none.
+        label_names: names of the labels' classes.
+        scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
+    Output: (H * scale, W * scale, 3) uint8, RGB.
+    """
+    canvas = Canvas(image, enlargement(image) if scale is None else scale)
+    numbers = [] if labels is None else [n for n in np.unique(labels).tolist() if n != UNLABELLED]
+    # Class 0, which is often the ground, is grey. Under objects come colours that few of them have.
+    alpha, first = (LABELS_ALPHA, -1) if objects is None else (STUFF_ALPHA, len(PALETTE) // 2)
+    colours = [PALETTE[(first + number) % len(PALETTE)] for number in numbers]
+    for number, colour in zip(numbers, colours, strict=True):
+        canvas.mask(labels == number, colour, alpha, outline=False)
+    if objects is not None and len(objects):
+        _draw_objects(canvas, objects, classes)
+    for number, colour in zip(numbers, colours, strict=True):
+        canvas.label(_name(label_names, number), _middle(labels == number), colour)
+    return canvas.pixels()
+
+
+def enlargement(image: np.ndarray) -> int:
+    """How many times larger an image is drawn: small ones so that labels find room."""
+    return max(1, round(SMALL_SIDE / max(image.shape[:2])))
+
+
+def _draw_objects(canvas: Canvas, objects: Instances, classes: Sequence[str]) -> None:
+    """Masks, the largest first so that none is hidden; then boxes, keypoints and names."""
+    fields = {
+        name: getattr(value, "tensor", value).cpu()
+        for full, value in objects.get_fields().items()
+        if (name := full.removeprefix("pred_").removeprefix("gt_")) in FIELDS
+    }
+    numbers = fields["classes"].tolist() if "classes" in fields else None
+    of_class = numbers is not None and "masks" not in fields
+    own = fields["colours"].tolist() if "colours" in fields else range(len(objects))
+    colours = [PALETTE[number % len(PALETTE)] for number in (numbers if of_class else own)]
+    if "masks" in fields:
+        masks = fields["masks"].numpy().astype(bool)
+        for i in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
+            canvas.mask(masks[i], colours[i])
+    boxes = fields["boxes"].tolist()
+    for box, colour in zip(boxes, colours, strict=True):
+        canvas.box(box, colour)
+    if "keypoints" in fields:
+        least = KEYPOINT_SCORE if "scores" in fields else 0
+        for points in fields["keypoints"].tolist():
+            canvas.points([(x, y) for x, y, seen in points if seen > least], (255, 255, 255))
+    if numbers is not None:
+        names = [_name(classes, number) for number in numbers]
+        if "scores" in fields:
+            scores = fields["scores"].tolist()
+            names = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
+        for name, box, colour in zip(names, boxes, colours, strict=True):
+            canvas.label(name, box, colour)
+
+
+def _name(names: Sequence[str], number: int) -> str:
+    return names[number] if number < len(names) else str(number)
+
+
+def _middle(mask: np.ndarray) -> list[float]:
+    """A point inside a mask near the middle of its pixels, as a box without extent."""
+    ys, xs = np.nonzero(mask)
+    nearest = np.argmin((ys - np.median(ys)) ** 2 + (xs - np.median(xs)) ** 2)
+    return [float(xs[nearest]), float(ys[nearest])] * 2

@@ -1,0 +1,143 @@
+"""Pixels of what is drawn on an image."""
+
+import numpy as np
+import pytest
+
+from hrnet_det.report.canvas import PALETTE, Canvas, font
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def grey(height=20, width=30):
+    return np.full((height, width, 3), 100, np.uint8)
+
+
+def mask(rows, columns, height=20, width=30):
+    found = np.zeros((height, width), bool)
+    found[rows, columns] = True
+    return found
+
+
+def blend(under, colour, alpha):
+    return [(1 - alpha) * u + alpha * c for u, c in zip(under, colour, strict=True)]
+
+
+def changed(canvas, before):
+    return (canvas.pixels() != before).any(axis=2)
+
+
+def test_a_mask_is_blended_into_its_pixels_and_no_others():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    canvas, region = Canvas(image), mask(slice(5, 15), slice(8, 20))
+    canvas.mask(region, RED, 0.4, outline=False)
+    drawn = canvas.pixels()
+    assert drawn[region] == pytest.approx(image[region] * 0.6 + np.array(RED) * 0.4, abs=1)
+    assert (drawn[~region] == image[~region]).all()
+
+
+def test_overlapping_masks_are_blended_in_the_order_that_they_are_drawn():
+    canvas = Canvas(grey())
+    canvas.mask(mask(slice(2, 12), slice(2, 12)), RED, 0.5, outline=False)
+    canvas.mask(mask(slice(7, 17), slice(7, 17)), BLUE, 0.5, outline=False)
+    drawn = canvas.pixels()
+    of_red = blend((100, 100, 100), RED, 0.5)
+    assert drawn[4, 4] == pytest.approx(of_red, abs=1)
+    assert drawn[15, 15] == pytest.approx(blend((100, 100, 100), BLUE, 0.5), abs=1)
+    assert drawn[9, 9] == pytest.approx(blend(of_red, BLUE, 0.5), abs=1)
+    assert drawn[18, 18].tolist() == [100, 100, 100]
+
+
+def test_the_outline_of_a_mask_is_its_own_border_in_the_whole_colour():
+    canvas = Canvas(grey())
+    canvas.mask(mask(slice(0, 6), slice(10, 20)), RED, 0.5)  # up to the image's border
+    drawn = canvas.pixels()
+    inside = mask(slice(1, 5), slice(11, 19))
+    edge = mask(slice(0, 6), slice(10, 20)) & ~inside
+    assert (drawn[edge] == RED).all()
+    assert drawn[inside] == pytest.approx(np.tile(blend([100] * 3, RED, 0.5), (32, 1)), abs=1)
+    assert (drawn[~edge & ~inside] == 100).all()
+
+
+def test_an_empty_mask_changes_nothing():
+    canvas = Canvas(grey())
+    canvas.mask(np.zeros((20, 30), bool), RED)
+    assert not changed(canvas, grey()).any()
+
+
+@pytest.mark.parametrize(("scale", "size"), [(3, (60, 90)), (0.5, (10, 15)), (1.5, (30, 45))])
+def test_what_is_drawn_follows_the_scale(scale, size):
+    image = grey()
+    canvas = Canvas(image, scale)
+    assert canvas.pixels().shape == (*size, 3)
+    canvas.mask(mask(slice(4, 12), slice(10, 20)), RED, 0.5, outline=False)
+    expected = np.zeros(size, bool)
+    expected[int(4 * scale) : int(12 * scale), int(10 * scale) : int(20 * scale)] = True
+    assert (changed(canvas, np.full((*size, 3), 100)) == expected).all()
+    canvas = Canvas(image, scale)
+    canvas.box((10, 4, 20, 12), BLUE)
+    rows, columns = np.nonzero(changed(canvas, np.full((*size, 3), 100)))
+    assert (rows.min(), rows.max()) == (4 * scale, 12 * scale - 1)
+    assert (columns.min(), columns.max()) == (10 * scale, 20 * scale - 1)
+    assert (image == 100).all()  # the caller's
+
+
+def test_enlarged_pixels_stay_sharp():
+    noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    assert (Canvas(noise, 4).pixels() == noise.repeat(4, axis=0).repeat(4, axis=1)).all()
+
+
+def test_a_point_is_a_disc_around_its_place():
+    canvas = Canvas(grey(), 4)
+    canvas.points([(10, 8)], (255, 255, 255))
+    drawn = changed(canvas, np.full((80, 120, 3), 100))
+    assert canvas.pixels()[32, 40].tolist() == [255, 255, 255]
+    rows, columns = np.nonzero(drawn)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (29, 35, 37, 43)
+
+
+def labelled(labels, size=(100, 200)):
+    """Where each label's ground is: the pixels of its colour."""
+    canvas = Canvas(grey(*size))
+    for number, (text, box) in enumerate(labels):
+        canvas.label(text, box, PALETTE[number])
+    drawn = canvas.pixels()
+    return [(drawn == PALETTE[number]).all(axis=2) for number in range(len(labels))]
+
+
+def extent(where):
+    rows, columns = np.nonzero(where)
+    return columns.min(), rows.min(), columns.max(), rows.max()
+
+
+def test_a_label_stands_on_its_box_and_where_there_is_no_room_in_it():
+    (above,) = labelled([("dog", (50, 40, 90, 80))])
+    assert extent(above)[0] == 50
+    assert extent(above)[3] == 40
+    (inside,) = labelled([("dog", (50, 5, 90, 80))])
+    assert extent(inside)[:2] == (50, 5)
+    (shifted,) = labelled([("elephant", (190, 40, 200, 80))])  # off the image's right side
+    assert extent(shifted)[2] == 199
+
+
+def test_labels_cover_no_other_label():
+    """Nine objects in one place: some are named, each of these readable, the first in any case."""
+    box = (60, 40, 120, 60)
+    grounds = labelled([("person", box)] * 9)
+    shown = [extent(where) for where in grounds if where.any()]
+    assert grounds[0].any()
+    assert 2 <= len(shown) < 9
+    for i, (left, top, right, bottom) in enumerate(shown):
+        for left2, top2, right2, bottom2 in shown[:i]:
+            assert right <= left2 or right2 <= left or bottom <= top2 or bottom2 <= top
+
+
+def test_the_ink_of_a_label_contrasts_with_its_ground():
+    for colour, ink in (((0, 0, 117), 255), ((255, 225, 25), 0)):
+        canvas = Canvas(grey(100, 200))
+        canvas.label("dog", (50, 40, 90, 80), colour)
+        assert (abs(canvas.pixels() - float(ink)).max(axis=2) < 60).sum() > 10
+
+
+def test_the_font_has_the_letters_of_european_languages():
+    drawn = {letter: bytes(font(20).getmask(letter)) for letter in "ßéåжσ\uffff"}
+    assert len(set(drawn.values())) == 6  # what a font lacks looks like \uffff
