@@ -119,7 +119,8 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     cfg = load_config(output / "config.yaml")
     assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.INPUT.MASK_FORMAT) == (3, "bitmask")
     with Image.open(output / "predictions.png") as sheet:
-        assert sheet.size == (2 * 7 * 80, 3 * 3.4 * 80)  # inches at 80 dots; six images
+        # two pairs in a row, of images enlarged to about 480 pixels, 20 of caption, gaps of 8
+        assert sheet.size == (2 * (2 * (480 + 8) + 8) + 2 * (512 - 480), 516 + 548 + 516)
     assert (output / "last_checkpoint").read_text() == "model_final.pth"
     checkpoint = torch.load(output / "model_final.pth", weights_only=True)
     assert checkpoint["iteration"] == 2
