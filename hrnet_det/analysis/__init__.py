@@ -1,6 +1,7 @@
 """Speed and memory, measured side by side with what else there is: `hrnet-det benchmark`."""
 
-from hrnet_det.analysis.benchmark import Case, benchmark
+from hrnet_det.analysis.benchmark import benchmark
+from hrnet_det.analysis.cases import Case
 from hrnet_det.analysis.checkpointing import compare_checkpointing
 from hrnet_det.analysis.planning import Plan, plan
 

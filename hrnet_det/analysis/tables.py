@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from hrnet_det.analysis.benchmark import Case
+from hrnet_det.analysis.cases import Case
 from hrnet_det.errors import InputError
 
 HEADERS = ("", "ms", "speed / plain", "GMAC", "GFLOP/s", "of peak", "memory MB", "kept MB")
