@@ -6,11 +6,11 @@ from detectron2.utils.events import EventStorage
 from helpers.tiny import TINY
 
 from hrnet_det import model_zoo
-from hrnet_det.config.load import as_run
 from hrnet_det.analysis import plan
 from hrnet_det.analysis.memory import peak_bytes
 from hrnet_det.analysis.models import batch_of_images
 from hrnet_det.analysis.planning import largest_size, parse_memory, plan_table
+from hrnet_det.config.load import as_run
 from hrnet_det.engine.accumulation import GradientAccumulation
 
 CPU = torch.device("cpu")
