@@ -20,7 +20,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {"hrnet-det", "make", "python"}
 PYTHON_SCRIPTS = {"train_net.py", "train_mine.py", "datasets/prepare_panoptic.py"}
 MADE_UP = ("GATE_BIAS", "gated_rcnn")  # of the example in add-a-detector.md
-WORDS = r"pictures?|data sets?|one's own|lest|no (?:YAML|JSON)|recomput\w*"
+WORDS = r"pictures?|data sets?|one's own|lest|mend\w*|no (?:YAML|JSON)|recomput\w*"
 
 
 def pages(test):
