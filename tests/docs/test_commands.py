@@ -1,0 +1,132 @@
+"""Every command that the README, the documentation and the configs' headers show."""
+
+import importlib
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+from detectron2.engine import default_argument_parser
+from helpers.commands import all_shown, header_of, stand_ins
+from helpers.tiny import REPO, make_coco
+
+from hrnet_det import model_zoo
+from hrnet_det.arguments import build_parser
+from hrnet_det.config import settings
+from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.train import EPILOG, load_job
+
+SHELL = {"source", "cd", "export", "ln", "unzip", "mkdir", "cp"}  # no commands of the project
+TRAIN = (["python", "train_net.py"], ["hrnet-det", "train"])
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with what commands name: COCO, Cityscapes, a user's data."""
+    folder = tmp_path_factory.mktemp("workplace")
+    coco = make_coco(folder / "mine")
+    for name in ("train.json", "val.json"):
+        shutil.copy(coco / "polygons.json", coco / name)
+        shutil.copy(coco / "polygons.json", folder / name)
+    shutil.copytree(coco / "images", folder / "images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        stand_ins(folder, patch)
+        patch.setattr("hrnet_det.data.datasets.quickstart.make_quickstart", lambda root: root)
+        patch.setattr("hrnet_det.data.datasets.check_files", lambda *_: None)
+        yield folder
+
+
+def starts(words):
+    """Load the config of a training or evaluation and check all that is checked before a start.
+
+    GPUs are left out: there are none.
+    """
+    args = default_argument_parser().parse_args(words)
+    args.num_gpus = args.num_machines = 1
+    job = load_job(args)
+    preflight(job)
+    return job
+
+
+@pytest.mark.parametrize("config", [n for n in model_zoo.names() if "resnet" not in n])
+def test_the_command_in_a_configs_header(config, workplace):
+    words = header_of(config)
+    assert words[:3] == ["python", "train_net.py", "--config-file"] and words[3] == config
+    job = starts(words[2:])
+    weights = str(job.run[settings.WEIGHTS])
+    if weights:
+        model = weights.removeprefix("timm://")
+        assert model in timm.list_pretrained("hrnet*")
+        variant = job.run[settings.VARIANT]
+        assert model.split(".")[0] == f"hrnet_{variant}"
+    assert bool(weights) == ("quickstart" not in config)
+
+
+def runs(words):
+    """Whether a command that is shown would start; what trains is checked as far as it can be."""
+    for start in TRAIN:
+        if words[: len(start)] == start:
+            starts(words[len(start) :])
+            return
+    if words[0] == "hrnet-det":
+        arguments = build_parser().parse_args(words[1:])
+        if arguments.command == "plan":
+            model_zoo.get_config(arguments.config_file, arguments.overrides)
+    elif words[0] == "make":
+        done = subprocess.run(["make", "-n", *words[1:]], cwd=REPO, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif words[:2] == ["python", "-m"] and words[2] != "pip":
+        assert importlib.util.find_spec(words[2]) is not None
+        has_options(["-m", words[2]], words[3:])
+    elif words[0] == "python" and words[1].startswith("datasets/"):
+        has_options([words[1]], words[2:])
+    else:
+        assert words[0] in SHELL, f"what is {shlex.join(words)}?"
+
+
+def has_options(program, words):
+    """A program that explains itself names each option."""
+    done = subprocess.run(
+        [sys.executable, *program, "--help"], cwd=REPO, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for word in words:
+        assert not word.startswith("--") or word in done.stdout, word
+
+
+SHOWN = sorted({(page, shlex.join(words)) for page, words in all_shown()})
+
+
+@pytest.mark.parametrize(("page", "command"), SHOWN, ids=range(len(SHOWN)))
+def test_a_command_of_a_page(page, command, workplace):
+    runs(shlex.split(command))
+
+
+def test_there_are_commands():
+    assert len(SHOWN) > 30 and {"README.md", "own-data.md"} <= {page for page, _ in SHOWN}
+
+
+def test_the_examples_of_the_help(workplace):
+    lines = EPILOG.replace("\\\n", " ").splitlines()
+    commands = [line.partition("train_net.py ")[2] for line in lines if "train_net.py" in line]
+    whole = [c for c in commands if "..." not in c and "URL" not in c]
+    assert len(whole) >= 3
+    for command in whole:
+        starts(shlex.split(command))
+
+
+def test_a_published_htc_is_evaluated_with_val2017_alone(workplace, tmp_path, monkeypatch):
+    """As the documentation shows it: 183 classes, and nothing of the training set."""
+    shown = [c for _, c in SHOWN if "NUM_CLASSES 183" in c]
+    command = shown[0] if shown else (
+        "python train_net.py --config-file htc_hrnetv2p_w18_20e.yaml --eval-only MODEL.WEIGHTS "
+        "htc.pth MODEL.CONVENTIONS mmdet MODEL.SEM_SEG_HEAD.NUM_CLASSES 183"
+    )  # fmt: skip
+    job = starts(shlex.split(command)[2:])
+    assert not job.trains and job.splits.names == ["coco_2017_val"]
+    assert job.run.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 183
+    assert Path.cwd() == workplace
