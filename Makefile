@@ -74,3 +74,7 @@ $(PARITY): $(STAMP)
 	  echo "mmdetection cannot be installed here: the tests that compare with it are skipped" >&2; \
 	  test -z "$$CI"; }
 	@touch $@
+
+$(DOCS): $(STAMP)
+	$(VENV)/bin/python -m pip install -q -e '.[docs]'
+	@touch $@
