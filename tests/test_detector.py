@@ -19,7 +19,7 @@ from PIL import Image
 
 from hrnet_det import Detector, model_zoo
 from hrnet_det.checkpoint.convert import convert
-from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, MMDET, OBJECT_DETECTION
+from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK, MMDET
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.config import settings
@@ -176,8 +176,8 @@ def test_detectors_of_the_older_code_bases(source, kind, tmp_path):
     body = {n: t for n, t in own(kind, channels=channels).items() if n.startswith("backbone.")}
     heads = random_weights(source, kind, channels=channels, fc=1024)
     path = tmp_path / "older.pth"
-    torch.save({"model": renamed(OBJECT_DETECTION if older else MASKRCNN_BENCHMARK, body) | heads},
-               path)  # fmt: skip
+    format = HRNET_OBJECT_DETECTION if older else MASKRCNN_BENCHMARK
+    torch.save({"model": renamed(format, body) | heads}, path)
     found = small(path)
     keys = ("CONVENTIONS", "META_ARCHITECTURE", "ROI_HEADS.NUM_CLASSES", "MASK_ON")
     assert stated(found, *keys) == [source, "GeneralizedRCNN", 5, "mask" in kind]

@@ -27,7 +27,7 @@ def imported(file: Path) -> set[str]:
 FLOORS = [
     ["errors", "environment", "install"],
     ["config"],
-    ["modeling.kinds", "modeling.backbone"],
+    ["modeling.kind", "modeling.kinds", "modeling.backbone"],
     ["modeling.inference"],
     ["modeling.roi_heads"],
     [f"modeling.compat.{name}" for name in ("conventions", "boxes", "masks")],

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hrnet_det.checkpoint.formats import BODY, IMAGENET, MMDET, OWN
-from hrnet_det.checkpoint.infer import architecture, hrnet_variant, variant_name
+from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
+from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
 from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, find_weights, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
-from hrnet_det.checkpoint.model_config import config_of
+from hrnet_det.checkpoint.model_config import config_of, has_config
 from hrnet_det.checkpoint.renaming import Renamed, rename
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
@@ -23,7 +23,7 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 from hrnet_det.modeling.build_model import build_detector
 
-TARGETS = {format.name: format for format in (OWN, MMDET, IMAGENET)}
+TARGETS = {format.name: format for format in FORMATS if format.wraps}
 SUFFIXES = (".safetensors", ".pth")
 
 
@@ -51,6 +51,7 @@ def convert(
     """
     source, destination = str(source), Path(destination)
     _check_target(destination, to)
+    target = TARGETS[to]
     file = read_weights(find_weights(source), allow_pickle=allow_pickle)
     renamed = rename(file.weights, source)
     if renamed.unknown:
@@ -62,22 +63,22 @@ def convert(
     if not body:
         raise InputError(f"{source} ({renamed.format.title}) has no HRNet")
     left = [name for names in renamed.dropped.values() for name in names]
-    if to == IMAGENET.name:  # what is written is a backbone
+    if target is IMAGENET:  # what is written is a backbone
         left += [name for name in renamed.weights if name not in body]
         renamed, file = replace(renamed, weights=body), replace(file, rest={}, metadata={})
     run = _config(file, renamed)
     _check_whole(renamed, run, source)
     metadata = describe(file, renamed, run)
-    weights = _named(renamed.weights, to, source)
-    _write(destination, weights, to, metadata)
+    weights = _named(renamed.weights, target, source)
+    _write(destination, weights, target, metadata)
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
     conventions = metadata.get("conventions")
-    if to == MMDET.name and conventions and conventions != "mmdet":
+    if target.conventions and conventions and conventions != target.conventions:
         lines.append(
-            f"The detector computes boxes as {conventions} does; mmdetection will compute them its "
-            "own way"
+            f"The detector computes boxes as {conventions} does; {target.title} will compute them "
+            "its own way"
         )
     return "\n".join(lines)
 
@@ -101,14 +102,13 @@ def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict
         as they are known); with a config also conventions, config (YAML) and pixels (format, mean,
         std).
     """
-    shapes = {name: tensor.shape for name, tensor in renamed.weights.items()}
-    found = architecture(shapes)
-    variant = variant_name(hrnet_variant(shapes))
+    found = infer_detector(renamed.shapes)
+    variant = variant_name(hrnet_variant(renamed.shapes))
     known = {
         "source_format": file.metadata.get("source_format", renamed.format.name),
         "title": found.title if found else f"HRNet {variant}",
         "variant": variant,
-        "kind": found.kind if found else "",
+        "kind": found.kind.name if found else "",
         "classes": file.classes,
     }
     if run is not None:
@@ -123,9 +123,9 @@ def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict
 
 
 def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
-    whole = architecture({name: tensor.shape for name, tensor in renamed.weights.items()})
-    if whole is None and renamed.format is not OWN:  # a backbone
-        return None
+    found = infer_detector(renamed.shapes)
+    if renamed.format is not OWN and not (found and has_config(found.kind, renamed.format)):
+        return None  # a backbone, or a detector that only its project computes
     try:
         return config_of(file)
     except InputError:
@@ -136,61 +136,46 @@ def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
 
 def _check_whole(renamed: Renamed, run: RunConfig | None, source: str) -> None:
     """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
-    variant = hrnet_variant({name: tensor.shape for name, tensor in renamed.weights.items()})
+    variant = hrnet_variant(renamed.shapes)
     if run is not None:
         run = run.copy()
         run[settings.DEVICE] = "cpu"
-        wanted = build_detector(run.cfg).state_dict()
+        expected = build_detector(run.cfg).state_dict()
     elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
-        wanted = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
+        expected = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     elif variant is None:
         raise InputError(f"{source} ({renamed.format.title}) has an HRNet that is not whole")
     else:
         return
-    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    shapes = {name: tensor.shape for name, tensor in expected.items()}
     report, _ = compare(renamed, shapes, source, [])
     if report.faults:
         faults = "\n  ".join(report.faults)
         raise InputError(f"{source} ({report.title}) is not whole:\n  {faults}")
 
 
-def _named(weights: dict[str, Tensor], to: str, source: str) -> dict[str, Tensor]:
+def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str, Tensor]:
     """The tensors by the target's names."""
-    if to == OWN.name:
-        return dict(weights)
-    names = {name: TARGETS[to].to_theirs(name) for name in weights}
+    if reason := format.cannot_hold(weights):
+        raise InputError(f"{source}: {reason}")
+    names = {name: format.to_theirs(name) for name in weights}
     without = [name for name, theirs in names.items() if theirs is None]
-    found = architecture({name: tensor.shape for name, tensor in weights.items()})
-    if to == MMDET.name and found and found.shares_conv:
-        raise InputError(f"{source}: mmdetection's HRFPN has no convolution for all levels")
-    if to == MMDET.name and found and found.kind == "cascade_rcnn_one_mask":
-        raise InputError(
-            f"{source}: mmdetection's Cascade Mask R-CNN has a mask head for each of its three "
-            "stages, this one has one for all"
-        )
     if without:
         raise InputError(
-            f"{source}: {len(without)} tensors have no name in {TARGETS[to].title}: {some(without)}"
+            f"{source}: {len(without)} tensors have no name in {format.title}: {some(without)}"
         )
     return {theirs: weights[name] for name, theirs in names.items()}
 
 
-def _write(path: Path, weights: dict[str, Tensor], to: str, metadata: dict[str, Any]) -> None:
-    contents = {
-        OWN.name: {"model": weights, METADATA_KEY: metadata},
-        MMDET.name: {
-            "meta": {"dataset_meta": {"classes": metadata["classes"]}},
-            "state_dict": weights,
-            METADATA_KEY: metadata,
-        },
-        IMAGENET.name: weights,
-    }
+def _write(
+    path: Path, weights: dict[str, Tensor], format: Format, metadata: dict[str, Any]
+) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             whole = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
             save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
         else:
-            torch.save(contents[to], path)
+            torch.save(format.wraps(weights, metadata), path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error

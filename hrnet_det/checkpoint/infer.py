@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
 
 from hrnet_det.checkpoint.formats import BODY
 from hrnet_det.modeling import VARIANTS, HRNetVariant
+from hrnet_det.modeling.kind import SEMANTIC_LABELS, Kind, Shapes, outputs
+from hrnet_det.modeling.kinds import recognise_kind
 
-Shapes = Mapping[str, torch.Size]
-BASES = {  # the config that each kind of detector starts from
-    "faster_rcnn": "Base-RCNN-HRNetV2p.yaml",
-    "mask_rcnn": "Base-RCNN-HRNetV2p.yaml",
-    "cascade_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
-    "cascade_mask_rcnn": "Base-Cascade-RCNN-HRNetV2p.yaml",
-    "cascade_rcnn_one_mask": "Base-Cascade-RCNN-HRNetV2p.yaml",  # Detectron2's
-    "htc": "Base-HTC-HRNetV2p.yaml",
-    "fcos": "Base-FCOS-HRNetV2p.yaml",
-}
-TITLES = {
-    "faster_rcnn": "Faster R-CNN",
-    "mask_rcnn": "Mask R-CNN",
-    "cascade_rcnn": "Cascade R-CNN",
-    "cascade_mask_rcnn": "Cascade Mask R-CNN",
-    "cascade_rcnn_one_mask": "Cascade R-CNN with one mask head",
-    "htc": "Hybrid Task Cascade",
-    "fcos": "FCOS",
+# Keys of a YAML config whose values are the output channels of a layer, the first that is there.
+_CHANNELS = {
+    "MODEL.HRFPN.OUT_CHANNELS": ("backbone.reduction_conv",),
+    "MODEL.ROI_BOX_HEAD.FC_DIM": ("roi_heads.box_head.fc1", "roi_heads.box_head.0.fc1"),
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": (
+        "roi_heads.mask_head.mask_fcn1",
+        "roi_heads.mask_head.0.mask_fcn1",
+    ),
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": ("roi_heads.semantic_head.convs.0",),
 }
 
 
@@ -69,98 +59,65 @@ def variant_name(variant: HRNetVariant | None) -> str:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A detector on HRNetV2p.
+class InferredDetector:
+    """A detector on HRNet.
 
     Args:
-        kind: a key of BASES.
-        variant: a name in VARIANTS.
-        classes: foreground classes.
-        out_channels: of the pyramid.
-        box_channels, mask_channels: of the layers inside the box and mask heads; 0 without them.
-        shares_conv: one 3x3 convolution for all of its levels.
-        semantic_classes, semantic_channels: of a Hybrid Task Cascade's semantic branch, and of the
-            layers inside it; 0 without one.
+        kind: what it is. variant: a name in VARIANTS.
+        pyramid: it has HRFPN's layers. shares_conv: one 3x3 convolution for all of its levels.
+        classes, semantic_classes: how many, 0 without any.
+        channels: of the layers that differ between detectors of a kind, by their config keys.
     """
 
-    kind: str
+    kind: Kind
     variant: str
-    classes: int
-    out_channels: int
-    box_channels: int
-    mask_channels: int
+    pyramid: bool
     shares_conv: bool
-    semantic_classes: int = 0
-    semantic_channels: int = 0
+    classes: int
+    semantic_classes: int
+    channels: tuple[tuple[str, int], ...]
 
     @property
     def title(self) -> str:
         """For messages, such as "Cascade Mask R-CNN, HRNetV2p-W32, 80 classes"."""
-        width = self.variant.upper().replace("_SMALL", "-small").replace("_V", "-v")
-        return f"{TITLES[self.kind]}, HRNetV2p-{width}, {self.classes} classes"
+        variant = self.variant.upper().replace("_SMALL", "-small").replace("_V", "-v")
+        parts = [self.kind.title, f"HRNet{'V2p' if self.pyramid else ''}-{variant}"]
+        if self.classes:
+            parts.append(f"{self.classes} classes")
+        if self.semantic_classes and SEMANTIC_LABELS in self.kind.learns:
+            parts.append(f"{self.semantic_classes} semantic classes")
+        return ", ".join(parts)
 
     def overrides(self) -> list[str]:
-        """KEY VALUE pairs that make BASES[kind] this detector."""
-        group = "FCOS" if self.kind == "fcos" else "ROI_HEADS"
-        sizes = {
-            "MODEL.ROI_BOX_HEAD.FC_DIM": self.box_channels,
-            "MODEL.ROI_MASK_HEAD.CONV_DIM": self.mask_channels,
-            "MODEL.SEM_SEG_HEAD.NUM_CLASSES": self.semantic_classes,
-            "MODEL.SEM_SEG_HEAD.CONVS_DIM": self.semantic_channels,
+        """KEY VALUE pairs that make a config of the kind this detector."""
+        values = {
+            "MODEL.HRNET.VARIANT": self.variant,
+            "MODEL.HRFPN.SHARE_CONV": self.shares_conv,
+            "MODEL.HTC.SEMANTIC_ON": self.semantic_classes > 0,
+            **dict(self.channels),
         }
-        one_mask = self.kind == "cascade_rcnn_one_mask"
-        return [
-            *(("MODEL.ROI_HEADS.NAME", "CascadeROIHeads") if one_mask else ()),
-            *(word for key, size in sizes.items() if size for word in (key, str(size))),
-            *("MODEL.HRNET.VARIANT", self.variant),
-            *("MODEL.HRFPN.OUT_CHANNELS", str(self.out_channels)),
-            *("MODEL.HRFPN.SHARE_CONV", str(self.shares_conv)),
-            *(f"MODEL.{group}.NUM_CLASSES", str(self.classes)),
-            *("MODEL.MASK_ON", str(self.mask_channels > 0)),
-            *("MODEL.HTC.SEMANTIC_ON", str(self.semantic_classes > 0)),
-        ]
+        for setting, count in (
+            (self.kind.classes, self.classes),
+            (self.kind.semantic_classes, self.semantic_classes),
+        ):
+            if setting is not None and count:
+                values[setting.yaml] = count
+        return [str(word) for pair in values.items() for word in pair]
 
 
-def architecture(shapes: Shapes) -> Architecture | None:
-    """The detector whose tensors, by our names, have these shapes; None if it is none of BASES."""
-    variant = variant_name(hrnet_variant(shapes))
-    reduction = shapes.get("backbone.reduction_conv.weight")
-    if variant not in VARIANTS or reduction is None:
+def infer_detector(shapes: Shapes) -> InferredDetector | None:
+    """The detector whose tensors, by our names, have these shapes; None if it is none of KINDS."""
+    kind, variant = recognise_kind(shapes), variant_name(hrnet_variant(shapes))
+    if kind is None or variant not in VARIANTS:
         return None
-    masks = any(name.startswith("roi_heads.mask_head.") for name in shapes)
-    for name, kind, background in (
-        ("head.cls_score.weight", "fcos", 0),
-        ("roi_heads.box_predictor.cls_score.weight", "rcnn", 1),
-        ("roi_heads.box_predictor.0.cls_score.weight", "cascade_rcnn", 1),
-    ):
-        if name not in shapes:
-            continue
-        if kind == "fcos":
-            if "head.ctrness.weight" not in shapes:  # a RetinaNet
-                return None
-        elif kind == "rcnn":
-            kind = "mask_rcnn" if masks else "faster_rcnn"
-        elif "roi_heads.mask_head.1.conv_res.weight" in shapes:
-            kind = "htc"
-        elif masks:
-            staged = any(name.startswith("roi_heads.mask_head.0.") for name in shapes)
-            kind = "cascade_mask_rcnn" if staged else "cascade_rcnn_one_mask"
-        convs = {n for n in shapes if n.startswith("backbone.fpn_convs.") and n.endswith(".weight")}
-        return Architecture(
-            kind=kind,
-            variant=variant,
-            classes=shapes[name][0] - background,
-            out_channels=reduction[0],
-            box_channels=_outputs(shapes, "roi_heads.box_head", "fc1"),
-            mask_channels=_outputs(shapes, "roi_heads.mask_head", "mask_fcn1"),
-            shares_conv=len(convs) == 1,
-            semantic_classes=_outputs(shapes, "roi_heads.semantic_head", "predictor"),
-            semantic_channels=_outputs(shapes, "roi_heads.semantic_head", "convs.0"),
-        )
-    return None
-
-
-def _outputs(shapes: Shapes, head: str, layer: str) -> int:
-    """Output channels of a head's layer, in a cascade of its first stage's; 0 without it."""
-    names = (f"{head}.{layer}.weight", f"{head}.0.{layer}.weight")
-    return next((shapes[name][0] for name in names if name in shapes), 0)
+    convs = [n for n in shapes if n.startswith("backbone.fpn_convs.") and n.endswith(".weight")]
+    channels = {key: outputs(shapes, *layers) for key, layers in _CHANNELS.items()}
+    return InferredDetector(
+        kind=kind,
+        variant=variant,
+        pyramid=channels["MODEL.HRFPN.OUT_CHANNELS"] > 0,
+        shares_conv=len(convs) == 1,
+        classes=kind.count_classes(shapes) if kind.classes else 0,
+        semantic_classes=kind.count_semantic_classes(shapes) if kind.semantic_classes else 0,
+        channels=tuple((key, count) for key, count in channels.items() if count),
+    )

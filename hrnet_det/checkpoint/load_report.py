@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,28 +9,24 @@ import torch
 from tabulate import tabulate
 
 from hrnet_det.checkpoint.formats import BODY
-from hrnet_det.checkpoint.infer import architecture, hrnet_variant, variant_name
+from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
 from hrnet_det.checkpoint.io import some
 from hrnet_det.checkpoint.renaming import Renamed
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import VARIANTS
-from hrnet_det.modeling.compat.conventions import CONVENTIONS
+from hrnet_det.modeling.kinds import class_axis
 
-PARTS = {  # by the start of our names; the first that fits
+# Of a detector, by the start of our names; the first that fits.
+PARTS = {
     "backbone": (BODY,),
     "pyramid": ("backbone.",),
     "RPN": ("proposal_generator.",),
     "box head": ("roi_heads.box_head.", "roi_heads.box_predictor."),
     "mask head": ("roi_heads.mask_head.",),
-    "semantic head": ("roi_heads.semantic_head.",),
+    "semantic head": ("roi_heads.semantic_head.", "sem_seg_head."),
     "keypoint head": ("roi_heads.keypoint_head.",),
     "dense head": ("head.",),
 }
-# Their shape follows the number of classes, or of keypoints.
-_CLASS_LAYERS = re.compile(
-    r"roi_heads\.(box_predictor\.|mask_head\.(\d+\.)?predictor\.|keypoint_head\.score_lowres\.).+"
-    r"|head\.cls_score\..+|roi_heads\.semantic_head\.predictor\..+"
-)
 
 
 def part_of(name: str) -> str:
@@ -39,7 +34,7 @@ def part_of(name: str) -> str:
     for part, starts in PARTS.items():
         if name.startswith(starts):
             return part
-    return "others"
+    return name.split(".")[0]
 
 
 def is_optional(name: str) -> bool:
@@ -119,14 +114,14 @@ def compare(
     Raises: InputError if the file's HRNet is another variant (the message names both), or if
         nothing of the file belongs to the model.
     """
-    shapes = {name: tensor.shape for name, tensor in source.weights.items()}
-    detector = architecture(shapes)
+    shapes = source.shapes
+    detector = infer_detector(shapes)
     title = source.format.title
     if detector or any(name.startswith(BODY) for name in shapes):
         title += f": {detector.title if detector else _backbone_title(shapes)}"
     report = LoadReport(path, title, dropped=dict(source.dropped))
-    if detector and source.format.name in CONVENTIONS:
-        report.conventions = source.format.name
+    if detector and source.format.conventions in detector.kind.conventions:
+        report.conventions = source.format.conventions
     if left_out:
         report.dropped["Python objects beside the weights"] = left_out
     if hrnet_variant(shapes) and not hrnet_variant(model):
@@ -173,7 +168,7 @@ def _compare_part(
             missing.append(name)
         elif theirs[name] == ours[name]:
             fitting.append(name)
-        elif _CLASS_LAYERS.fullmatch(name) and theirs[name][1:] == ours[name][1:]:
+        elif _differ_in_classes(name, theirs[name], ours[name]):
             report.mismatched.append((name, tuple(theirs[name]), tuple(ours[name])))
         else:
             mismatched.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
@@ -200,6 +195,13 @@ def _compare_part(
     return fitting
 
 
+def _differ_in_classes(name: str, theirs: torch.Size, ours: torch.Size) -> bool:
+    """Whether a tensor's shapes are the same but for the number of classes."""
+    axis = class_axis(name)
+    same = [a == b for k, (a, b) in enumerate(zip(theirs, ours, strict=False)) if k != axis]
+    return axis is not None and len(theirs) == len(ours) and all(same)
+
+
 def _backbone_title(shapes: Mapping[str, torch.Size]) -> str:
     variant = hrnet_variant(shapes)
     return f"HRNet {variant_name(variant)}" if variant else "an HRNet that is not whole"
@@ -210,9 +212,9 @@ def _check_variant(
 ) -> None:
     file, model = hrnet_variant(theirs), hrnet_variant(ours)
     if file and model and file != model:
-        name, wanted = variant_name(file), variant_name(model)
+        name, expected = variant_name(file), variant_name(model)
         advice = f"set MODEL.HRNET.VARIANT {name}, or " if name in VARIANTS else ""
         raise InputError(
-            f"{path} has the weights of {name}, but MODEL.HRNET.VARIANT is {wanted}: {advice}take "
-            f"weights of {wanted}"
+            f"{path} has the weights of {name}, but MODEL.HRNET.VARIANT is {expected}: {advice}"
+            f"take weights of {expected}"
         )

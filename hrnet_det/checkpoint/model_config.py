@@ -6,8 +6,8 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from hrnet_det.checkpoint.formats import BODY, OWN
-from hrnet_det.checkpoint.infer import BASES, TITLES, architecture
+from hrnet_det.checkpoint.formats import BODY, OWN, Format
+from hrnet_det.checkpoint.infer import infer_detector
 from hrnet_det.checkpoint.io import WeightsFile
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config.files import config_folder
@@ -15,7 +15,8 @@ from hrnet_det.config.load import as_run, load_run, parse_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml import load_config
 from hrnet_det.errors import InputError
-from hrnet_det.modeling.compat.conventions import CONVENTIONS
+from hrnet_det.modeling.compat.conventions import check_conventions
+from hrnet_det.modeling.kinds import KINDS, Kind
 
 
 def config_of(file: WeightsFile) -> RunConfig:
@@ -43,22 +44,36 @@ def config_of(file: WeightsFile) -> RunConfig:
             f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
             "the config, config= in Python or --config-file"
         )
-    found = architecture({name: tensor.shape for name, tensor in source.weights.items()})
-    if found is None:
+    title, found = source.format.title, infer_detector(source.shapes)
+    if found is None or not found.pyramid:
+        known = ", ".join(kind.title for kind in KINDS.values())
         raise InputError(
-            f"{file.path} ({source.format.title}) holds no whole detector: the names of its "
-            f"tensors are none of {', '.join(TITLES.values())}. As a backbone it is MODEL.WEIGHTS "
-            "of a training"
+            f"{file.path} ({title}) holds no whole detector of those that are known ({known}). As "
+            "a backbone it is MODEL.WEIGHTS of a training"
         )
-    return as_run(known_config(found.kind, source.format.name, found.overrides()))
+    if not has_config(found.kind, source.format):
+        raise InputError(
+            f"{file.path} ({title}: {found.title}): there is no {found.kind.title} here that "
+            f"computes what {title} does. Give a config, config= in Python or --config-file, which "
+            "says what it computes"
+        )
+    return as_run(known_config(found.kind.name, source.format.conventions, found.overrides()))
+
+
+def has_config(kind: Kind, format: Format) -> bool:
+    """Whether a kind of detector has a config with the conventions of another project."""
+    return format.conventions in kind.conventions
 
 
 def known_config(kind: str, conventions: str, overrides: list[str]) -> CfgNode:
     """The config of a kind of detector with a code base's conventions.
 
     Args:
-        kind: a key of `architecture.BASES`. conventions: a key of `CONVENTIONS`.
+        kind: a key of `KINDS`. conventions: a key of `CONVENTIONS`.
         overrides: KEY VALUE pairs.
+    Raises: InputError if the kind has no form with these conventions.
     """
-    words = ["MODEL.CONVENTIONS", conventions] if conventions in CONVENTIONS else []
-    return load_config(config_folder() / BASES[kind], [*words, *overrides])
+    row = KINDS[kind]
+    check_conventions(row, conventions)
+    words = ["MODEL.CONVENTIONS", conventions, *row.overrides(), *overrides]
+    return load_config(config_folder() / row.base, words)

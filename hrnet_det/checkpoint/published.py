@@ -10,6 +10,9 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from hrnet_det.checkpoint.model_config import known_config
+from hrnet_det.modeling.kinds import KINDS
+
+SEMANTIC_CLASSES = 183  # of published Hybrid Task Cascades: COCO's stuff and thing maps
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Published:
 
     Args:
         source: whose it is, a key of `conventions.CONVENTIONS`.
-        kind: a key of `architecture.BASES`. variant: a key of `VARIANTS`.
+        kind: a key of `KINDS`. variant: a key of `VARIANTS`.
         schedule: 1x, 2x, 20e, ..., and what else tells one training from another.
         box_ap, mask_ap: on COCO val2017, percent, as published; mask_ap None without masks.
         file: its name; empty if it is not known.
@@ -52,10 +55,9 @@ class Published:
 
     def config(self) -> CfgNode:
         """The config of the detector, with its source's conventions."""
-        has_masks = self.mask_ap is not None
-        words = ["MODEL.HRNET.VARIANT", self.variant, "MODEL.MASK_ON", str(has_masks)]
-        if self.kind == "htc":  # COCO's stuff and thing maps
-            words += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"]
+        kind, words = KINDS[self.kind], ["MODEL.HRNET.VARIANT", self.variant]
+        if kind.semantic_classes is not None:
+            words += [kind.semantic_classes.yaml, str(SEMANTIC_CLASSES)]
         return known_config(self.kind, self.source, words)
 
 

@@ -8,9 +8,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from hrnet_det.config.load import as_run
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat.conventions import DETECTRON2, check_conventions
-from hrnet_det.modeling.kinds import find_kind
+from hrnet_det.modeling.kinds import kind_of
 
 
 def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
@@ -43,15 +44,9 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
 
 def _with_conventions(cfg: CfgNode) -> CfgNode:
     """The config with the meta-architecture that follows MODEL.CONVENTIONS."""
-    options = cfg.MODEL
-    kind = find_kind(
-        options.META_ARCHITECTURE,
-        options.ROI_HEADS.NAME,
-        masks=options.MASK_ON,
-        keypoints=options.KEYPOINT_ON,
-    )
-    check_conventions(kind, options.CONVENTIONS)
-    if options.CONVENTIONS == DETECTRON2 or not kind.compat:
+    kind, name = kind_of(as_run(cfg)), cfg.MODEL.CONVENTIONS
+    check_conventions(kind, name)
+    if name == DETECTRON2 or not kind.compat:
         return cfg
     cfg = cfg.clone()
     cfg.defrost()

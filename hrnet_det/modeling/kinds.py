@@ -1,84 +1,49 @@
 """The kinds of detectors: one row each, which everything reads that asks what a detector is.
 
-A new kind is a row here (`register_kind`), its module, and its configs.
+To add a kind of detector:
+
+1. The model, a class that Detectron2 can build from a config: a meta-architecture in a file of
+   modeling/meta_arch/, `@META_ARCH_REGISTRY.register()`, or RoI heads in a file of
+   modeling/roi_heads/, `@ROI_HEADS_REGISTRY.register()`, imported in modeling/__init__.py. Its
+   settings, if any, are keys in config/keys.py. One that Detectron2 has needs no file.
+2. The row: a Kind at the end of the tuple below; `Kind` says what each column means. Only name,
+   title, base and meta_arch are needed for a detector that learns boxes from objects. From a file
+   outside the package: `register_kind(Kind(...))`, where the class is registered.
+3. Its configs: configs/Base-...yaml, which the row names, and those that state a variant over it.
+   `model_zoo.names` finds them by themselves.
+
+Where other code bases have it, `formats` says how their files are read.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.settings import Setting
+from hrnet_det.modeling.kind import OBJECTS, SEMANTIC_LABELS, Kind, dense_head_classes
 
-# What a detector learns from and is evaluated by.
-OBJECTS, SEMANTIC_LABELS = "objects", "semantic labels"
+__all__ = [
+    "KINDS",
+    "OBJECTS",
+    "SEMANTIC_LABELS",
+    "Kind",
+    "class_axis",
+    "find_kind",
+    "kind_of",
+    "recognise_kind",
+    "register_kind",
+]
+
 # The conventions of other code bases that Detectron2's two-stage detectors can follow.
 TWO_STAGE_CONVENTIONS = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of detector.
-
-    Args:
-        name: in names of files and checkpoints, such as "mask_rcnn".
-        title: for people, such as "Mask R-CNN".
-        base: the config in configs/ that it starts from; "" for none.
-        meta_arch: MODEL.META_ARCHITECTURE; in a LazyConfig the class that `model` calls.
-        roi_heads: the MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise.
-        masks, keypoints: whether its RoI heads predict them (MODEL.MASK_ON, KEYPOINT_ON).
-        learns: OBJECTS, SEMANTIC_LABELS or both, which is also what it is evaluated by; empty: not
-            known, so nothing is checked.
-        output: the key of its predictions: "instances", "proposals", "sem_seg", "panoptic_seg".
-        metric: what the best checkpoint is chosen by, as metrics.json names it.
-        classes: the setting with the number of object classes; None without any.
-        semantic_classes: the same of semantic labels.
-        marks: what the names of tensors begin with, each of which weights of this kind have. Of
-            several kinds that fit, weights are of the one with the most marks.
-        class_layers: patterns of names of tensors whose first axis follows the classes.
-        conventions: whose it can follow, beside Detectron2's (a key of `compat.CONVENTIONS`).
-        compat: the meta-architecture in whose place CONVENTIONS puts another: its name.
-        augmentable: Detectron2's test-time augmentation works for it.
-    """
-
-    name: str
-    title: str
-    base: str
-    meta_arch: str
-    roi_heads: tuple[str, ...] = ()
-    masks: bool = False
-    keypoints: bool = False
-    learns: frozenset[str] = frozenset({OBJECTS})
-    output: str = "instances"
-    metric: str = "bbox/AP"
-    classes: Setting | None = settings.ROI_CLASSES
-    semantic_classes: Setting | None = None
-    marks: tuple[str, ...] = ()
-    class_layers: tuple[str, ...] = ()
-    conventions: tuple[str, ...] = ()
-    compat: str = ""
-    augmentable: bool = False
-
-    @property
-    def detects(self) -> bool:
-        """Whether its predictions have instances."""
-        return self.output in ("instances", "panoptic_seg")
-
-    def fits(self, meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -> bool:
-        """Whether a config with these is of this kind."""
-        if self.meta_arch != meta_arch:
-            return False
-        if not self.roi_heads:
-            return True
-        flags = (self.masks, self.keypoints) == (masks, keypoints)
-        return roi_heads in self.roi_heads and flags
-
-
 _BOX_LAYERS = (r"roi_heads\.box_predictor\..+",)
 _MASK_LAYERS = (*_BOX_LAYERS, r"roi_heads\.mask_head\.(\d+\.)?predictor\..+")
-_KEYPOINT_LAYERS = (*_BOX_LAYERS, r"roi_heads\.keypoint_head\.score_lowres\..+")
+_KEYPOINTS = r"roi_heads\.keypoint_head\.score_lowres\."
+_KEYPOINT_LAYERS = (*_BOX_LAYERS, _KEYPOINTS + "bias")
 _BOX_MARKS = ("roi_heads.box_head.", "roi_heads.box_predictor.cls_score.")
 _CASCADE_MARKS = ("roi_heads.box_head.0.", "roi_heads.box_predictor.0.cls_score.")
 _TWO_STAGE = {
@@ -128,6 +93,19 @@ for _kind in (
         keypoints=True,
         marks=(*_BOX_MARKS, "roi_heads.keypoint_head."),
         class_layers=_KEYPOINT_LAYERS,
+        transposed_class_layers=(_KEYPOINTS + "weight",),
+        **{**_TWO_STAGE, "augmentable": False},
+    ),
+    Kind(
+        name="mask_keypoint_rcnn",
+        title="Mask R-CNN with keypoints",
+        base="Base-Keypoint-RCNN-HRNetV2p.yaml",
+        roi_heads=("StandardROIHeads",),
+        masks=True,
+        keypoints=True,
+        marks=(*_BOX_MARKS, "roi_heads.mask_head.", "roi_heads.keypoint_head."),
+        class_layers=(*_MASK_LAYERS, *_KEYPOINT_LAYERS),
+        transposed_class_layers=(_KEYPOINTS + "weight",),
         **{**_TWO_STAGE, "augmentable": False},
     ),
     Kind(
@@ -188,6 +166,7 @@ for _kind in (
         base="Base-RetinaNet-HRNetV2p.yaml",
         meta_arch="RetinaNet",
         classes=settings.RETINANET_CLASSES,
+        count_classes=dense_head_classes,
         marks=("head.cls_score.",),
         class_layers=(r"head\.cls_score\..+",),
     ),
@@ -197,6 +176,7 @@ for _kind in (
         base="Base-FCOS-HRNetV2p.yaml",
         meta_arch="FCOS",
         classes=settings.FCOS_CLASSES,
+        count_classes=dense_head_classes,
         marks=("head.cls_score.", "head.ctrness."),
         class_layers=(r"head\.cls_score\..+",),
         conventions=("mmdet",),
@@ -233,19 +213,39 @@ for _kind in (
 
 
 def find_kind(meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -> Kind:
-    """The kind of a config; a row of its own, of which little is known, for a user's detector."""
-    for kind in KINDS.values():
-        if kind.fits(meta_arch, roi_heads, masks=masks, keypoints=keypoints):
-            return kind
-    return Kind(
-        name=meta_arch,
-        title=meta_arch,
+    """The kind of a config; a row of its own, of which little is known, for a user's detector.
+
+    Args:
+        meta_arch, roi_heads: names of the classes. masks, keypoints: whether it predicts them.
+    """
+    of_arch = [kind for kind in KINDS.values() if kind.meta_arch == meta_arch]
+    if not of_arch:
+        flags = {"masks": masks, "keypoints": keypoints}
+        return Kind(meta_arch, meta_arch, "", meta_arch, (roi_heads,), learns=frozenset(), **flags)
+    if not of_arch[0].roi_heads:
+        return of_arch[0]
+    fitting = [kind for kind in of_arch if roi_heads in kind.roi_heads]
+    fitting = fitting or [_with_unknown_heads(of_arch[0], roi_heads)]
+    kind = max(fitting, key=lambda kind: (kind.masks == masks) + (kind.keypoints == keypoints))
+    if (kind.masks, kind.keypoints) == (masks, keypoints):
+        return kind
+    augmentable = kind.augmentable and not keypoints
+    return replace(kind, masks=masks, keypoints=keypoints, augmentable=augmentable)
+
+
+def _with_unknown_heads(kind: Kind, roi_heads: str) -> Kind:
+    """A meta-architecture with RoI heads of a user's own: only what these do not change."""
+    return replace(
+        kind,
+        name=kind.meta_arch,
+        title=f"{kind.meta_arch} with {roi_heads}",
         base="",
-        meta_arch=meta_arch,
         roi_heads=(roi_heads,),
-        masks=masks,
-        keypoints=keypoints,
-        learns=frozenset(),
+        marks=(),
+        class_layers=(),
+        transposed_class_layers=(),
+        conventions=(),
+        compat="",
     )
 
 
@@ -257,6 +257,15 @@ def recognise_kind(names: Collection[str]) -> Kind | None:
 
     fitting = [kind for kind in KINDS.values() if kind.marks and has(kind.marks)]
     return max(fitting, key=lambda kind: len(kind.marks), default=None)
+
+
+def class_axis(name: str) -> int | None:
+    """The axis of a tensor of ours that follows the classes or keypoints; None if none does."""
+    for kind in KINDS.values():
+        for axis, layers in enumerate((kind.class_layers, kind.transposed_class_layers)):
+            if any(re.fullmatch(layer, name) for layer in layers):
+                return axis
+    return None
 
 
 def kind_of(run: RunConfig) -> Kind:

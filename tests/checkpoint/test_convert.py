@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from hrnet_det import get_cfg, model_zoo
 from hrnet_det.checkpoint.convert import convert
-from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, MMDET, OBJECT_DETECTION, OWN
+from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK, MMDET, OWN
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.cli import main
@@ -193,7 +193,7 @@ def test_imagenet_weights_there_and_back(save, tmp_path):
     ],
 )
 def test_the_background_goes_from_first_to_last(source, kind, save, tmp_path):
-    format = {"hrnet_object_detection": OBJECT_DETECTION}.get(source, MASKRCNN_BENCHMARK)
+    format = {"hrnet_object_detection": HRNET_OBJECT_DETECTION}.get(source, MASKRCNN_BENCHMARK)
     ours = own(kind, "MODEL.ROI_MASK_HEAD.CONV_DIM", "32", conventions=source)
     heads = random_weights(source, kind, channels=32, classes=5, fc=1024)
     body = renamed(format, {n: t for n, t in ours.items() if n.startswith("backbone.")})
@@ -222,7 +222,8 @@ def test_the_background_goes_from_first_to_last(source, kind, save, tmp_path):
     assert (metadata["source_format"], metadata["conventions"]) == (source, source)
     said = convert(str(tmp_path / "ours.safetensors"), tmp_path / "mmdet.pth", to="mmdet")
     assert said.splitlines()[1:] == [
-        f"The detector computes boxes as {source} does; mmdetection will compute them its own way"
+        f"The detector computes boxes as {source} does; mmdetection 2 or 3 will compute them its "
+        "own way"
     ]
     back = torch.load(tmp_path / "mmdet.pth", weights_only=True)["state_dict"]
     assert equal(back, renamed(MMDET, written))

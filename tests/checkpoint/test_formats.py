@@ -8,20 +8,17 @@ from helpers.timm_names import HEAD, TIMM
 from hrnet_det import VARIANTS, HRNet, HRNetVariant, model_zoo
 from hrnet_det.checkpoint.formats import (
     BODY,
+    HRNET_OBJECT_DETECTION,
     IMAGENET,
     MASKRCNN_BENCHMARK,
     MMDET,
-    OBJECT_DETECTION,
     OWN,
+    recognise,
 )
-from hrnet_det.checkpoint.infer import (
-    Architecture,
-    architecture,
-    hrnet_variant,
-    variant_name,
-)
-from hrnet_det.checkpoint.renaming import recognise, rename
+from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
+from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.errors import InputError
+from hrnet_det.modeling import kinds
 
 # --- names ---
 
@@ -104,7 +101,7 @@ BENCHMARK_PAIRS = [
     [
         (IMAGENET, "", []),
         (MMDET, "backbone.", MMDET_PAIRS + FCOS_PAIRS),
-        (OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS),
+        (HRNET_OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS),
         (MASKRCNN_BENCHMARK, "backbone.body.", BENCHMARK_PAIRS),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -117,7 +114,7 @@ def test_names_both_ways(format, prefix, pairs):
 
 
 def test_other_names_for_the_same_tensors():
-    found = [(theirs, OBJECT_DETECTION.to_ours(theirs)) for theirs, _ in MMDET_1_PAIRS]
+    found = [(theirs, HRNET_OBJECT_DETECTION.to_ours(theirs)) for theirs, _ in MMDET_1_PAIRS]
     assert found == MMDET_1_PAIRS
 
 
@@ -133,7 +130,7 @@ def test_other_names_for_the_same_tensors():
             "bbox_head.retina_cls.weight bbox_head.cls_convs.0.conv.extra.weight conv1.weight",
         ),
         (
-            OBJECT_DETECTION,
+            HRNET_OBJECT_DETECTION,
             "roi_head.bbox_head.fc_cls.weight bbox_head.conv_cls.weight neck.x.bias",
         ),
         (MASKRCNN_BENCHMARK, "backbone.conv1.weight roi_heads.box.feature_extractor.fc8.weight"),
@@ -183,7 +180,7 @@ KINDS = {  # the name of a published detector, and its title
 }
 DETECTORS = [
     *((MMDET, kind) for kind in KINDS),
-    *((OBJECT_DETECTION, kind) for kind in KINDS if kind != "fcos"),
+    *((HRNET_OBJECT_DETECTION, kind) for kind in KINDS if kind != "fcos"),
     (MASKRCNN_BENCHMARK, "faster_rcnn"),
 ]
 
@@ -215,8 +212,11 @@ def test_a_whole_detectors_names_are_one_to_one(detector):
         (MMDET, "backbone.conv1.weight"),
         (MMDET, "backbone.stage2.0.branches.0.0.conv1.weight roi_head.bbox_head.fc_cls.bias"),
         (MMDET, "backbone.conv1.weight bbox_head.conv_cls.weight"),
-        (OBJECT_DETECTION, "backbone.conv1.weight bbox_head.fc_cls.weight"),
-        (OBJECT_DETECTION, "backbone.conv1.weight bbox_head.0.fc_cls.weight mask_head.0.x.bias"),
+        (HRNET_OBJECT_DETECTION, "backbone.conv1.weight bbox_head.fc_cls.weight"),
+        (
+            HRNET_OBJECT_DETECTION,
+            "backbone.conv1.weight bbox_head.0.fc_cls.weight mask_head.0.x.bias",
+        ),
         (MASKRCNN_BENCHMARK, "backbone.body.conv1.weight"),
         (OWN, "backbone.bottom_up.conv1.weight"),
         (OWN, "conv1.weight layer2.0.conv1.weight"),
@@ -338,19 +338,35 @@ def test_unknown_names_are_kept_apart_and_doubled_ones_refused():
 
 def test_what_detector_the_tensors_are(detector):
     _, kind, shapes = detector
-    found = architecture(shapes)
-    heads = (0 if kind == "fcos" else 1024, 256 if "mask" in kind or kind == "htc" else 0)
-    semantic = (183, 256) if kind == "htc" else ()
-    assert found == Architecture(kind, "w18", 80, 256, *heads, False, *semantic)
+    found = infer_detector(shapes)
+    fcos, masks = kind == "fcos", "mask" in kind or kind == "htc"
+    assert found.kind is kinds.KINDS[kind]
+    assert (found.variant, found.pyramid, found.shares_conv) == ("w18", True, False)
+    assert (found.classes, found.semantic_classes) == (80, 183 if kind == "htc" else 0)
+    assert dict(found.channels) == {
+        "MODEL.HRFPN.OUT_CHANNELS": 256,
+        **({} if fcos else {"MODEL.ROI_BOX_HEAD.FC_DIM": 1024}),
+        **({"MODEL.ROI_MASK_HEAD.CONV_DIM": 256} if masks else {}),
+        **({"MODEL.SEM_SEG_HEAD.CONVS_DIM": 256} if kind == "htc" else {}),
+    }
     assert found.title == f"{KINDS[kind][1]}, HRNetV2p-W18, 80 classes"
-    convs = [n for n in shapes if n.startswith("backbone.fpn_convs.") and ".0." not in n]
-    others = {name: shape for name, shape in shapes.items() if name not in convs}
     if kind in ("faster_rcnn", "mask_rcnn"):
+        convs = [n for n in shapes if n.startswith("backbone.fpn_convs.") and ".0." not in n]
+        others = {name: shape for name, shape in shapes.items() if name not in convs}
         others["roi_heads.box_predictor.cls_score.weight"] = torch.Size([4, 1024])
         others["backbone.reduction_conv.weight"] = torch.Size([64, 270, 1, 1])
-        assert architecture(others) == Architecture(kind, "w18", 3, 64, *heads, shares_conv=True)
-    for lacking in ("backbone.reduction_conv.weight", "backbone.bottom_up.layer1.0.conv1.weight"):
-        assert architecture({n: s for n, s in shapes.items() if n != lacking}) is None
+        found = infer_detector(others)
+        assert (found.classes, found.shares_conv) == (3, True)
+        assert dict(found.channels)["MODEL.HRFPN.OUT_CHANNELS"] == 64
+
+
+def test_a_detector_without_a_pyramid_or_with_a_part_of_hrnet(detector):
+    _, _, shapes = detector
+    without = {n: s for n, s in shapes.items() if not n.startswith("backbone.reduction_conv.")}
+    found = infer_detector(without)
+    assert not found.pyramid and ", HRNet-W18, 80 classes" in found.title
+    lacking = "backbone.bottom_up.layer1.0.conv1.weight"
+    assert infer_detector({n: s for n, s in shapes.items() if n != lacking}) is None
 
 
 def body(variant, prefix=BODY):
@@ -360,14 +376,34 @@ def body(variant, prefix=BODY):
 
 
 @pytest.mark.parametrize(
-    "others", [{}, {"head.cls_score.weight": 720}, {"roi_heads.keypoint_head.x.weight": 17}]
+    ("heads", "kind", "counts"),
+    [
+        ({}, None, None),
+        ({"roi_heads.keypoint_head.x.weight": (17,)}, None, None),
+        ({"proposal_generator.rpn_head.conv.weight": (256,)}, "rpn", (0, 0)),
+        # RetinaNet has scores and a box for each of its anchors
+        ({"head.cls_score.weight": (720,), "head.bbox_pred.weight": (36,)}, "retinanet", (80, 0)),
+        ({"head.cls_score.weight": (3,), "head.bbox_pred.bias": (4,)}, "retinanet", (3, 0)),
+        (
+            {
+                "head.cls_score.bias": (80,),
+                "head.bbox_pred.bias": (4,),
+                "head.ctrness.bias": (1,),
+            },
+            "fcos",
+            (80, 0),
+        ),
+        ({"sem_seg_head.predictor.bias": (19,)}, "semantic_seg", (0, 19)),
+    ],
 )
-def test_what_is_no_detector_of_ours(others):
-    """A backbone, a pyramid, a RetinaNet (no centerness), and an unknown head."""
+def test_few_tensors_tell_the_kind(heads, kind, counts):
+    """A backbone, a pyramid, an unknown head, and the detectors with few of their tensors."""
     shapes = body("w18_small_v1")
-    assert architecture(shapes) is None
+    assert infer_detector(shapes) is None
     shapes |= {"backbone.reduction_conv.weight": torch.Size([256, 240, 1, 1])}
-    assert architecture(shapes | {name: torch.Size([n]) for name, n in others.items()}) is None
+    found = infer_detector(shapes | heads)
+    assert (found and found.kind.name) == kind
+    assert counts is None or (found.classes, found.semantic_classes) == counts
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

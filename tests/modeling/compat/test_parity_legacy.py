@@ -11,7 +11,7 @@ from detectron2.structures import Boxes, Instances
 from helpers.parity import distance
 
 from hrnet_det import model_zoo
-from hrnet_det.checkpoint.formats import MASKRCNN_BENCHMARK, OBJECT_DETECTION
+from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK
 from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.modeling.compat import conventions
 from hrnet_det.modeling.compat.rcnn import postprocess
@@ -21,7 +21,7 @@ CASES = [(source, kind) for source, kinds in reference.SOURCES.items() for kind 
 # so that a pixel more or less in the original counts.
 SIZES = (((224, 320), (448, 640)), ((200, 301), (300, 451)), ((224, 320), (56, 80)))
 CLASSES, CHANNELS, FC = 5, 32, 64
-FORMATS = {"hrnet_object_detection": OBJECT_DETECTION, "maskrcnn_benchmark": MASKRCNN_BENCHMARK}
+FORMATS = {format.name: format for format in (HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK)}
 PROPOSALS = {"hrnet_object_detection": 2000, "maskrcnn_benchmark": 1000}
 CLOSED = torch.tensor([0, 0, 1, 1])  # ours are half-open
 
@@ -137,11 +137,7 @@ def test_every_step(cases, source, kind):
         # Equal objectness leaves their order open.
         theirs = trace.proposals + CLOSED
         apart = torch.cdist(proposals, theirs, p=float("inf"))
-        assert (
-            len(proposals)
-            == len(theirs)
-            == (2000 if FORMATS[case.source] is OBJECT_DETECTION else 1000)
-        )
+        assert len(proposals) == len(theirs) == PROPOSALS[case.source]
         assert apart.min(dim=0).values.max() <= 1e-3 and apart.min(dim=1).values.max() <= 1e-3
         compare(found, trace, tolerance)
 

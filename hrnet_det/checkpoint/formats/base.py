@@ -1,0 +1,102 @@
+"""What is known of a project's weights files, and how names of tensors become other names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+BODY = "backbone.bottom_up."  # what our names of an HRNet's tensors start with
+_PLACES = {
+    "body": r"(?:conv[12]|bn[12]|layer1|transition\d+|stage\d+)\..+",
+    "p": r"weight|bias",
+    "n": r"\d+",
+}
+Names = Collection[str]
+Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One project's weights files.
+
+    Args:
+        name: a word, such as "mmdet". title: for messages.
+        recognises: whether a file is of this format, by the names of its tensors.
+        rules: pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or
+            bias, {n} a number; all else is literal. A name that no rule matches is unknown. None:
+            its names are ours.
+        conventions: what its detectors compute, a key of `conventions.CONVENTIONS`; "" where its
+            files are of no detector, or say so themselves.
+        ignored: pairs of a pattern of names that are left out on purpose, and the reason.
+        background_first: the background is the first class, here the last.
+        refuses: what a file is that cannot be loaded, by its names; "" if it can.
+        wraps: what a .pth file has, from tensors by its names and what `convert.describe` knows of
+            them; None where `convert` does not write the format.
+        cannot_hold: why it has no place for a detector, by our names; "" if it has.
+    """
+
+    name: str
+    title: str
+    recognises: Callable[[Names], bool]
+    rules: Rules | None
+    conventions: str = ""
+    ignored: tuple[tuple[str, str], ...] = ()
+    background_first: bool = False
+    refuses: Callable[[Names], str] = lambda names: ""
+    wraps: Callable[[dict[str, Tensor], dict[str, Any]], dict[str, Any]] | None = None
+    cannot_hold: Callable[[Names], str] = lambda names: ""
+
+    @cached_property
+    def _to_ours(self) -> list[tuple[re.Pattern, str]]:
+        return [(_compiled(theirs), ours) for theirs, ours in self.rules or ()]
+
+    @cached_property
+    def _to_theirs(self) -> list[tuple[re.Pattern, str]]:
+        return [(_compiled(ours), theirs) for theirs, ours in self.rules or ()]
+
+    def to_ours(self, name: str) -> str | None:
+        """Our name of a tensor of theirs; None if no rule matches."""
+        return name if self.rules is None else _renamed(name, self._to_ours)
+
+    def to_theirs(self, name: str) -> str | None:
+        """Their name of a tensor of ours; None if they have none."""
+        return name if self.rules is None else _renamed(name, self._to_theirs)
+
+    def reason_to_ignore(self, name: str) -> str | None:
+        """Why a tensor is left out on purpose; None if it is not."""
+        return next((why for what, why in self.ignored if re.fullmatch(what, name)), None)
+
+
+def has(names: Names, *starts: str) -> bool:
+    """Whether any of the names begins with one of these."""
+    return any(name.startswith(starts) for name in names)
+
+
+def per_stage(pairs: Rules) -> Rules:
+    """Pairs whose names have a * for the stage of a cascade: without one, and with one."""
+    single = tuple((a.replace("*", ""), b.replace("*", "")) for a, b in pairs)
+    cascade = tuple((a.replace("*", ".{n}"), b.replace("*", ".{n}")) for a, b in pairs)
+    return single + cascade
+
+
+def _compiled(pattern: str) -> re.Pattern:
+    parts = re.split(r"\{(\w+)\}", pattern)
+    return re.compile(
+        "".join(
+            f"(?P<{part}>{_PLACES[part]})" if i % 2 else re.escape(part)
+            for i, part in enumerate(parts)
+        )
+    )
+
+
+def _renamed(name: str, rules: list[tuple[re.Pattern, str]]) -> str | None:
+    for pattern, target in rules:
+        found = pattern.fullmatch(name)
+        if found:
+            return target.format(**found.groupdict())
+    return None

@@ -1,0 +1,104 @@
+"""What a kind of detector is: the columns of the table in `kinds`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hrnet_det.config import settings
+from hrnet_det.config.settings import Setting
+
+# What a detector learns from and is evaluated by.
+OBJECTS, SEMANTIC_LABELS = "objects", "semantic labels"
+Shapes = Mapping[str, Sequence[int]]  # of tensors, by our names
+
+
+def roi_head_classes(shapes: Shapes) -> int:
+    """Object classes of RoI heads, a cascade's too, whose last class is the background."""
+    layers = ("roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.0.cls_score")
+    return max(outputs(shapes, *layers) - 1, 0)
+
+
+def dense_head_classes(shapes: Shapes) -> int:
+    """Object classes of a one-stage head, which has scores and a box for each anchor of a cell."""
+    anchors = outputs(shapes, "head.bbox_pred") // 4
+    return outputs(shapes, "head.cls_score") // anchors if anchors else 0
+
+
+def semantic_head_classes(shapes: Shapes) -> int:
+    """Semantic classes of a semantic head, or of a Hybrid Task Cascade's semantic branch."""
+    return outputs(shapes, "sem_seg_head.predictor", "roi_heads.semantic_head.predictor")
+
+
+def outputs(shapes: Shapes, *layers: str) -> int:
+    """Output channels of the first of the layers that is there; 0 if none is."""
+    names = (f"{layer}.{part}" for layer in layers for part in ("weight", "bias"))
+    return next((shapes[name][0] for name in names if name in shapes), 0)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of detector.
+
+    Args:
+        name: in names of files and checkpoints, such as "mask_rcnn".
+        title: for people, such as "Mask R-CNN".
+        base: the config in configs/ that it starts from; "" for none.
+        meta_arch: MODEL.META_ARCHITECTURE; in a LazyConfig the class that `model` calls.
+        roi_heads: the MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise. The
+            first is that of a checkpoint which does not say.
+        masks, keypoints: whether its RoI heads predict them (MODEL.MASK_ON, KEYPOINT_ON).
+        learns: OBJECTS, SEMANTIC_LABELS or both, which is also what it is evaluated by; empty: not
+            known, so nothing is checked.
+        output: the key of its predictions: "instances", "proposals", "sem_seg", "panoptic_seg".
+        metric: what the best checkpoint is chosen by, as metrics.json names it.
+        classes: the setting with the number of object classes; None without any.
+        semantic_classes: the same of semantic labels.
+        count_classes, count_semantic_classes: the numbers in a checkpoint, from its shapes; 0 where
+            it does not say.
+        marks: what the names of tensors begin with, each of which weights of this kind have. Of
+            several kinds that fit, weights are of the one with the most marks.
+        class_layers: patterns of names of tensors whose first axis follows the classes.
+        transposed_class_layers: the same of the second axis, the outputs of a transposed
+            convolution's weight.
+        conventions: whose it can follow, beside Detectron2's (a key of `compat.CONVENTIONS`).
+        compat: the meta-architecture in whose place CONVENTIONS puts another: its name; "" where it
+            follows them itself.
+        augmentable: Detectron2's test-time augmentation works for it.
+    """
+
+    name: str
+    title: str
+    base: str
+    meta_arch: str
+    roi_heads: tuple[str, ...] = ()
+    masks: bool = False
+    keypoints: bool = False
+    learns: frozenset[str] = frozenset({OBJECTS})
+    output: str = "instances"
+    metric: str = "bbox/AP"
+    classes: Setting | None = settings.ROI_CLASSES
+    semantic_classes: Setting | None = None
+    count_classes: Callable[[Shapes], int] = roi_head_classes
+    count_semantic_classes: Callable[[Shapes], int] = semantic_head_classes
+    marks: tuple[str, ...] = ()
+    class_layers: tuple[str, ...] = ()
+    transposed_class_layers: tuple[str, ...] = ()
+    conventions: tuple[str, ...] = ()
+    compat: str = ""
+    augmentable: bool = False
+
+    def overrides(self) -> list[str]:
+        """KEY VALUE pairs that make a YAML config of its base one of this kind."""
+        if not self.roi_heads:
+            return []
+        return [
+            *("MODEL.ROI_HEADS.NAME", self.roi_heads[0]),
+            *("MODEL.MASK_ON", str(self.masks)),
+            *("MODEL.KEYPOINT_ON", str(self.keypoints)),
+        ]
+
+    @property
+    def detects(self) -> bool:
+        """Whether its predictions have instances."""
+        return self.output in ("instances", "panoptic_seg")
