@@ -74,11 +74,11 @@ def convert(
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
         lines.append(f"left out: {len(left)} ({some(left)})")
-    conventions = metadata.get("conventions")
-    if target.conventions and conventions and conventions != target.conventions:
+    ours, theirs = metadata.get("conventions", ""), target.conventions
+    if ours and theirs and ours != theirs:
         lines.append(
-            f"The detector computes boxes as {conventions} does; {target.title} will compute them "
-            "its own way"
+            f"The detector computes boxes as {ours} does; {target.title} will compute them its "
+            "own way"
         )
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from hrnet_det.checkpoint.formats import BODY, OWN, Format
 from hrnet_det.checkpoint.infer import infer_detector
 from hrnet_det.checkpoint.io import WeightsFile
-from hrnet_det.checkpoint.renaming import rename
+from hrnet_det.checkpoint.renaming import Renamed, rename
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.load import as_run, load_run, parse_run
 from hrnet_det.config.run_config import RunConfig
@@ -44,20 +44,23 @@ def config_of(file: WeightsFile) -> RunConfig:
             f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
             "the config, config= in Python or --config-file"
         )
+    return as_run(_told_by_tensors(source, file.path))
+
+
+def _told_by_tensors(source: Renamed, path: str) -> CfgNode:
     title, found = source.format.title, infer_detector(source.shapes)
     if found is None or not found.pyramid:
-        known = ", ".join(kind.title for kind in KINDS.values())
         raise InputError(
-            f"{file.path} ({title}) holds no whole detector of those that are known ({known}). As "
-            "a backbone it is MODEL.WEIGHTS of a training"
+            f"{path} ({title}) holds no whole detector of a kind that is known here. Take a file "
+            "that does; this one may be a backbone's, which is MODEL.WEIGHTS of a training"
         )
     if not has_config(found.kind, source.format):
         raise InputError(
-            f"{file.path} ({title}: {found.title}): there is no {found.kind.title} here that "
-            f"computes what {title} does. Give a config, config= in Python or --config-file, which "
-            "says what it computes"
+            f"{path} ({title}: {found.title}): there is no {found.kind.title} here that computes "
+            f"what {title} does. Give a config, config= in Python or --config-file, which says "
+            "what it computes"
         )
-    return as_run(known_config(found.kind.name, source.format.conventions, found.overrides()))
+    return known_config(found.kind.name, source.format.conventions, found.overrides())
 
 
 def has_config(kind: Kind, format: Format) -> bool:

@@ -345,6 +345,78 @@ def test_a_detector_with_other_classes_keeps_the_rest_and_says_so(mask_rcnn, sav
     ]
 
 
+@pytest.mark.parametrize(
+    ("config", "key", "part", "layers", "title"),
+    [
+        (
+            "quickstart/semantic",
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+            "semantic head",
+            ["sem_seg_head.predictor.weight", "sem_seg_head.predictor.bias"],
+            "Semantic segmentation, HRNet-W18-small-v1, 4 semantic classes",
+        ),
+        (
+            "quickstart/panoptic_fpn",
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+            "semantic head",
+            ["sem_seg_head.predictor.weight", "sem_seg_head.predictor.bias"],
+            "Panoptic FPN, HRNetV2p-W18-small-v1, 5 classes, 4 semantic classes",
+        ),
+        (
+            "quickstart/htc",
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+            "semantic head",
+            [f"roi_heads.semantic_head.predictor.{p}" for p in ("weight", "bias")],
+            "Hybrid Task Cascade, HRNetV2p-W18-small-v1, 5 classes",
+        ),
+        (
+            "quickstart/keypoint_rcnn",
+            "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS",
+            "keypoint head",
+            [f"roi_heads.keypoint_head.score_lowres.{p}" for p in ("weight", "bias")],
+            "Keypoint R-CNN, HRNetV2p-W18-small-v1, 5 classes",
+        ),
+        (
+            "quickstart/retinanet",
+            "MODEL.RETINANET.NUM_CLASSES",
+            "dense head",
+            ["head.cls_score.weight", "head.cls_score.bias"],
+            "RetinaNet, HRNetV2p-W18-small-v1, 4 classes",
+        ),
+        (
+            "quickstart/fcos",
+            "MODEL.FCOS.NUM_CLASSES",
+            "dense head",
+            ["head.cls_score.weight", "head.cls_score.bias"],
+            "FCOS, HRNetV2p-W18-small-v1, 4 classes",
+        ),
+    ],
+)
+def test_each_kind_of_head_is_tuned_to_other_classes(tmp_path, config, key, part, layers, title):
+    words = ["MODEL.SEM_SEG_HEAD.CONVS_DIM", "32", "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS", "[16]"]
+    words += ["MODEL.FCOS.NORM", ""]  # 16 channels are too few for its groups
+    model = detector(*words, key, "4", config=config)
+    Checkpointer(model, str(tmp_path)).save("four")
+    other = detector(*words, key, "7", config=config)
+    before, saved = copy(other), copy(model)
+    report = load(other, tmp_path / "four.pth")
+    assert report.title == f"hrnet_det or Detectron2: {title}"
+    assert [name for name, _, _ in report.mismatched] == layers
+    assert report.missing == report.unexpected == report.faults == []
+    assert report.loaded[part] == report.expected[part] - len(layers)
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, (before if name in layers else saved)[name]), name
+
+
+def test_another_width_is_no_other_number_of_keypoints(tmp_path):
+    words = ["MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS"]
+    model = detector(*words, "[16]", config="quickstart/keypoint_rcnn")
+    Checkpointer(model, str(tmp_path)).save("narrow")
+    other = detector(*words, "[24]", config="quickstart/keypoint_rcnn")
+    said = refusal(other, tmp_path / "narrow.pth")
+    assert "keypoint head: 3 mismatched (file's shape for the model's): " in said
+
+
 def test_the_layers_of_a_part_stand_below_it_as_a_list():
     name = "roi_heads.box_predictor.cls_score.bias"
     report = LoadReport("a.pth", "title", expected={"box head": 8}, mismatched=[(name, (6,), (3,))])
@@ -546,7 +618,7 @@ def test_objects_that_were_left_out_are_in_the_report(imagenet, save):
     assert report.complete
 
 
-def test_permission_to_unpickle(imagenet, tmp_path):
+def test_permission_for_pickled_objects(imagenet, tmp_path):
     path = tmp_path / "zoo.pkl"
     arrays = {name: tensor.numpy() for name, tensor in imagenet.items()}
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "someone"}))

@@ -17,7 +17,7 @@ from hrnet_det import get_cfg, model_zoo
 from hrnet_det.checkpoint.convert import convert
 from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK, MMDET, OWN
 from hrnet_det.checkpoint.io import read_weights
-from hrnet_det.checkpoint.model_config import known_config
+from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.cli import main
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.yaml import load_config
@@ -323,6 +323,27 @@ def test_a_backbone_is_described_as_a_backbone(faster, save, tmp_path):
     assert said[0] == f"{path}: 426 tensors of HRNet w18_small_v1, as imagenet names them"
     metadata = header(path)
     assert (metadata["kind"], metadata["classes"], "config" in metadata) == ("", [], False)
+
+
+def test_a_detector_that_only_its_project_computes(save, tmp_path):
+    """mmdetection's RPN: its tensors are ours, what it computes from them is not."""
+    ours = own("rpn", conventions="detectron2")
+    source, path = save({"state_dict": renamed(MMDET, ours)}), tmp_path / "ours.safetensors"
+    convert(str(source), path)
+    assert equal(load_file(path), ours)
+    metadata = header(path)
+    assert (metadata["kind"], metadata["title"]) == ("rpn", "RPN, HRNetV2p-W18-small-v1")
+    assert "config" not in metadata and "conventions" not in metadata
+    with pytest.raises(InputError) as error:
+        config_of(read_weights(source))
+    said = "(mmdetection 2 or 3: RPN, HRNetV2p-W18-small-v1): there is no RPN here that computes"
+    assert str(error.value).startswith(f"{source} {said} what mmdetection 2 or 3 does. Give a ")
+
+
+def test_a_detector_without_its_pyramid_is_not_whole(faster, save, tmp_path):
+    theirs = renamed(MMDET, {n: t for n, t in faster.items() if ".reduction_conv." not in n})
+    said = refusal(save({"state_dict": theirs}), tmp_path / "w.pth")
+    assert "(mmdetection 2 or 3) holds no whole detector" in said
 
 
 def test_a_backbone_computes_no_boxes(faster, save, tmp_path):
