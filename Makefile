@@ -37,7 +37,7 @@ lint: $(STAMP) ## check the formatting and the code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 
-format: $(STAMP) ## format the code and mend what can be fixed
+format: $(STAMP) ## format the code and fix what can be fixed
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 

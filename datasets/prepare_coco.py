@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"error: {error}. When it is mended, run the same command again.", file=sys.stderr)
+        print(f"error: {error}. When that is solved, run the same command again.", file=sys.stderr)
         return 1 if isinstance(error, ConnectionError) else 2
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)

@@ -254,7 +254,7 @@ def test_zip_of_other_files_is_refused(more, message, run, script, server, tmp_p
     [
         (http.client.HTTPResponse, "read1", KeyboardInterrupt(), 130, "stopped; run the same"),
         (shutil, "copyfileobj", KeyboardInterrupt(), 130, "stopped; run the same command"),
-        (shutil, "copyfileobj", OSError(28, "Disk full"), 2, "Disk full. When it is mended"),
+        (shutil, "copyfileobj", OSError(28, "Disk full"), 2, "Disk full. When that is solved"),
     ],
 )
 def test_interrupted_run_is_finished(
