@@ -18,7 +18,8 @@ from torch import nn
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint import LoadReport
-from hrnet_det.checkpoint.io import find_weights, read_weights
+from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run

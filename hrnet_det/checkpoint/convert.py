@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
 from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
-from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, find_weights, read_weights, some
+from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of, has_config
 from hrnet_det.checkpoint.renaming import Renamed, rename

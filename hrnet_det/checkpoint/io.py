@@ -1,4 +1,4 @@
-"""Weights files as data: found, and read without running what they hold."""
+"""Weights files as data: read without running what they hold."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.utils.file_io import PathManager
 from torch import Tensor
 
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.errors import InputError
 
 # What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
 _UNREADABLE = (
@@ -71,65 +70,6 @@ class WeightsFile:
             if listed and all(isinstance(name, str) for name in listed):
                 return listed
         return []
-
-
-def find_weights(address: str) -> str:
-    """The local file of a path or an address; what it names is downloaded where it is not there.
-
-    Args:
-        address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_in1k;
-            hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...).
-    Raises: MissingInputError if there is no such file; InputError if it cannot be fetched.
-    """
-    kind, _, rest = address.partition("://")
-    if kind == "timm":
-        return _download(f"timm/{rest}", "model.safetensors", address)
-    if kind == "hf":
-        owner, repository, file = (*rest.split("/", 2), "", "")[:3]
-        if not (owner and repository and file):
-            raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
-        return _download(f"{owner}/{repository}", file, address)
-    if not rest:
-        if not Path(address).is_file():
-            raise MissingInputError(f"weights {address} are not there")
-        return address
-    try:
-        path = PathManager.get_local_path(address)
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"weights {address} cannot be fetched ({error}). Without a connection: fetch the file "
-            "elsewhere and name its path"
-        ) from error
-    if not Path(path).is_file():
-        raise InputError(
-            f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
-            "https://, timm:// and hf://"
-        )
-    return path
-
-
-def _download(repository: str, file: str, address: str) -> str:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError as error:
-        raise InputError(
-            f"weights {address} need a package: pip install huggingface_hub"
-        ) from error
-    if repository.startswith("timm/") and "." not in repository:
-        raise InputError(
-            f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_in1k "
-            "(timm.list_pretrained('hrnet*') lists them)"
-        )
-    try:
-        return hf_hub_download(repository, file)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"weights {address}: {file} of https://huggingface.co/{repository} cannot be fetched "
-            f"({reason}). Is the name right? Without a connection: fetch the file elsewhere and "
-            "name its path"
-        ) from error
 
 
 def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile:

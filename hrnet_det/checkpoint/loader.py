@@ -9,8 +9,9 @@ from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
+from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, OWN
-from hrnet_det.checkpoint.io import METADATA_KEY, find_weights, read_weights, some
+from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
 from hrnet_det.checkpoint.load_report import LoadReport, compare
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.errors import InputError

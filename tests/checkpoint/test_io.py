@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hrnet_det.checkpoint.io import find_weights, read_weights
+from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.errors import InputError, MissingInputError
 
 # --- files ---
@@ -339,7 +340,7 @@ def test_other_addresses_without_a_connection(monkeypatch):
     def offline(path):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("hrnet_det.checkpoint.io.PathManager.get_local_path", offline)
+    monkeypatch.setattr("hrnet_det.checkpoint.addresses.PathManager.get_local_path", offline)
     assert not_found("https://example.org/a.pth") == (
         "weights https://example.org/a.pth cannot be fetched (no route to host). Without a "
         "connection: fetch the file elsewhere and name its path"
