@@ -13,6 +13,7 @@ from helpers.parity import distance
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK
 from hrnet_det.checkpoint.model_config import known_config
+from hrnet_det.config.load import as_run
 from hrnet_det.modeling.compat import conventions
 from hrnet_det.modeling.compat.rcnn import postprocess
 
@@ -114,7 +115,7 @@ def run(model, resized, original, pyramid):
 
 
 def build(case):
-    return model_zoo.build_with_weights(config(case.source, case.kind), case.path)[0]
+    return model_zoo.build_with_weights(as_run(config(case.source, case.kind)), case.path)[0]
 
 
 def compare(found, trace, tolerance):

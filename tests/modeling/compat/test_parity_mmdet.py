@@ -57,9 +57,9 @@ def pairs(tmp_path_factory):
 
 def plain_detector(path, setting=""):
     """Not in the optimised form, whose sums are in another order: 1e-5 is too close for that."""
-    cfg = config_of(read_weights(path))
-    merge_overrides(cfg, ["TEST.OPTIMIZED", "False", *setting.split()])
-    return Detector.from_pretrained(path, config=cfg, device="cpu")
+    run = config_of(read_weights(path))
+    merge_overrides(run.cfg, ["TEST.OPTIMIZED", "False", *setting.split()])
+    return Detector.from_pretrained(path, config=run, device="cpu")
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def compare(found, trace, pixels=PIXELS, scores=SCORES, masks=MASKS):
 @pytest.mark.parametrize("kind", BUT_HTC)
 def test_from_the_original_image(pair, monkeypatch):
     """Detector resizes and normalises as mmdetection; the rest gets mmdetection's own pyramid."""
-    monkeypatch.setattr(pair.ours, "_resize", resize_to(pair.ours, 240, 1000))
+    monkeypatch.setattr(pair.ours, "_mapper", resize_to(pair.ours, 240, 1000))
     original = image((360, 481))
     trace = reference.run(pair.theirs, opencv_resized(original), (360, 481))
 
@@ -153,7 +153,7 @@ def test_from_the_original_image(pair, monkeypatch):
 @pytest.mark.parametrize("kind", BUT_HTC)
 def test_with_nothing_in_common_but_the_image(pair, monkeypatch):
     """Pyramids that differ by 1e-6, of which random heads make up to a pixel in a cascade."""
-    monkeypatch.setattr(pair.ours, "_resize", resize_to(pair.ours, 240, 1000))
+    monkeypatch.setattr(pair.ours, "_mapper", resize_to(pair.ours, 240, 1000))
     original = image((360, 481), seed=1)
     trace = reference.run(pair.theirs, opencv_resized(original), (360, 481))
     found = pair.ours(original)
@@ -173,7 +173,7 @@ def resize_to(detector, shortest, longest):
     merge_overrides(
         cfg, ["INPUT.MIN_SIZE_TEST", str(shortest), "INPUT.MAX_SIZE_TEST", str(longest)]
     )
-    return Detector(detector.model, cfg, detector.class_names)._resize
+    return Detector(detector.model, cfg, detector.class_names)._mapper
 
 
 @pytest.mark.parametrize("kind", reference.KINDS)
