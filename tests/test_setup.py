@@ -92,7 +92,7 @@ def test_make_installs_from_nothing(make, target):
         ".venv/bin/hrnet-det install-detectron2 ",
     ]
     commands = {
-        "test": ".venv/bin/python -m pytest -n auto ",
+        "test": ".venv/bin/python -m pytest -n auto --dist worksteal ",
         "quickstart": ".venv/bin/python train_net.py --config-file quickstart/mask_rcnn.yaml ",
     }
     assert [line for line in lines if line.startswith(("python3 -m", ".venv/"))] == [
@@ -104,7 +104,7 @@ def test_make_installs_from_nothing(make, target):
 def test_make_installs_nothing_twice(make, tmp_path):
     stamp(tmp_path, age=-60)
     stamp(tmp_path, age=-120, name=".parity")
-    assert make("-n", "test").stdout == ".venv/bin/python -m pytest -n auto \n"
+    assert make("-n", "test").stdout == ".venv/bin/python -m pytest -n auto --dist worksteal \n"
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
@@ -115,7 +115,7 @@ def test_make_test_where_mmdetection_cannot_be_installed(make, tmp_path, ci):
     python.write_text('#!/bin/sh\necho "$@" >> calls\ncase "$*" in *mmdet*) exit 1;; esac\n')
     python.chmod(0o755)
     done = make("test", CI=ci)
-    tests = [] if ci else ["-m pytest -n auto"]  # no comparison may be skipped there
+    tests = [] if ci else ["-m pytest -n auto --dist worksteal"]  # no comparison may be skipped there
     assert (tmp_path / "calls").read_text().splitlines() == [
         "-m pip install -q -e .[parity]",
         "-m pip install -q --no-deps mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7",
