@@ -115,7 +115,9 @@ def test_make_test_where_mmdetection_cannot_be_installed(make, tmp_path, ci):
     python.write_text('#!/bin/sh\necho "$@" >> calls\ncase "$*" in *mmdet*) exit 1;; esac\n')
     python.chmod(0o755)
     done = make("test", CI=ci)
-    tests = [] if ci else ["-m pytest -n auto --dist worksteal"]  # no comparison may be skipped there
+    tests = (
+        [] if ci else ["-m pytest -n auto --dist worksteal"]
+    )  # no comparison may be skipped there
     assert (tmp_path / "calls").read_text().splitlines() == [
         "-m pip install -q -e .[parity]",
         "-m pip install -q --no-deps mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7",
