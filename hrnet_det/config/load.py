@@ -15,7 +15,7 @@ from hrnet_det.config.files import find_config
 from hrnet_det.config.keys import get_cfg
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml import load_config, merge_content, stated_keys
+from hrnet_det.config.yaml import merge_content, merged, read_yaml, stated_in
 from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.errors import InputError
 
@@ -38,8 +38,9 @@ def load_run(name: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     if lazy.is_saved(content):
         cfg = lazy.parse_saved(path.read_text(encoding="utf-8"), str(path), overrides)
         return LazyRun(cfg, str(path), overrides)
-    cfg = load_config(path, overrides)
-    return YamlRun(cfg, str(path), overrides, stated_keys(path, overrides))
+    file = read_yaml(path)
+    cfg = merged(file, str(path), overrides)
+    return YamlRun(cfg, str(path), overrides, stated_in(file, overrides))
 
 
 def parse_run(text: str, source: str) -> RunConfig:

@@ -40,19 +40,29 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     Raises: MissingInputError if a file is not there; InputError if it is not valid YAML or has a
         key or a type of value that does not exist (the message names the nearest key).
     """
-    cfg, file = get_cfg(), read_yaml(path)
-    merge_content(cfg, file.shipped, source=str(path))
+    return merged(read_yaml(path), str(path), overrides)
+
+
+def merged(file: YamlFile, source: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """The defaults with what a file says and overrides over them, as `load_config`."""
+    cfg = get_cfg()
+    merge_content(cfg, file.shipped, source=source)
     own_conventions = file.own.get("MODEL") if isinstance(file.own.get("MODEL"), dict) else {}
     if name := (own_conventions or {}).get("CONVENTIONS"):
-        _merge_conventions(cfg, str(name), source=str(path))
-    merge_content(cfg, file.own, source=str(path))
+        _merge_conventions(cfg, str(name), source=source)
+    merge_content(cfg, file.own, source=source)
     merge_overrides(cfg, overrides)
     return cfg
 
 
 def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:
     """The keys that the user's own files or the overrides state; shipped configs do not count."""
-    return {*(key for key, _ in flat_items(read_yaml(path).own)), *overrides[::2]}
+    return stated_in(read_yaml(path), overrides)
+
+
+def stated_in(file: YamlFile, overrides: Sequence[str] = ()) -> set[str]:
+    """The same of a file that has been read."""
+    return {*(key for key, _ in flat_items(file.own)), *overrides[::2]}
 
 
 def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:

@@ -143,7 +143,7 @@ def _check_conventions(run: RunConfig, checkpointer: Checkpointer) -> None:
         f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.CONVENTIONS "
         f"{report.conventions} (pixels, resizing, boxes)"
     )
-    if not settings.CONVENTIONS.lazy and run.name(settings.CONVENTIONS) != "MODEL.CONVENTIONS":
+    if run.name(settings.CONVENTIONS) != settings.CONVENTIONS.yaml:  # it has none
         raise InputError(
             f"{whose}, which only YAML configs can have: take that of the same detector, with "
             f"MODEL.CONVENTIONS {report.conventions}"
