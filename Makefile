@@ -4,8 +4,9 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.parity
 DOCS := $(VENV)/.docs
-# Its opencv-python would take the place of the one that needs no display.
-LVIS := lvis==0.5.3
+# Packages of LVIS and Cityscapes, without what they bring (such as an opencv-python that wants a
+# display).
+EVALUATION := lvis==0.5.3 cityscapesscripts==2.3.0 pyquaternion==0.9.9
 MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=
@@ -63,7 +64,7 @@ $(STAMP): pyproject.toml
 	    "apt install python3-venv), or name another one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -e '.[dev]'
-	$(VENV)/bin/python -m pip install --no-deps $(LVIS)
+	$(VENV)/bin/python -m pip install --no-deps $(EVALUATION)
 	$(VENV)/bin/hrnet-det install-detectron2 $(FROM)
 	@touch $@
 

@@ -112,14 +112,6 @@ def _add_measurements(commands: argparse._SubParsersAction) -> None:
     benchmark.add_argument(
         "--compile", action="store_true", help="torch.compile too, in inference: slow to start"
     )
-    benchmark.add_argument(
-        "--checkpointing",
-        nargs="?",
-        const="levels",
-        choices=("levels", "parts"),
-        help="instead, what each level of activation checkpointing saves and costs, or each part "
-        "too: on the CPU, for --part pyramid and --mode training",
-    )
     benchmark.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
     plan = commands.add_parser(
         "plan",

@@ -100,7 +100,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    from hrnet_det.analysis import Case, benchmark, compare_checkpointing, tables
+    from hrnet_det.analysis import Case, benchmark, tables
 
     environment.silence_known_warnings()
     cases = [
@@ -110,12 +110,6 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         for variant in arguments.variant
         for size in arguments.size
     ]
-    if arguments.checkpointing:
-        for case in cases:
-            parts = arguments.checkpointing == "parts"
-            rows = compare_checkpointing(case, rounds=arguments.rounds, parts=parts)
-            print(f"{tables.title(case)}\n{tables.checkpointing_table(rows)}\n")
-        return
     results = benchmark(
         cases, device=arguments.device, rounds=arguments.rounds, compiled=arguments.compile
     )

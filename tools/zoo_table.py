@@ -13,8 +13,8 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 
 from hrnet_det import model_zoo
-from hrnet_det.analysis.complexity import PADDED_SIZE, Complexity, complexity, on_meta
 from hrnet_det.errors import InputError
+from tools.complexity import PADDED_SIZE, Complexity, complexity, on_meta
 from tools.headers import header_names, read_header
 from tools.published import SOURCES, published
 

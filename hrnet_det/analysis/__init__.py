@@ -2,7 +2,6 @@
 
 from hrnet_det.analysis.benchmark import benchmark
 from hrnet_det.analysis.cases import Case
-from hrnet_det.analysis.checkpointing import compare_checkpointing
 from hrnet_det.analysis.planning import Plan, plan
 
-__all__ = ["Case", "Plan", "benchmark", "compare_checkpointing", "plan"]
+__all__ = ["Case", "Plan", "benchmark", "plan"]

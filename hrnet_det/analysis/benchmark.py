@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import torch
 from torch import nn
@@ -28,22 +28,6 @@ from hrnet_det.modeling.backbone.fused import FusedConv2d
 CONVOLUTIONS = ((64, 128), (128, 64), (256, 64), (256, 128))
 
 
-@dataclass
-class Row:
-    """One form's result. Times in seconds, memory in bytes."""
-
-    case: Case
-    form: str
-    seconds: list[float]  # of each round
-    gmac: float | None  # multiply-adds of the convolutions, 10^9
-    memory: int  # of tensors in a step at most, beside the weights
-    activations: int | None  # kept for the backward pass
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-
 def benchmark(
     cases: Sequence[Case], *, device: str = "cpu", rounds: int = 5, compiled: bool = False
 ) -> dict:
@@ -54,8 +38,11 @@ def benchmark(
         rounds: times that each form is run, after two runs that are not counted.
         compiled: measure torch.compile too, in inference.
     Returns: {"environment": {...}, "peak": {...}, "rows": [...]}, ready for json: peak is the
-        GFLOP/s of the best convolution in each type; rows are Row's fields with the median, its
-        ratio to the plain form (times_plain), GFLOP/s and what part of the peak they are.
+        GFLOP/s of the best convolution in each type. A row is a form of a case: seconds of each
+        round and their median; its ratio to the plain form's (times_plain); gmac, 10^9
+        multiply-adds of the convolutions, the GFLOP/s and what part of the peak they are, or None;
+        memory, bytes of tensors in a step at most, beside the weights; activations, those that are
+        kept for the backward pass, or None.
     """
     _check_device(device)
     check_rounds(rounds)
@@ -65,8 +52,7 @@ def benchmark(
     rows = []
     for case in cases:
         measured = _measure(case, device, rounds, compiled=compiled)
-        plain = next(row.median for row in measured if row.form == "plain")
-        rows += [_as_json(row, plain, peak) for row in measured]
+        rows += [row | _rates(row, measured[0], peak) for row in measured]
     return {"environment": environment(device), "peak": peak, "rows": rows}
 
 
@@ -84,16 +70,17 @@ def check_rounds(rounds: int) -> None:
         raise InputError(f"benchmark: {rounds} rounds: 1 or more")
 
 
-def _as_json(row: Row, plain: float, peak: dict[str, float]) -> dict:
-    """The fields of a row, and what follows from the plain form's seconds and the peak."""
-    work = None if row.gmac is None else 2 * row.gmac / row.median  # GFLOP/s
-    best = peak.get("bfloat16" if "bfloat16" in row.form else "float32")
-    return asdict(row) | {
-        "median": row.median,
-        "times_plain": plain / row.median,
-        "gflops": work,
-        "of_peak": None if work is None else work / best,
-    }
+def _rates(row: dict, plain: dict, peak: dict[str, float]) -> dict[str, float | None]:
+    """What follows from a row beside the plain form's and the peak."""
+    rates = {"times_plain": plain["median"] / row["median"], "gflops": None, "of_peak": None}
+    if row["gmac"] is not None:
+        rates["gflops"] = 2 * row["gmac"] / row["median"]
+        rates["of_peak"] = rates["gflops"] / peak[_dtype(row["form"])]
+    return rates
+
+
+def _dtype(form: str) -> str:
+    return "bfloat16" if form.endswith("bfloat16") else "float32"
 
 
 def environment(device: str) -> dict[str, object]:
@@ -135,7 +122,8 @@ def alternate(steps: dict[str, Step], rounds: int, device: str) -> dict[str, lis
     return seconds
 
 
-def _measure(case: Case, device: str, rounds: int, *, compiled: bool) -> list[Row]:
+def _measure(case: Case, device: str, rounds: int, *, compiled: bool) -> list[dict]:
+    """Rows of a case's forms, the plain one first."""
     forms, inputs = build_forms(case, device, compiled=compiled), build_inputs(case, device)
     forwards = {form: forward_of(form, model, inputs, device) for form, model in forms.items()}
     training = case.mode != "inference"
@@ -147,13 +135,14 @@ def _measure(case: Case, device: str, rounds: int, *, compiled: bool) -> list[Ro
     # torch's counter does not know oneDNN's operators; all of our forms do the same work.
     work = {form: gmac_of(case, forms[form], inputs) for form in ("plain", "timm") if form in forms}
     return [
-        Row(
-            case=case,
-            form=form,
-            seconds=seconds[form],
-            gmac=work["timm" if form == "timm" else "plain"],
-            memory=peak_bytes(steps[form], torch.device(device)),
-            activations=activation_bytes(forward) if training and device == "cpu" else None,
-        )
+        {
+            "case": asdict(case),
+            "form": form,
+            "seconds": seconds[form],
+            "median": statistics.median(seconds[form]),
+            "gmac": work["timm" if form == "timm" else "plain"],
+            "memory": peak_bytes(steps[form], torch.device(device)),
+            "activations": activation_bytes(forward) if training and device == "cpu" else None,
+        }
         for form, forward in forwards.items()
     ]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from hrnet_det.analysis.complexity import macs
 from hrnet_det.analysis.models import (
     batch_of_images,
     build_detector,
@@ -129,3 +129,10 @@ def gmac_of(case: Case, model: nn.Module, inputs: torch.Tensor | list[dict]) -> 
         return None
     with torch.no_grad():
         return macs(model, inputs) / 1e9 * (1 if case.mode == "inference" else 3)
+
+
+def macs(function: Callable, *inputs: object) -> float:
+    """Multiply-adds of the convolutions and matrix products of function(*inputs)."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*inputs)
+    return counter.get_total_flops() / 2

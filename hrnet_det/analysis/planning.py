@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -14,7 +14,6 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hrnet_det.analysis.checkpointing import set_checkpointed
 from hrnet_det.analysis.dry_run import run_layers, semantic_head_of
 from hrnet_det.analysis.memory import LiveBytes
 from hrnet_det.config import settings
@@ -82,6 +81,13 @@ def plan(run: RunConfig, size: tuple[int, int]) -> list[Plan]:
         gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
         plans.append(Plan(level, cache(partial(_peak, detector, on_cpu, size)), gradients))
     return plans
+
+
+def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
+    """Checkpoint other parts of an HRNet and its pyramid than those it was built with."""
+    for module in model.modules():
+        if hasattr(module, "checkpointed"):
+            module.checkpointed = frozenset(parts)
 
 
 def _peak(detector: nn.Module, run: RunConfig, size: tuple[int, int], batch: int) -> int:

@@ -53,35 +53,6 @@ def growth(results: dict) -> list[str]:
     return lines
 
 
-def checkpointing_table(rows: list[dict]) -> str:
-    """The rows of `compare_checkpointing`, memory and time relative to no checkpointing."""
-    none = next(row for row in rows if row["name"] == "none")
-    cells = []
-    for row in rows:
-        saved, cost = none["activations"] - row["activations"], row["seconds"] - none["seconds"]
-        cells.append(
-            (
-                row["name"],
-                f"{row['activations'] / 1e6:,.0f}",
-                f"{row['activations'] / none['activations']:.0%}",
-                f"{row['peak'] / 1e6:,.0f}",
-                f"{row['seconds']:.2f}",
-                f"{row['seconds'] / none['seconds']:.2f}",
-                f"{saved / cost / 1e6:,.0f}" if saved > 0 and cost > 0 else "-",
-            )
-        )
-    headers = (
-        "checkpointed",
-        "kept MB",
-        "of none",
-        "peak MB",
-        "s",
-        "time / none",
-        "MB saved per s",
-    )
-    return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
-
-
 def write(results: dict, folder: str | Path) -> list[Path]:
     """Write benchmark.json and benchmark.png, time against megapixels; returns their paths."""
     from matplotlib.figure import Figure  # without pyplot: no backend is chosen

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
     DatasetEvaluator,
     DatasetEvaluators,
     PascalVOCDetectionEvaluator,
@@ -22,7 +20,11 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.dataset_kinds import DATASET_KINDS, check_package, dataset_kind, metric_for
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
-from hrnet_det.evaluation.lvis import LvisEvaluator
+from hrnet_det.evaluation.dropped_names import (
+    CityscapesInstances,
+    CityscapesSemanticLabels,
+    LvisEvaluator,
+)
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
 
@@ -94,6 +96,6 @@ BUILDERS: dict[str, Callable[[RunConfig, str], DatasetEvaluator]] = {
     "pascal_voc": lambda _, name: PascalVOCDetectionEvaluator(name),
     "sem_seg": _semantic,
     "panoptic": lambda _, name: PanopticEvaluator(name),
-    "cityscapes_instance": lambda _, name: CityscapesInstanceEvaluator(name),
-    "cityscapes_sem_seg": lambda _, name: CityscapesSemSegEvaluator(name),
+    "cityscapes_instance": lambda _, name: CityscapesInstances(name),
+    "cityscapes_sem_seg": lambda _, name: CityscapesSemanticLabels(name),
 }

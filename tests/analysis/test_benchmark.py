@@ -76,7 +76,6 @@ def test_growth_is_the_slope_between_the_smallest_and_the_largest():
         (["benchmark", "--rounds", "0"], "0 rounds: 1 or more"),
         (["benchmark", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["benchmark", "--mode", "training", "--compile"], "--compile is for --mode inference"),
-        (["benchmark", "--checkpointing"], "--part pyramid and a --mode of training"),
         (["plan", "--config-file", "nothing.yaml"], "nothing.yaml is neither a file nor"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--memory", "lots"], "memory 'lots': give"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--batch", "0"], "batch 0: 1 or more"),

@@ -17,7 +17,6 @@ from torch import nn
 
 from hrnet_det import Detector, model_zoo
 from hrnet_det.analysis import planning
-from hrnet_det.analysis.complexity import on_meta
 from hrnet_det.analysis.planning import largest_size
 from hrnet_det.cli import main
 from hrnet_det.config import settings
@@ -34,6 +33,7 @@ from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.kinds import kind_of
+from tools.complexity import on_meta
 
 LAZY = [name for name in model_zoo.names() if name.endswith(".py")]
 FASTER = "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py"

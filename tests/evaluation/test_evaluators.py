@@ -8,8 +8,6 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
     DatasetEvaluators,
     PascalVOCDetectionEvaluator,
     SemSegEvaluator,
@@ -22,6 +20,7 @@ from hrnet_det import get_cfg
 from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator
+from hrnet_det.evaluation.dropped_names import CityscapesInstances, CityscapesSemanticLabels
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator, check_evaluator
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import KINDS
@@ -70,8 +69,8 @@ def everything(coco, tmp_path):
         ("sem_seg", [SemSegEvaluator]),
         ("coco_panoptic_seg", [CocoEvaluator, SemSegEvaluator, PanopticEvaluator]),
         ("pascal_voc", [PascalVOCDetectionEvaluator]),
-        ("cityscapes_instance", [CityscapesInstanceEvaluator]),
-        ("cityscapes_sem_seg", [CityscapesSemSegEvaluator]),
+        ("cityscapes_instance", [CityscapesInstances]),
+        ("cityscapes_sem_seg", [CityscapesSemanticLabels]),
     ],
 )
 def test_a_dataset_gets_the_evaluators_of_its_kind(kind, evaluators, everything, monkeypatch):

@@ -23,7 +23,7 @@ MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS [16]
 MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS 2
 MODEL.SEM_SEG_HEAD.CONVS_DIM 32
 SOLVER.WARMUP_ITERS 0
-SOLVER.BASE_LR 0.002
+SOLVER.BASE_LR 0.001
 """.split()  # noqa: SIM905
 KINDS = [name.removeprefix("quickstart/").removesuffix(".yaml") for name in matrix_configs()]
 HEIGHT, WIDTH = 96, 128  # pixels

@@ -25,6 +25,7 @@ CLASSES, CHANNELS, FC = 5, 32, 64
 FORMATS = {format.name: format for format in (HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK)}
 PROPOSALS = {"hrnet_object_detection": 2000, "maskrcnn_benchmark": 1000}
 CLOSED = torch.tensor([0, 0, 1, 1])  # ours are half-open
+MASKS = 1e-5  # of the pixels that are in one
 
 
 class Case(NamedTuple):
@@ -124,7 +125,8 @@ def compare(found, trace, tolerance):
     apart = distance(ours, (trace.boxes + CLOSED, trace.scores, trace.labels))
     assert apart.boxes <= tolerance and apart.scores <= 1e-5
     if trace.masks is not None:
-        assert torch.equal(found.pred_masks, trace.masks[apart.order])
+        differing = found.pred_masks != trace.masks[apart.order]
+        assert differing.sum() <= MASKS * trace.masks.sum()  # where a probability is all but 0.5
 
 
 @pytest.mark.parametrize(("source", "kind"), CASES)

@@ -17,9 +17,9 @@ from helpers.cascades import (
 from helpers.detectors import config, detector
 
 from hrnet_det import model_zoo
-from hrnet_det.analysis.complexity import on_meta
 from hrnet_det.analysis.dry_run import run_layers
 from hrnet_det.errors import InputError
+from tools.complexity import on_meta
 
 
 @pytest.fixture

@@ -26,9 +26,10 @@ from helpers.tiny import CLASSES, TINY, custom, make_coco, metrics_rows, train_n
 from PIL import Image
 
 from hrnet_det import model_zoo
-from hrnet_det.analysis.complexity import complexity, macs, on_meta
+from hrnet_det.analysis.cases import macs
 from hrnet_det.analysis.dry_run import run_layers
 from hrnet_det.errors import InputError
+from tools.complexity import complexity, on_meta
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 PLAIN = ("MODEL.HTC.SEMANTIC_ON", "False")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from hrnet_det.analysis import Case, compare_checkpointing
-from hrnet_det.analysis.checkpointing import CHECKPOINTABLE
-from hrnet_det.analysis.tables import checkpointing_table
+from hrnet_det.analysis import Case
+from tools.checkpointing import CHECKPOINTABLE, checkpointing_table, compare_checkpointing
 
 
 @pytest.mark.parametrize("mode", ["training", "training with trained norms"])

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from hrnet_det import model_zoo
-from hrnet_det.analysis.complexity import (
+from hrnet_det.analysis.cases import macs
+from tools.complexity import (
     PUBLISHED,
     PUBLISHED_PROPOSALS,
     complexity,
     complexity_table,
-    macs,
     on_meta,
 )
 

@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of whole detectors, beside the published ones.
 
-`python -m hrnet_det.analysis.complexity` prints the documentation's table.
+`python -m tools.complexity` prints the documentation's table.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from hrnet_det import model_zoo
+from hrnet_det.analysis.cases import macs
 from hrnet_det.analysis.dry_run import run_layers
 from hrnet_det.modeling import HRFPN
 
@@ -66,13 +66,6 @@ def complexity(
     saved = _spared_by_reducing_first(model.backbone, size)
     parameters = sum(p.numel() for p in model.parameters())
     return Complexity(parameters=parameters, published_form=counted + saved, run_form=counted)
-
-
-def macs(function: Callable, *inputs: object) -> float:
-    """Multiply-adds of the convolutions and matrix products of function(*inputs)."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        function(*inputs)
-    return counter.get_total_flops() / 2
 
 
 class _ShapesAlone(TorchFunctionMode):

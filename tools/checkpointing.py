@@ -1,19 +1,24 @@
-"""What activation checkpointing saves and costs: its levels, and each of the parts they choose."""
+"""What activation checkpointing saves and costs: its levels, and each of the parts they choose.
+
+`python -m tools.checkpointing` prints the documentation's table.
+"""
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from tabulate import tabulate
 
 from hrnet_det.analysis.benchmark import alternate
-from hrnet_det.analysis.cases import Case, Step, training_step
+from hrnet_det.analysis.cases import MODES, Case, Step, training_step
 from hrnet_det.analysis.memory import activation_bytes, peak_bytes
 from hrnet_det.analysis.models import build_pyramid, with_naive_pyramid
-from hrnet_det.errors import InputError
+from hrnet_det.analysis.planning import set_checkpointed
+from hrnet_det.analysis.tables import parse_size, title
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
@@ -39,10 +44,7 @@ def compare_checkpointing(case: Case, *, rounds: int = 3, parts: bool = False) -
         parts: also with each of CHECKPOINTABLE alone, which the levels were chosen by.
     Returns: rows of name, activations (bytes kept for the backward pass), peak (bytes at most in a
         step, beside weights and statistics, with gradients), seconds; first "timm", then "none".
-    Raises: InputError for another case.
     """
-    if case.part != "pyramid" or case.mode == "inference":
-        raise InputError("benchmark of checkpointing: --part pyramid and a --mode of training")
     forwards, steps = _training(case, _choices(parts))
     seconds = alternate(steps, rounds, "cpu")
     return [
@@ -85,8 +87,49 @@ def _training(
     return forwards, steps
 
 
-def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
-    """Checkpoint other parts of an HRNet and its pyramid than those it was built with."""
-    for module in model.modules():
-        if hasattr(module, "checkpointed"):
-            module.checkpointed = frozenset(parts)
+def checkpointing_table(rows: list[dict]) -> str:
+    """The rows of `compare_checkpointing`, memory and time relative to no checkpointing."""
+    none = next(row for row in rows if row["name"] == "none")
+    cells = []
+    for row in rows:
+        saved, cost = none["activations"] - row["activations"], row["seconds"] - none["seconds"]
+        cells.append(
+            (
+                row["name"],
+                f"{row['activations'] / 1e6:,.0f}",
+                f"{row['activations'] / none['activations']:.0%}",
+                f"{row['peak'] / 1e6:,.0f}",
+                f"{row['seconds']:.2f}",
+                f"{row['seconds'] / none['seconds']:.2f}",
+                f"{saved / cost / 1e6:,.0f}" if saved > 0 and cost > 0 else "-",
+            )
+        )
+    headers = (
+        "checkpointed",
+        "kept MB",
+        "of none",
+        "peak MB",
+        "s",
+        "time / none",
+        "MB saved per s",
+    )
+    return tabulate(cells, headers, tablefmt="github", disable_numparse=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m tools.checkpointing", description=__doc__)
+    parser.add_argument("--variant", default="w18", help="(%(default)s)")
+    parser.add_argument("--mode", nargs="+", default=MODES[1:2], choices=MODES[1:])
+    parser.add_argument("--size", default="512x512", metavar="HxW", help="pixels (%(default)s)")
+    parser.add_argument("--batch", type=int, default=1, help="images at once (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
+    parser.add_argument("--parts", action="store_true", help="each part alone too")
+    given = parser.parse_args(argv)
+    for mode in given.mode:
+        case = Case("pyramid", mode, given.variant, parse_size(given.size), given.batch)
+        rows = compare_checkpointing(case, rounds=given.rounds, parts=given.parts)
+        print(f"{title(case)}\n{checkpointing_table(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Commands of the configs' headers and what they print under "Next:", run to their end.
+
+Outside of a checkout, on data that is laid out as COCO and Cityscapes are and with weights from a
+stand-in of Hugging Face's hub. Only sizes, iterations and the number of GPUs are smaller, and the
+least score is 0, as what has learnt for one iteration is sure of nothing.
+"""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.engine import default_argument_parser
+from helpers.coco_shape import (
+    datasets_at,
+    stand_in_hub,
+    write_cityscapes,
+    write_coco,
+    write_semantic_labels,
+)
+from helpers.commands import header_of
+from helpers.tiny import make_coco, train_net
+from safetensors.torch import load_file
+
+from hrnet_det import model_zoo
+from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.convert import convert
+from hrnet_det.cli import main
+from hrnet_det.config.load import load_run
+from hrnet_det.engine.checks import check_device
+from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.train import load_job
+from hrnet_det.modeling.kinds import KINDS, kind_of
+
+SMALL = """
+MODEL.RPN.POST_NMS_TOPK_TRAIN 50
+MODEL.RPN.POST_NMS_TOPK_TEST 20
+MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE 16
+MODEL.ROI_HEADS.SCORE_THRESH_TEST 0.0
+MODEL.RETINANET.SCORE_THRESH_TEST 0.0
+MODEL.FCOS.SCORE_THRESH_TEST 0.0
+TEST.DETECTIONS_PER_IMAGE 5
+INPUT.MIN_SIZE_TRAIN (96,)
+INPUT.MIN_SIZE_TEST 96
+INPUT.SCALES_TRAIN []
+INPUT.CROP.ENABLED False
+SOLVER.IMS_PER_BATCH 1
+SOLVER.MAX_ITER 1
+SOLVER.STEPS ()
+DATALOADER.NUM_WORKERS 0
+""".split()  # noqa: SIM905
+SMALL_LAZY = """
+model.proposal_generator.post_nms_topk=[50,20]
+model.roi_heads.batch_size_per_image=16
+model.roi_heads.box_predictor.test_score_thresh=0.0
++model.roi_heads.box_predictor.test_topk_per_image=5
+dataloader.train.mapper.augmentations.0.short_edge_length=96
+dataloader.test.mapper.augmentations.0.short_edge_length=96
+dataloader.train.total_batch_size=1
+dataloader.train.num_workers=0
+dataloader.test.num_workers=0
+train.max_iter=1
+train.device=cpu
+""".split()  # noqa: SIM905
+# A config of each kind, and the results that its evaluation ends with.
+RUNS = {
+    "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml": {"bbox"},
+    "COCO-Detection/cascade_rcnn_hrnetv2p_w18_20e.yaml": {"bbox"},
+    "COCO-Detection/retinanet_hrnetv2p_w18_1x.yaml": {"bbox"},
+    "COCO-Detection/fcos_hrnetv2p_w18_1x.yaml": {"bbox"},
+    "COCO-Detection/rpn_hrnetv2p_w18_1x.yaml": {"box_proposals"},
+    "COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w18_1x.py": {"bbox", "segm"},
+    "COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w18_1x.yaml": {"bbox", "segm"},
+    "COCO-InstanceSegmentation/cascade_mask_rcnn_hrnetv2p_w18_20e.yaml": {"bbox", "segm"},
+    "COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.yaml": {"bbox", "segm"},
+    "COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.yaml": {"bbox", "keypoints"},
+    "COCO-PanopticSegmentation/panoptic_fpn_hrnetv2p_w18_1x.yaml": {
+        *("bbox", "segm", "sem_seg", "panoptic_seg"),
+    },
+    "Cityscapes/semantic_hrnetv2_w40.yaml": {"sem_seg"},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder outside of a checkout, with the datasets below it and a user's own data in it."""
+    folder = tmp_path_factory.mktemp("outside of a checkout")
+    write_coco(folder / "datasets")
+    write_semantic_labels(folder / "datasets")
+    write_cityscapes(folder / "datasets")
+    own = make_coco(folder / "own")
+    for name in ("train.json", "val.json"):
+        shutil.copy(own / "polygons.json", folder / name)
+    (own / "images").rename(folder / "images")
+    shutil.copy(folder / "datasets/coco/val2017/000000000139.jpg", folder / "image.jpg")
+    with (
+        datasets_at(folder / "datasets"),
+        stand_in_hub(folder / "hub"),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.chdir(folder)
+        yield folder
+
+
+def ended(*words):
+    """What a training or evaluation prints, which must not fail."""
+    done = train_net(*words)
+    assert done.code in (0, None), done.err
+    return done.out
+
+
+def commands_after(out):
+    """{what it is for: its words} of the lines under "Next:"."""
+    lines = out.partition("Next:\n")[2].splitlines()
+    return dict(zip(lines[0::2], map(shlex.split, lines[1::2]), strict=False))
+
+
+def results_in(folder):
+    return json.loads(Path(folder, "results.json").read_text())
+
+
+@pytest.mark.parametrize("config", RUNS)
+def test_a_header_s_command_and_what_it_prints_next(config, place, capsys):
+    lazy = config.endswith(".py")
+    words = header_of(config)[2:]
+    if "--num-gpus" in words:
+        gpus = words.index("--num-gpus")
+        del words[gpus : gpus + 2]
+    output = f"my {Path(config).stem}{Path(config).suffix[1:]}"
+    small = [*SMALL_LAZY, f"train.output_dir={output}"] if lazy else [*SMALL, "OUTPUT_DIR", output]
+    out = ended(*words, *small)
+    assert "ImageNet" in out and "backbone" in out
+    results = results_in(output)
+    assert set(results) == RUNS[config]
+    commands = commands_after(out)
+    again, predict, curves, own, coco = (
+        next((words for what, words in commands.items() if text in what), None)
+        for text in ("evaluate again", "objects in", "curves", "your own data", "COCO on 8 GPUs")
+    )
+    assert Path(again[0]).name == "hrnet-det" and again[1] == "train"
+    ended(*again[2:])
+    assert results_in(output) == results
+    assert (predict is not None) == kind_of(load_run(config)).detects
+    if predict:
+        assert main(predict[1:]) == 0, capsys.readouterr().err
+    assert curves[1:] == ["--logdir", output] and list(Path(output).glob("events.*"))
+    for words in (own, coco):
+        check(words[2:])
+
+
+def check(words):
+    """All that is checked before a start, on a machine that has the GPUs."""
+    job = load_job(default_argument_parser().parse_args(words))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: job.num_gpus)
+        check_device(job)
+    job.num_gpus = 1
+    preflight(job)
+
+
+def test_every_kind_is_among_them():
+    found = {kind_of(load_run(config)).name for config in RUNS}
+    # shipped in no config: masks and keypoints together, and a cascade with one mask head
+    assert found == set(KINDS) - {"cascade_rcnn_one_mask", "mask_keypoint_rcnn"}
+
+
+def test_a_published_htc_is_evaluated_to_its_end_with_val2017_alone(place, tmp_path, monkeypatch):
+    """As mmdetection has it: 183 classes of pixels; nothing of COCO's other files is there."""
+    name = "COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.yaml"
+    classes = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"]
+    cfg = model_zoo.get_config(name, [*classes, "MODEL.DEVICE", "cpu"])
+    model = model_zoo.build_detector(cfg)
+    backbone = load_file(find_weights("timm://hrnet_w18.ms_in1k"))
+    assert not model.backbone.bottom_up.load_state_dict(backbone, strict=False).missing_keys
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "ours.pth")
+    convert(tmp_path / "ours.pth", tmp_path / "htc.pth", to="mmdet")
+    for part in ("val2017", "annotations/instances_val2017.json"):
+        target = tmp_path / "datasets/coco" / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(place / "datasets/coco" / part)
+    monkeypatch.chdir(tmp_path)
+    words = ["--config-file", name, "--eval-only", "MODEL.WEIGHTS", "htc.pth", *classes]
+    with datasets_at(tmp_path / "datasets"):
+        ended(*words, "MODEL.CONVENTIONS", "mmdet", *SMALL, "OUTPUT_DIR", "out")
+    found = results_in("out")
+    assert set(found) == {"bbox", "segm"} and found["bbox"]["AP"] is not None

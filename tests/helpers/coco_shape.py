@@ -1,0 +1,174 @@
+"""COCO 2017 and Cityscapes as they are laid out, with a small image or two a split."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+from cityscapesscripts.helpers.labels import labels as cityscapes_labels
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import builtin, builtin_meta
+from helpers.tiny import REPO, write_json
+from PIL import Image
+from safetensors.torch import save_file
+
+HEIGHT, WIDTH = 96, 128  # pixels
+SPLITS = {"train": (9, 25), "val": (139, 285)}  # ids of the images
+# Category ids and boxes [x, y, w, h] of an image's objects, and of what is around them.
+OBJECTS = ((1, [8, 10, 40, 60]), (3, [60, 20, 50, 30]), (90, [70, 60, 40, 30]))
+TREE, GRASS = 184, 193  # panoptic categories of stuff
+THINGS = [
+    {"id": c["id"], "name": c["name"], "supercategory": "thing"}
+    for c in builtin_meta.COCO_CATEGORIES
+    if c["isthing"]
+]
+PERSON = {
+    **THINGS[0],
+    "keypoints": list(builtin_meta.COCO_PERSON_KEYPOINT_NAMES),
+    "skeleton": [[16, 14], [14, 12]],
+}
+CAR = np.s_[60:90, 20:60]  # of Cityscapes' images
+COLOURS = ((220, 60, 40), (40, 90, 220), (230, 210, 50))
+
+
+def write_coco(root: Path) -> None:
+    """root/coco with the images, instances, keypoints and panoptic annotations of both splits."""
+    for split, numbers in SPLITS.items():
+        images = [_image(root / "coco" / f"{split}2017", number) for number in numbers]
+        rows = [_annotations(number) for number in numbers]
+        objects = [row for rows_of_image in rows for row in rows_of_image]
+        people = [row | _keypoints(row) for row in objects if row["category_id"] == 1]
+        for name, annotations, categories in (
+            ("instances", objects, THINGS),
+            ("person_keypoints", people, [PERSON]),
+        ):
+            content = {"images": images, "annotations": annotations, "categories": categories}
+            write_json(root / "coco" / "annotations" / f"{name}_{split}2017.json", content)
+        _write_panoptic(root / "coco", split, images)
+
+
+def write_semantic_labels(root: Path) -> None:
+    """root/coco/panoptic_stuff_*, by the command of datasets/README.md."""
+    command = [sys.executable, REPO / "datasets" / "prepare_panoptic.py", "--root", root]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _image(folder: Path, number: int) -> dict:
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    image[HEIGHT // 2 :] = (50, 140, 60)
+    for (_, (x, y, w, h)), colour in zip(OBJECTS, COLOURS, strict=True):
+        image[y : y + h, x : x + w] = colour
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{number:012d}.jpg"
+    Image.fromarray(image).save(folder / name)
+    return {"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH}
+
+
+def _annotations(number: int) -> list[dict]:
+    return [
+        {
+            "id": 10 * number + n,
+            "image_id": number,
+            "category_id": category,
+            "bbox": [x, y, w, h],
+            "area": w * h,
+            "iscrowd": 0,
+            "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+        }
+        for n, (category, (x, y, w, h)) in enumerate(OBJECTS)
+    ]
+
+
+def _keypoints(row: dict) -> dict:
+    x, y, w, h = row["bbox"]
+    count = len(PERSON["keypoints"])
+    points = [(x + w * k // count, y + h * k // count, 2) for k in range(count)]
+    return {"keypoints": [value for point in points for value in point], "num_keypoints": count}
+
+
+def _write_panoptic(coco: Path, split: str, images: list[dict]) -> None:
+    folder = coco / f"panoptic_{split}2017"
+    folder.mkdir()
+    segments = [(TREE, [0, 0, WIDTH, HEIGHT // 2]), (GRASS, [0, HEIGHT // 2, WIDTH, HEIGHT])]
+    segments += OBJECTS
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for number, (_, (x, y, w, h)) in enumerate(segments, start=1):
+        ids[y : y + h, x : x + w] = number
+    info = [
+        {"id": number, "category_id": category, "iscrowd": 0, "area": int((ids == number).sum())}
+        for number, (category, _) in enumerate(segments, start=1)
+    ]
+    annotations = []
+    for image in images:
+        name = Path(image["file_name"]).with_suffix(".png").name
+        Image.fromarray(np.dstack([ids, 0 * ids, 0 * ids])).save(folder / name)
+        row = {"image_id": image["id"], "file_name": name, "segments_info": info}
+        annotations.append(row)
+    categories = [
+        {key: c[key] for key in ("id", "name", "isthing")} for c in builtin_meta.COCO_CATEGORIES
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(coco / "annotations" / f"panoptic_{split}2017.json", content)
+
+
+def write_cityscapes(root: Path) -> None:
+    """root/cityscapes with an image of road, sky and a car in each split."""
+    number_of = {label.name: (label.id, label.trainId) for label in cityscapes_labels}
+    for split, city in (("train", "aachen"), ("val", "lindau")):
+        stem = f"{city}_000000_000019"
+        images = root / "cityscapes" / "leftImg8bit" / split / city
+        truth = root / "cityscapes" / "gtFine" / split / city
+        for folder in (images, truth):
+            folder.mkdir(parents=True)
+        image = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+        image[: HEIGHT // 2] = (120, 180, 240)
+        Image.fromarray(image).save(images / f"{stem}_leftImg8bit.png")
+        for kind, column in (("labelIds", 0), ("instanceIds", 0), ("labelTrainIds", 1)):
+            label = np.full((HEIGHT, WIDTH), number_of["road"][column], np.uint16)
+            label[: HEIGHT // 2] = number_of["sky"][column]
+            label[CAR] = number_of["car"][column] * (1000 if kind == "instanceIds" else 1)
+            label = label if kind == "instanceIds" else label.astype(np.uint8)
+            Image.fromarray(label).save(truth / f"{stem}_gtFine_{kind}.png")
+        content = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": []}
+        (truth / f"{stem}_gtFine_polygons.json").write_text(json.dumps(content))
+
+
+@contextmanager
+def datasets_at(root: Path) -> Iterator[None]:
+    """Detectron2's own datasets below another folder, as DETECTRON2_DATASETS would have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETECTRON2_DATASETS", str(root))
+        for catalog in (DatasetCatalog, MetadataCatalog):
+            patch.setattr(catalog, "data", {}, raising=True)
+        builtin.register_all_coco(str(root))
+        builtin.register_all_cityscapes(str(root))
+        yield
+
+
+@contextmanager
+def stand_in_hub(folder: Path) -> Iterator[None]:
+    """Hugging Face's hub with timm's HRNets, whose values are random."""
+
+    def download(repository: str, file: str) -> str:
+        assert file == "model.safetensors", file
+        path = folder / repository / file
+        if not path.is_file():
+            path.parent.mkdir(parents=True)
+            model = timm.create_model(repository.removeprefix("timm/"), pretrained=False).train()
+            for module in model.modules():  # trained ones have statistics that fit their weights
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.momentum = None
+            model(torch.randn(2, 3, 128, 128))
+            save_file(model.state_dict(), path)
+        return str(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub, "hf_hub_download", download)
+        yield
