@@ -40,9 +40,10 @@ def header_of(config):
 
 def all_shown():
     """(page or config, command) of everything that is shown."""
-    for page in (REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))):
+    pages = sorted((REPO / "docs").glob("*.md"))
+    for page in (REPO / "README.md", REPO / "datasets" / "README.md", *pages):
         for words in shown_in(page):
-            yield page.name, words
+            yield page.relative_to(REPO).as_posix().removeprefix("docs/"), words
 
 
 def stand_ins(folder: Path, patch) -> None:
