@@ -29,97 +29,93 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hrnet_det {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("doctor", help="what is installed here, what is missing, how to get it")
-    install = commands.add_parser(
-        "install-detectron2",
-        help="install Detectron2 where it cannot be imported yet",
-        description="Install a pinned Detectron2, unless one can be imported already.",
-    )
-    install.add_argument(
-        "--from",
-        dest="spec",
-        metavar="SPEC",
-        help="install this one instead, whatever is there: anything pip accepts, such as "
-        f"{OFFICIAL_SPEC}, a folder or a wheel",
+    _install(
+        commands.add_parser(
+            "install-detectron2", help="install Detectron2 where it cannot be imported"
+        )
     )
     commands.add_parser(
         "train", help="train or evaluate; options as for train_net.py", add_help=False
     )
     commands.add_parser("configs", help="print the names of the shipped configs, one per line")
     commands.add_parser("checkpoints", help="list the published checkpoints that can be loaded")
-    predict = commands.add_parser(
-        "predict",
-        help="detect the objects of images with any weights",
-        description="Draw the objects of images, and write them as COCO results.",
+    for name, add, text in (
+        ("predict", _predict, "draw the objects of images, and write them as COCO results"),
+        ("convert", _convert, "write the tensors of a weights file under another project's names"),
+        ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
+        ("plan", _plan, "how much memory a training takes, and what batch fits"),
+    ):
+        add(commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
+    return parser
+
+
+def _install(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Install a pinned Detectron2, unless one can be imported already."
+    parser.add_argument(
+        "--from",
+        dest="spec",
+        metavar="SPEC",
+        help="install this one instead, whatever is there: anything pip accepts, such as "
+        f"{OFFICIAL_SPEC}, a folder or a wheel",
     )
-    predict.add_argument("weights", help="a file or address: timm and ImageNet files have no heads")
-    predict.add_argument("images", nargs="+", help="files, or folders of images")
-    predict.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
-    predict.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
-    predict.add_argument("--config-file", help="where the weights do not say what they belong to")
-    predict.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
-    convert = commands.add_parser(
-        "convert",
-        help="write weights under another project's names",
-        description="Write the tensors of a weights file under other names.",
-    )
-    convert.add_argument("source", help="any weights that MODEL.WEIGHTS takes")
-    convert.add_argument("destination", help="a new .safetensors or .pth file")
-    convert.add_argument(
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("weights", help="a file or address: timm and ImageNet files have no heads")
+    parser.add_argument("images", nargs="+", help="files, or folders of images")
+    parser.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
+    parser.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
+    parser.add_argument("--config-file", help="where the weights do not say what they belong to")
+    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
+    _allow_pickle(parser)
+
+
+def _convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="any weights that MODEL.WEIGHTS takes")
+    parser.add_argument("destination", help="a new .safetensors or .pth file")
+    parser.add_argument(
         "--to",
         default="hrnet_det",
         choices=("hrnet_det", "mmdet", "imagenet"),
         help="whose names: ours, mmdetection's, the classification project's and timm's "
         "(backbone alone) (%(default)s)",
     )
-    _add_measurements(commands)
-    for command in (predict, convert):
-        command.add_argument(
-            "--allow-pickle",
-            action="store_true",
-            help="permit a file that runs code when it is loaded, if you trust who wrote it",
-        )
-    return parser
+    _allow_pickle(parser)
 
 
-def _add_measurements(commands: argparse._SubParsersAction) -> None:
-    benchmark = commands.add_parser(
-        "benchmark",
-        help="measure speed and memory, beside timm's HRNet",
-        description="Time HRNetV2p in its forms, in alternating order in one process, beside the "
-        "plain network and timm's with a naive pyramid; write a table, json and a plot.",
+def _allow_pickle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="permit a file that runs code when it is loaded, if you trust who wrote it",
     )
-    benchmark.add_argument("--variant", nargs="+", default=["w18", "w32"], metavar="W")
-    benchmark.add_argument(
-        "--part",
-        nargs="+",
-        default=["pyramid"],
-        metavar="PART",
-        help="backbone, pyramid (with its backbone), detector (Faster R-CNN) (pyramid)",
+
+
+def _benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Time HRNetV2p in its forms, in alternating order in one process, beside the plain network "
+        "and timm's with a naive pyramid; write a table, json and a plot."
     )
-    benchmark.add_argument(
-        "--mode",
-        nargs="+",
-        default=["inference"],
-        metavar="MODE",
-        help="inference, training, 'training with trained norms' (inference)",
-    )
-    benchmark.add_argument(
-        "--size", nargs="+", default=["512x512", "800x1216"], metavar="HxW", help="pixels"
-    )
-    benchmark.add_argument("--batch", type=int, default=1, help="images at once (%(default)s)")
-    benchmark.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
-    benchmark.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
-    benchmark.add_argument(
+    for option, metavar, default, text in (
+        ("--variant", "W", ["w18", "w32"], "widths"),
+        ("--part", "PART", ["pyramid"], "backbone, pyramid (with its backbone), detector"),
+        ("--mode", "MODE", ["inference"], "inference, training, 'training with trained norms'"),
+        ("--size", "HxW", ["512x512", "800x1216"], "pixels"),
+    ):
+        shown = f"{text} ({' '.join(default)})"
+        parser.add_argument(option, nargs="+", default=default, metavar=metavar, help=shown)
+    parser.add_argument("--batch", type=int, default=1, help="images at once (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument(
         "--compile", action="store_true", help="torch.compile too, in inference: slow to start"
     )
-    benchmark.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
-    plan = commands.add_parser(
-        "plan",
-        help="how much memory a training takes, and what batch fits",
-        description="Predict the memory of training a config, at each level of checkpointing.",
-    )
-    plan.add_argument("--config-file", "--config", required=True, help="a file or a shipped config")
-    plan.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
-    plan.add_argument("--size", metavar="HxW", help="of the largest image; by default INPUT's")
-    plan.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
-    plan.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
+    parser.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-file", "--config", required=True, help="a file or a shipped one")
+    parser.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
+    parser.add_argument("--size", metavar="HxW", help="of the largest image; by default INPUT's")
+    parser.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")

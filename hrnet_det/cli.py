@@ -89,14 +89,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 def _convert(arguments: argparse.Namespace) -> None:
     from hrnet_det.checkpoint.convert import convert
 
-    print(
-        convert(
-            arguments.source,
-            arguments.destination,
-            to=arguments.to,
-            allow_pickle=arguments.allow_pickle,
-        )
-    )
+    words = (arguments.source, arguments.destination)
+    print(convert(*words, to=arguments.to, allow_pickle=arguments.allow_pickle))
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
@@ -126,15 +120,11 @@ def _plan(arguments: argparse.Namespace) -> None:
     run = load_run(arguments.config_file, arguments.overrides)
     size = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(run)
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
+    batches, recipe = tuple(arguments.batch or (1, 2, 4, 8)), run[settings.BATCH_SIZE]
+    planning.check_batches(batches)
     print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
-    print(
-        planning.plan_table(
-            planning.plan(run, size),
-            memory=memory,
-            batches=tuple(arguments.batch or (1, 2, 4, 8)),
-            recipe=run[settings.BATCH_SIZE],
-        )
-    )
+    plans = planning.plan(run, size)
+    print(planning.plan_table(plans, memory=memory, batches=batches, recipe=recipe))
     print(
         "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and images of both orientations "
         "in one batch are padded to a square."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -139,6 +139,12 @@ def parse_memory(text: str) -> int:
         raise InputError(f"memory {text!r}: give a size such as 8GB, 24GiB or 800MB") from None
 
 
+def check_batches(batches: Sequence[int]) -> None:
+    """Raises: InputError for a batch of no image."""
+    if min(batches) < 1:
+        raise InputError(f"plan: batch {min(batches)}: 1 or more")
+
+
 def plan_table(
     plans: list[Plan], *, memory: int | None, batches: tuple[int, ...], recipe: int
 ) -> str:
@@ -147,8 +153,6 @@ def plan_table(
     Args:
         recipe: images of the config's batch (SOLVER.IMS_PER_BATCH), for one GPU in parts.
     """
-    if min(batches) < 1:
-        raise InputError(f"plan: batch {min(batches)}: 1 or more")
     headers = ["ACTIVATION_CHECKPOINTING", *(f"batch {batch}: GB" for batch in batches)]
     rows = [[p.level, *(f"{p.bytes(batch) / 1e9:.2f}" for batch in batches)] for p in plans]
     if memory is not None:
