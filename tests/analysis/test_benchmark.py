@@ -1,5 +1,6 @@
 """What is measured, its tables, and the errors of the commands `benchmark` and `plan`."""
 
+import importlib
 import json
 
 import pytest
@@ -8,6 +9,15 @@ from hrnet_det.analysis import Case, benchmark
 from hrnet_det.analysis import tables as report
 from hrnet_det.cli import main
 from hrnet_det.errors import InputError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_yardstick():
+    """The peak of one small convolution; that of the real ones takes seconds."""
+    module = importlib.import_module("hrnet_det.analysis.benchmark")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CONVOLUTIONS", ((16, 32),))
+        yield
 
 
 @pytest.fixture(scope="module")
