@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_CLASSES
 from detectron2.engine import default_argument_parser
 from helpers.coco_shape import (
     datasets_at,
@@ -21,6 +22,7 @@ from helpers.coco_shape import (
     write_semantic_labels,
 )
 from helpers.commands import all_shown, header_of
+from helpers.stand_ins import write_voc
 from helpers.tiny import make_coco, train_net
 from safetensors.torch import load_file
 
@@ -91,6 +93,8 @@ def place(tmp_path_factory):
     write_coco(folder / "datasets")
     write_semantic_labels(folder / "datasets")
     write_cityscapes(folder / "datasets")
+    for year in (2007, 2012):
+        write_voc(folder / f"datasets/VOC{year}", ("trainval", "test"), VOC_CLASSES)
     own = make_coco(folder / "own")
     for name in ("train.json", "val.json"):
         shutil.copy(own / "polygons.json", folder / name)
@@ -190,7 +194,7 @@ def provide(file):
     if Path(file).is_file():
         return
     classes = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"] if "htc" in name else []
-    cfg = model_zoo.get_config(name, [*classes, "MODEL.DEVICE", "cpu"])
+    cfg = model_zoo.get_config(name, [*SMALL, *classes, "MODEL.DEVICE", "cpu"])
     model = model_zoo.build_detector(cfg)
     variant = IMAGENET_WEIGHTS[cfg.MODEL.HRNET.VARIANT]
     backbone = load_file(find_weights(variant))
@@ -207,16 +211,15 @@ PROGRAMS = (["python", "train_net.py"], ["hrnet-det", "predict"], ["hrnet-det", 
 COMMANDS = {
     shlex.join(words)
     for page, words in all_shown()
-    # with several GPUs they are the headers' commands; VOC's data is in a test of its own; W32
-    # predicts as W18 does
-    if page in PAGES and words[:2] in PROGRAMS and not {"--num-gpus", "DATASETS.TRAIN"} & {*words}
+    # with several GPUs they are the headers' commands; W32 predicts as W18 does
+    if page in PAGES and words[:2] in PROGRAMS and "--num-gpus" not in words
     if "predict" not in words or "w32" not in words[2]
 }
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_page_s_command(command, place, capsys):
-    """With own data, published weights and weights of a run; an evaluation to its figures."""
+    """With own data, VOC's, published weights and those of a run; evaluations to their figures."""
     program, subcommand, *words = shlex.split(command)
     for word in words:
         if word.endswith(".pth") and (word in WEIGHTS or subcommand == "train_net.py"):

@@ -149,6 +149,7 @@ def datasets_at(root: Path) -> Iterator[None]:
             patch.setattr(catalog, "data", {}, raising=True)
         builtin.register_all_coco(str(root))
         builtin.register_all_cityscapes(str(root))
+        builtin.register_all_pascal_voc(str(root))
         yield
 
 
