@@ -56,7 +56,10 @@ def install_detectron2(spec: str | None = None) -> str:
     if spec is None:
         _install_pinned()
     else:
-        _install_other(spec)
+        if distribution(PINNED_NAME) is not None:
+            _pip("uninstall", "-y", PINNED_NAME)
+        # Without build isolation: the official setup.py imports the torch that it is built for.
+        _pip("install", "--no-build-isolation", spec)
     problem = _problem_in_new_process()
     if problem is not None:
         raise RuntimeError(
@@ -79,17 +82,8 @@ def _install_pinned() -> None:
         pin = f"{PINNED_NAME}=={PINNED_VERSION} --hash=sha256:{PINNED_SHA256}\n"
         requirements.write_text(pin, encoding="utf-8")
         # pip asks for --target and --no-deps as soon as it is told another Python's tags.
-        target = ["--target", str(site)]
-        wheel = ["--no-deps", "--only-binary=:all:", *PINNED_TAGS, *target]
+        wheel = ["--no-deps", "--only-binary=:all:", *PINNED_TAGS, "--target", str(site)]
         _pip("install", *wheel, "--require-hashes", "-r", str(requirements))
-
-
-def _install_other(spec: str) -> None:
-    """Install `spec`, which replaces the pinned one."""
-    if distribution(PINNED_NAME) is not None:
-        _pip("uninstall", "-y", PINNED_NAME)
-    # Without build isolation: the official setup.py imports the torch that it is built for.
-    _pip("install", "--no-build-isolation", spec)
 
 
 def _pip(*arguments: str) -> None:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
-from hrnet_det.checkpoint.published import Published, published
+from hrnet_det.checkpoint.published import checkpoints
 from hrnet_det.config import settings
 from hrnet_det.config.files import find_config, names
 from hrnet_det.config.load import as_run, load_run
@@ -68,21 +68,20 @@ def get(
         name: as for get_config, or the name of a row of `checkpoints()`.
         weights: a file or address with its weights; None: random ones.
         trained: fetch a published checkpoint's weights where their address is known.
-        device: "cpu", "cuda", ...
         allow_pickle: permit weights that run code when they are loaded.
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
-    known = {row.name: row for row in checkpoints()}.get(name)
-    run = as_run(known.config() if known else name)
+    rows = {row.name: row for row in checkpoints()}
+    run = as_run(rows[name].config() if name in rows else name)
     run[settings.DEVICE] = device
     if trained and weights is None:
-        if known is None or not known.downloadable:
-            has = [row.name for row in checkpoints() if row.downloadable]
+        fetched = {row.name: row.address for row in rows.values() if row.downloadable}
+        if name not in fetched:
             raise InputError(
                 f"no trained weights can be fetched for {name}: give weights=FILE. They can be "
-                f"for {', '.join(has[:3])}, ... (hrnet-det checkpoints)"
+                f"for {', '.join(list(fetched)[:3])}, ... (hrnet-det checkpoints)"
             )
-        weights = known.address
+        weights = fetched[name]
     if weights is None:
         return build_detector(run.cfg).eval().to(device)
     return build_with_weights(run, str(weights), allow_pickle=allow_pickle)[0]
@@ -91,9 +90,7 @@ def get(
 def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 
-    A model that is optimised already stays as it is.
-
-    Raises: InputError as `check_inference_form`.
+    A model that is optimised already stays as it is. Raises: InputError as `check_inference_form`.
     """
     dtype = check_inference_form(run)
     if not run[settings.OPTIMIZED] or is_optimized(model):
@@ -108,21 +105,20 @@ def check_inference_form(run: RunConfig) -> torch.dtype:
         that type, or torch.compile is asked for where it does not work.
     """
     dtype, device = str(run[settings.DTYPE]), str(run[settings.DEVICE])
-    if not run[settings.OPTIMIZED] and (dtype != "float32" or run[settings.COMPILE]):
+    name, compiles = run.name(settings.DTYPE), run[settings.COMPILE]
+    if not run[settings.OPTIMIZED] and (dtype != "float32" or compiles):
         raise InputError(
             f"{run.shown(settings.DTYPE)}, {run.shown(settings.COMPILE)} with "
             f"{run.shown(settings.OPTIMIZED)}: only the optimised form has them; set "
             f"{run.shown(settings.OPTIMIZED, True)}"
         )
     if dtype not in DTYPES:
-        raise InputError(
-            f"unknown {run.name(settings.DTYPE)} {dtype!r}; known: {', '.join(DTYPES)}"
-        )
+        raise InputError(f"unknown {name} {dtype!r}; known: {', '.join(DTYPES)}")
     try:
         check_dtype(DTYPES[dtype], torch.device(device))
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{run.name(settings.DTYPE)}: {error}") from error
-    if run[settings.COMPILE]:
+        raise InputError(f"{name}: {error}") from error
+    if compiles:
         _check_compiler(run, device)
     return DTYPES[dtype]
 
@@ -138,11 +134,6 @@ def _check_compiler(run: RunConfig, device: str) -> None:
             f"({str(error).splitlines()[0]}); on a CPU it needs a C++ compiler such as g++. "
             f"Install one, or set {run.shown(settings.COMPILE, False)}"
         ) from error
-
-
-def checkpoints() -> list[Published]:
-    """The published checkpoints that can be loaded: name, source, AP, file, address."""
-    return list(published())
 
 
 def checkpoint_table() -> str:

@@ -18,11 +18,9 @@ from hrnet_det.report.annotate import annotate
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in an image.
+    """What was found in an image: its file, the file with its objects drawn, and their number.
 
     Args:
-        image: its file.
-        drawing: the file with its objects drawn.
         counts: objects of each class that has any, by the class's name, the most first.
     """
 
@@ -42,7 +40,6 @@ def predict(
     """Detect, draw and write the objects of images, one image at a time.
 
     Args:
-        detector: as `Detector.from_pretrained` gives it.
         images: files, and folders whose images are taken.
         output: folder for a drawing of each image, NAME.png, and for predictions.json: COCO
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
@@ -50,7 +47,6 @@ def predict(
         score: objects of a lower one are neither drawn nor written.
         log: called with a line about each image when it is done, such as
             "street.jpg: 2 person, 1 dog"; `print` for instance.
-    Returns: what was found in each image.
     Raises: MissingInputError if an image is not there; InputError if it is damaged or no image.
         What was found until then has been written.
     """
@@ -59,7 +55,7 @@ def predict(
     output.mkdir(parents=True, exist_ok=True)
     found, rows = [], []
     try:
-        for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
+        for number, (drawing, path) in enumerate(_drawings(files, output).items()):
             one, of_image = _predict_one(detector, path, drawing, number, score)
             found.append(one)
             rows += of_image
@@ -100,13 +96,13 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _drawings(files: list[Path], output: Path) -> list[Path]:
-    """A file for the drawing of each image: its name, with a number where that is taken."""
-    taken: dict[Path, None] = {}
+def _drawings(files: list[Path], output: Path) -> dict[Path, Path]:
+    """Images by the files for their drawings: their names, with a number where that is taken."""
+    drawings: dict[Path, Path] = {}
     for file in files:
         path, number = output / f"{file.stem}.png", 1
-        while path in taken:
+        while path in drawings:
             number += 1
             path = output / f"{file.stem}_{number}.png"
-        taken[path] = None
-    return list(taken)
+        drawings[path] = file
+    return drawings

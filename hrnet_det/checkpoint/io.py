@@ -7,7 +7,8 @@ import pickle
 import re
 import struct
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,34 +43,37 @@ class WeightsFile:
         path: where it was read.
         weights: tensors by the file's own names, without a `module.` prefix.
         rest: the other entries of a checkpoint: iteration, optimizer, meta, ...
-        metadata: what hrnet_det wrote of itself: source format, classes, config.
         left_out: kinds of Python objects that were not made.
     """
 
     path: str
     weights: dict[str, Tensor]
-    rest: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    rest: dict[str, Any]
+    left_out: list[str]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What hrnet_det wrote of itself: source format, classes, config."""
+        return _dictionary(self.rest, METADATA_KEY)
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that the file was trained for; empty if it does not say."""
-        meta = self.rest.get("meta")
-        dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
-        for place, key in (
-            (self.metadata, "classes"),
-            (meta, "CLASSES"),
-            (dataset, "classes"),
-            (dataset, "CLASSES"),
-        ):
-            names = place.get(key) if isinstance(place, dict) else None
-            if isinstance(names, str):
-                return [names]
-            listed = list(names) if isinstance(names, (list, tuple)) else []
-            if listed and all(isinstance(name, str) for name in listed):
-                return listed
+        meta = _dictionary(self.rest, "meta")
+        dataset = _dictionary(meta, "dataset_meta")
+        of_mmdetection = (meta.get("CLASSES"), dataset.get("classes"), dataset.get("CLASSES"))
+        for names in (self.metadata.get("classes"), *of_mmdetection):
+            names = [names] if isinstance(names, str) else names
+            is_list = isinstance(names, (list, tuple)) and len(names) > 0
+            if is_list and all(isinstance(name, str) for name in names):
+                return list(names)
         return []
+
+
+def _dictionary(content: dict[str, Any], key: str) -> dict[str, Any]:
+    """What stands under a key if it is a dictionary, otherwise an empty one."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile:
@@ -80,14 +84,14 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         allow_pickle: make the Python objects that the file holds, whatever they run.
     Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle.
     """
-    path = Path(path)
+    path, left_out = Path(path), []
     with path.open("rb") as file:
         start = file.read(9)
     is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
     if start[8:] == b"{" or (path.suffix == ".safetensors" and not is_pickle):
-        return _read_safetensors(path)
-    if allow_pickle:
-        content, left_out = _unpickle(path), []
+        content = _read_safetensors(path)
+    elif allow_pickle:
+        content = _unpickle(path)
     else:
         content, left_out = _read_torch(path)
     if not isinstance(content, dict):
@@ -102,31 +106,18 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     if not weights:
         raise InputError(f"{path} is a state_dict without a tensor")
     if wrong:
+        objects = f"; objects of {some(left_out)} are not made without --allow-pickle"
         raise InputError(
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
-            f"named tensors ({some(map(str, wrong))})"
-            + (
-                f"; objects of {some(left_out)} are not made without --allow-pickle"
-                * bool(left_out)
-            )
+            f"named tensors ({some(map(str, wrong))}){objects if left_out else ''}"
         )
-    metadata = rest.get(METADATA_KEY)
-    return WeightsFile(
-        path=str(path),
-        weights=_without_module(weights),
-        rest=rest,
-        metadata=metadata if isinstance(metadata, dict) else {},
-        left_out=left_out,
-    )
-
-
-def _without_module(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): value for name, value in weights.items()}
-    return weights
+        weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    return WeightsFile(str(path), weights, rest, left_out)
 
 
-def _read_safetensors(path: Path) -> WeightsFile:
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The content as a file of torch.save would have it."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -135,17 +126,14 @@ def _read_safetensors(path: Path) -> WeightsFile:
             written = file.metadata() or {}
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}") from error
+    if METADATA_KEY not in written:
+        return {"model": weights}
     try:
-        metadata = json.loads(written.get(METADATA_KEY, "{}"))
+        return {"model": weights, METADATA_KEY: json.loads(written[METADATA_KEY])}
     except ValueError as error:
         raise InputError(
             f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
         ) from error
-    return WeightsFile(
-        path=str(path),
-        weights=_without_module(weights),
-        metadata=metadata if isinstance(metadata, dict) else {},
-    )
 
 
 def _read_torch(path: Path) -> tuple[Any, list[str]]:
@@ -181,11 +169,9 @@ class _LeftOut:
     def __new__(cls, *_: object, **__: object) -> _LeftOut:
         return super().__new__(cls)
 
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
+    def __init__(self, *_: object, **__: object) -> None: ...
 
-    def __setstate__(self, state: object) -> None:
-        pass
+    def __setstate__(self, state: object) -> None: ...
 
 
 def _unpickle(path: Path) -> Any:
@@ -204,7 +190,8 @@ def _unpickle(path: Path) -> Any:
         raise InputError(f"{path} is damaged, or no file of weights: {error}") from error
 
 
-def some(names: Any, most: int = 3) -> str:
-    """The first of many names, for a message."""
+def some(names: Iterable[str]) -> str:
+    """The first three of many names, for a message."""
     names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
+    shown = names[:3] + (["..."] if len(names) > 3 else [])
+    return ", ".join(shown) or "none"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -12,7 +11,7 @@ from detectron2.config import CfgNode
 from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.modeling.kinds import KINDS
 
-SEMANTIC_CLASSES = 183  # of published Hybrid Task Cascades: COCO's stuff and thing maps
+SEMANTIC_CLASSES = "183"  # of published Hybrid Task Cascades: COCO's stuff and thing maps
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,15 @@ class Published:
         """The config of the detector, with its source's conventions."""
         kind, words = KINDS[self.kind], ["MODEL.HRNET.VARIANT", self.variant]
         if kind.semantic_classes is not None:
-            words += [kind.semantic_classes.yaml, str(SEMANTIC_CLASSES)]
+            words += [kind.semantic_classes.yaml, SEMANTIC_CLASSES]
         return known_config(self.kind, self.source, words)
 
 
-@cache
-def published() -> tuple[Published, ...]:
-    """All rows of published.csv."""
-    text = Path(__file__).with_suffix(".csv").read_text()
-    return tuple(
-        Published(
-            **row
-            | {
-                "box_ap": float(row["box_ap"]),
-                "mask_ap": float(row["mask_ap"]) if row["mask_ap"] else None,
-            }
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
+def checkpoints() -> list[Published]:
+    """The published checkpoints that can be loaded: name, source, AP, file, address."""
+    text = Path(__file__).with_name("published.csv").read_text()
+    _, *rows = csv.reader(text.splitlines())
+    return [
+        Published(*words, float(box_ap), float(mask_ap) if mask_ap else None, file, address)
+        for *words, box_ap, mask_ap, file, address in rows
+    ]

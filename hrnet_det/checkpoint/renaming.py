@@ -30,7 +30,6 @@ class Renamed:
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
-        """Of the weights."""
         return {name: tensor.shape for name, tensor in self.weights.items()}
 
 
@@ -42,30 +41,30 @@ def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] 
         own_names: of the model to load them into: a file that has only such names has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
-    own = own_names and weights.keys() <= set(own_names)
-    renamed = Renamed(OWN if own else recognise(weights, path))
+    format = OWN if own_names and weights.keys() <= set(own_names) else recognise(weights, path)
+    renamed = Renamed(format)
     for name, tensor in weights.items():
-        reason = renamed.format.reason_to_ignore(name)
-        ours = renamed.format.to_ours(name)
-        if reason is not None:
+        ours = format.to_ours(name)
+        if reason := format.reason_to_ignore(name):
             renamed.dropped.setdefault(reason, []).append(name)
         elif ours is None:
             renamed.unknown.append(name)
         elif ours in renamed.weights:
             raise InputError(f"{path}: two tensors are {ours}, one of them is {name}")
         else:
-            if renamed.format.background_first:
-                tensor = _background_last(ours, tensor)
-            renamed.weights[ours] = tensor
+            renamed.weights[ours] = _background_last(ours, tensor, format)
     return renamed
 
 
-def _background_last(name: str, tensor: Tensor) -> Tensor:
+def _background_last(name: str, tensor: Tensor, format: Format) -> Tensor:
     """Rows of a class layer, weight or bias, from background first to last, or to none."""
-    if name.startswith("roi_heads.box_predictor.") and ".cls_score." in name:
+    layer = name.rpartition(".")[0]
+    if not format.background_first or not name.startswith("roi_heads."):
+        return tensor
+    if layer.endswith(".cls_score"):
         return torch.cat([tensor[1:], tensor[:1]])
-    if name.startswith("roi_heads.box_predictor.") and ".bbox_pred." in name:
+    if layer.endswith(".bbox_pred"):
         return tensor[4:] if len(tensor) > 4 else tensor  # 4: for all classes together
-    if name.startswith("roi_heads.mask_head.") and ".predictor." in name:
+    if name.startswith("roi_heads.mask_head.") and layer.endswith(".predictor"):
         return tensor[1:] if len(tensor) > 1 else tensor  # 1: for all classes together
     return tensor

@@ -21,43 +21,40 @@ To add a format, such as that of a project called "yours":
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from hrnet_det.checkpoint.formats.base import BODY, Format
+from hrnet_det.checkpoint.formats.base import BODY, Format, Names, has
 from hrnet_det.checkpoint.formats.hrnet_object_detection import HRNET_OBJECT_DETECTION
 from hrnet_det.checkpoint.formats.imagenet import IMAGENET
 from hrnet_det.checkpoint.formats.maskrcnn_benchmark import MASKRCNN_BENCHMARK
 from hrnet_det.checkpoint.formats.mmdet import MMDET
-from hrnet_det.checkpoint.formats.own import OWN
+from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.errors import InputError
 
-__all__ = [
-    "BODY",
-    "FORMATS",
-    "HRNET_OBJECT_DETECTION",
-    "IMAGENET",
-    "MASKRCNN_BENCHMARK",
-    "MMDET",
-    "OWN",
-    "Format",
-    "recognise",
-]
 
-FORMATS: tuple[Format, ...] = (
-    OWN,
-    MMDET,
-    HRNET_OBJECT_DETECTION,
-    MASKRCNN_BENCHMARK,
-    IMAGENET,
+def _refuses(names: Names) -> str:
+    if has(names, "backbone.interp_conv.", "backbone.reduction_pooling_conv."):
+        return (
+            "a DensePose HRFPN: a pyramid of other layers (transposed convolutions), whose weights "
+            "fit no HRNetV2p; its HRNet alone may be saved under the names conv1, ..."
+        )
+    return ""
+
+
+OWN = Format(
+    name="hrnet_det",
+    title="hrnet_det or Detectron2",
+    recognises=lambda names: has(names, BODY),
+    rules=(("{name}", "{name}"),),
+    refuses=_refuses,
+    wraps=lambda weights, metadata: {"model": weights, METADATA_KEY: metadata},
 )
+FORMATS = (OWN, MMDET, HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK, IMAGENET)
 
 
-def recognise(names: Iterable[str], path: str) -> Format:
+def recognise(names: Names, path: str) -> Format:
     """The format of a file, told by the names of its tensors alone; `OWN` if no other has them.
 
     Raises: InputError for a file that cannot be loaded here (the message says what it is).
     """
-    names = list(names)
     format = next((format for format in FORMATS if format.recognises(names)), OWN)
     if reason := format.refuses(names):
         raise InputError(f"{path} is {reason}")

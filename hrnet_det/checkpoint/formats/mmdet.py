@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has, per_stage
+from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.modeling.kinds import recognise_kind
 
@@ -28,38 +28,30 @@ _FCOS: Rules = (
     ("bbox_head.scales.{n}.scale", "head.scales.{n}"),
 )
 # Of a Hybrid Task Cascade of mmdetection 1.
-UNUSED_FLOW = (
-    r"(roi_head\.)?mask_head\.0\.conv_res\..+",
-    "the first mask head takes no features of another",
+_FLOW = r"(roi_head\.)?mask_head\.0\.conv_res\..+"
+UNUSED_FLOW = (_FLOW, "the first mask head takes no features of another")
+_ROI_HEADS: Rules = (
+    ("bbox_head{s}.shared_fcs.0.{p}", "roi_heads.box_head{s}.fc1.{p}"),
+    ("bbox_head{s}.shared_fcs.1.{p}", "roi_heads.box_head{s}.fc2.{p}"),
+    ("bbox_head{s}.fc_cls.{p}", "roi_heads.box_predictor{s}.cls_score.{p}"),
+    ("bbox_head{s}.fc_reg.{p}", "roi_heads.box_predictor{s}.bbox_pred.{p}"),
+    ("mask_head{s}.convs.0.conv.{p}", "roi_heads.mask_head{s}.mask_fcn1.{p}"),
+    ("mask_head{s}.convs.1.conv.{p}", "roi_heads.mask_head{s}.mask_fcn2.{p}"),
+    ("mask_head{s}.convs.2.conv.{p}", "roi_heads.mask_head{s}.mask_fcn3.{p}"),
+    ("mask_head{s}.convs.3.conv.{p}", "roi_heads.mask_head{s}.mask_fcn4.{p}"),
+    ("mask_head{s}.upsample.{p}", "roi_heads.mask_head{s}.deconv.{p}"),
+    ("mask_head{s}.conv_logits.{p}", "roi_heads.mask_head{s}.predictor.{p}"),
+    ("mask_head{s}.conv_res.conv.{p}", "roi_heads.mask_head{s}.conv_res.{p}"),
+    ("semantic_head.lateral_convs.{n}.conv.{p}", "roi_heads.semantic_head.lateral_convs.{n}.{p}"),
+    ("semantic_head.convs.{n}.conv.{p}", "roi_heads.semantic_head.convs.{n}.{p}"),
+    ("semantic_head.conv_embedding.conv.{p}", "roi_heads.semantic_head.embedding.{p}"),
+    ("semantic_head.conv_logits.{p}", "roi_heads.semantic_head.predictor.{p}"),
 )
 
 
 def roi_head_rules(prefix: str) -> Rules:
     """Of boxes, masks and a semantic branch; the prefix is what their names start with."""
-    heads = (
-        ("bbox_head*.shared_fcs.0.{p}", "roi_heads.box_head*.fc1.{p}"),
-        ("bbox_head*.shared_fcs.1.{p}", "roi_heads.box_head*.fc2.{p}"),
-        ("bbox_head*.fc_cls.{p}", "roi_heads.box_predictor*.cls_score.{p}"),
-        ("bbox_head*.fc_reg.{p}", "roi_heads.box_predictor*.bbox_pred.{p}"),
-        *(
-            (f"mask_head*.convs.{k}.conv.{{p}}", f"roi_heads.mask_head*.mask_fcn{k + 1}.{{p}}")
-            for k in range(4)
-        ),
-        ("mask_head*.upsample.{p}", "roi_heads.mask_head*.deconv.{p}"),
-        ("mask_head*.conv_logits.{p}", "roi_heads.mask_head*.predictor.{p}"),
-        ("mask_head*.conv_res.conv.{p}", "roi_heads.mask_head*.conv_res.{p}"),
-    )
-    layers = {
-        "lateral_convs.{n}.conv": "lateral_convs.{n}",
-        "convs.{n}.conv": "convs.{n}",
-        "conv_embedding.conv": "embedding",
-        "conv_logits": "predictor",
-    }
-    branch = tuple(
-        (f"semantic_head.{theirs}.{{p}}", f"roi_heads.semantic_head.{ours}.{{p}}")
-        for theirs, ours in layers.items()
-    )
-    return tuple((prefix + theirs, ours) for theirs, ours in (*per_stage(heads), *branch))
+    return tuple((prefix + theirs, ours) for theirs, ours in _ROI_HEADS)
 
 
 def is_mmdetection(names: Names) -> bool:
