@@ -1,7 +1,5 @@
 """A trained detector in one line, whoever trained it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,8 +37,7 @@ class Detector:
         model: a Detectron2 detector, in evaluation mode.
         config: its RunConfig, or Detectron2's config: the format and size of the images that it
             expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
-        class_names: one for each class.
-        report: of the load of its weights.
+        class_names, report: of its classes; of the load of its weights.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
         is of a model that detects no objects.
     """
@@ -73,7 +70,7 @@ class Detector:
         device: str | None = None,
         class_names: Sequence[str] | None = None,
         allow_pickle: bool = False,
-    ) -> Detector:
+    ) -> "Detector":
         """The detector of a weights file, computing what the code base that trained it computes.
 
         Args:

@@ -10,23 +10,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from hrnet_det import __version__
-from hrnet_det.environment import (
-    FAST_COCO_EVALUATION,
-    detectron2_error,
-    distribution,
-    one_line,
-    pip_remedy,
-    project,
-    remedy,
-    silence_known_warnings,
-    which_detectron2,
-)
+from hrnet_det import __version__, environment
 
 # What each makes possible, and what to install for it.
 OPTIONAL = {
     "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
-    "faster_coco_eval": ("COCO evaluation in less time", f"'{FAST_COCO_EVALUATION}'"),
+    "faster_coco_eval": ("COCO evaluation in less time", f"'{environment.FAST_COCO_EVALUATION}'"),
     "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
 }
 _ANNOTATIONS = ("annotations/instances_train2017.json", "annotations/instances_val2017.json")
@@ -44,16 +33,18 @@ def doctor() -> tuple[str, int]:
     for name, describe in NEEDED.items():
         module = name.partition(".")[0]
         try:
-            error = detectron2_error() if name == "detectron2" else None
+            error = environment.detectron2_error() if name == "detectron2" else None
             if error is not None:
                 raise error
             rows.append((module, describe(importlib.import_module(name))))
         except Exception as error:  # as in detectron2_error
-            rows.append((module, f"does not work: {one_line(error)}"))
-            missing.append(remedy(error, module))
+            rows.append((module, f"does not work: {environment.one_line(error)}"))
+            missing.append(environment.remedy(error, module))
     rows += [("optional", _describe_optional(name)) for name in OPTIONAL]
     rows += _dataset_rows()
-    missing = list({project(to_do): to_do for to_do in missing}.values())  # one for each project
+    missing = list(
+        {environment.project(to_do): to_do for to_do in missing}.values()
+    )  # one for each environment.project
     lines = [f"{name:<20} {text}" for name, text in rows]
     lines += [*_collected(), "", "missing:" if missing else "missing: nothing that is needed"]
     lines += [f"  {to_do}" for to_do in missing]
@@ -61,8 +52,8 @@ def doctor() -> tuple[str, int]:
 
 
 def _version(module: ModuleType) -> str:
-    """The version that a module reports, or else that of its installed distribution."""
-    found = distribution(module.__name__.partition(".")[0])
+    """The version that a module reports, or else that of its installed environment.distribution."""
+    found = environment.distribution(module.__name__.partition(".")[0])
     return str(getattr(module, "__version__", found.version if found else "of unknown version"))
 
 
@@ -104,8 +95,10 @@ def _describe_detectron2(_: ModuleType) -> str:
     try:
         importlib.import_module("detectron2._C")
     except Exception:
-        return f"{which_detectron2()}; without its compiled part, which nothing here needs"
-    return which_detectron2()
+        return (
+            f"{environment.which_detectron2()}; without its compiled part, which nothing here needs"
+        )
+    return environment.which_detectron2()
 
 
 # In this order in the report; pycocotools is tried by its compiled part.
@@ -120,7 +113,7 @@ NEEDED = {
 
 def _collected() -> list[str]:
     """Detectron2's own report, but for the flags that torch was built with; none if it fails."""
-    silence_known_warnings()
+    environment.silence_known_warnings()
     try:
         collect_env = importlib.import_module("detectron2.utils.collect_env")
         return ["", collect_env.collect_env_info().partition("PyTorch built with")[0].strip()]
@@ -134,15 +127,19 @@ def _describe_optional(name: str) -> str:
     try:
         version = _version(importlib.import_module(name))
     except Exception as error:  # as in detectron2_error
-        return f"{name} for {purpose}: {one_line(error)} (pip install {package})"
+        return f"{name} for {purpose}: {environment.one_line(error)} (pip install {package})"
     return f"{name} {version} for {purpose}"
 
 
 def _absent_requirements() -> list[str]:
     """The remedies for what hrnet_det requires, by its own metadata, and is not installed."""
-    found = distribution("hrnet_det")
+    found = environment.distribution("hrnet_det")
     required = [r for r in (found.requires if found else None) or [] if "extra ==" not in r]
-    return [pip_remedy(r) for r in required if distribution(project(r)) is None]
+    return [
+        environment.pip_remedy(r)
+        for r in required
+        if environment.distribution(environment.project(r)) is None
+    ]
 
 
 def _dataset_rows() -> list[tuple[str, str]]:

@@ -22,8 +22,7 @@ INSTALL_HELP = f"""\
   python -m pip install --no-build-isolation '{OFFICIAL_SPEC}'
       the official repository, needs torch and a C++ compiler, minutes"""
 
-# What pyproject.toml's extra "fasteval" brings.
-FAST_COCO_EVALUATION = "faster-coco-eval>=1.6.5"
+FAST_COCO_EVALUATION = "faster-coco-eval>=1.6.5"  # pyproject.toml's extra "fasteval"
 
 # The requirement that brings a module: as in pyproject.toml, which is not at hand where hrnet_det
 # runs from a source folder. A module that is not listed is its own requirement.

@@ -1,7 +1,5 @@
 """Where weights are: paths, and addresses that are fetched."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager

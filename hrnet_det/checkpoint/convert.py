@@ -1,7 +1,5 @@
 """Weights files from one project's naming into another's."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
-from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, title_of, variant_name
+from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
 from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of
@@ -46,7 +44,6 @@ def convert(
         to: "hrnet_det"; "mmdet" (2 and 3); "imagenet", the backbone alone, as the official
             classification project and timm name it.
         allow_pickle: permit a source that runs code when it is loaded.
-    Returns: what was written, in a few lines.
     Raises: InputError if the source has tensors without a name in the target, or the destination
         exists or has another suffix.
     """
@@ -63,7 +60,7 @@ def convert(
         left += [name for name in renamed.weights if name not in body]
         renamed, file = replace(renamed, weights=body), replace(file, rest={})
     run = _config(file, renamed)
-    _check_whole(renamed, run, source)
+    _check_whole(renamed, run)
     metadata = describe(file, renamed, run)
     weights = _named(renamed.weights, target, source)
     _write(destination, weights, target, metadata)
@@ -97,15 +94,8 @@ def _check_named(unknown: list[str], format: Format, source: str) -> None:
 
 
 def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict[str, Any]:
-    """What is known of a file, to be written beside its tensors.
-
-    Args:
-        run: of the detector; None if it is none, or if its config is not known.
-    Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
-        as they are known); with a config also conventions, config (YAML) and pixels (format, mean,
-        std).
-    """
-    found = infer_detector(renamed.shapes)
+    """What is known of a file, and of its detector's config, to be written beside its tensors."""
+    found = renamed.detector
     known = {
         "source_format": file.metadata.get("source_format", renamed.format.name),
         "title": title_of(renamed.shapes),
@@ -126,18 +116,17 @@ def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict
 
 def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
     """None of a backbone, of one of Detectron2's files, or if only its project computes it."""
-    format, found = renamed.format, infer_detector(renamed.shapes)
-    if format is not OWN and not (found and format.conventions in found.kind.conventions):
+    if renamed.format is not OWN and not renamed.conventions:
         return None
     try:
         return config_of(file)
     except InputError:
-        if format is OWN and "config" not in file.metadata:
+        if renamed.format is OWN and "config" not in file.metadata:
             return None
         raise
 
 
-def _check_whole(renamed: Renamed, run: RunConfig | None, source: str) -> None:
+def _check_whole(renamed: Renamed, run: RunConfig | None) -> None:
     """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
     variant = hrnet_variant(renamed.shapes)
     if run is not None:
@@ -145,16 +134,16 @@ def _check_whole(renamed: Renamed, run: RunConfig | None, source: str) -> None:
         run[settings.DEVICE] = "cpu"
         expected = build_detector(run.cfg).state_dict()
     elif variant is None:
-        raise InputError(f"{source} ({renamed.format.title}) has an HRNet that is not whole")
+        raise InputError(f"{renamed.path} ({renamed.format.title}) has an HRNet that is not whole")
     elif all(name.startswith(BODY) for name in renamed.weights):
         expected = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     else:
         return
     shapes = {name: tensor.shape for name, tensor in expected.items()}
-    report, _ = compare(renamed, shapes, source, [])
+    report, _ = compare(renamed, shapes)
     if report.faults:
         faults = "\n  ".join(report.faults)
-        raise InputError(f"{source} ({report.title}) is not whole:\n  {faults}")
+        raise InputError(f"{report.path} ({report.title}) is not whole:\n  {faults}")
 
 
 def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str, Tensor]:

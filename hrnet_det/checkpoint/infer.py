@@ -1,7 +1,5 @@
 """What detector a set of tensors is, told by their names and shapes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hrnet_det.checkpoint.formats import BODY
@@ -21,8 +19,7 @@ _CHANNELS = {
 def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
     """The variant whose parameters have these shapes; None if there is no whole HRNet.
 
-    Args:
-        shapes: of tensors by our names. prefix: before the names inside HRNet.
+    `prefix` is before the names inside HRNet.
     """
 
     def count(path: str) -> int:
@@ -56,22 +53,15 @@ def variant_name(variant: HRNetVariant | None) -> str:
 
 @dataclass(frozen=True)
 class InferredDetector:
-    """A detector on HRNet.
-
-    Args:
-        variant: a name in VARIANTS.
-        pyramid: it has HRFPN's layers. shares_conv: one 3x3 convolution for all of its levels.
-        classes, semantic_classes: how many, 0 without any.
-        channels: of the layers that differ between detectors of a kind, by their config keys.
-    """
+    """A detector on HRNet."""
 
     kind: Kind
-    variant: str
-    pyramid: bool
-    shares_conv: bool
-    classes: int
+    variant: str  # a name in VARIANTS
+    pyramid: bool  # whether it has HRFPN's layers
+    shares_conv: bool  # one 3x3 convolution for all levels of the pyramid
+    classes: int  # 0 without any
     semantic_classes: int
-    channels: dict[str, int]
+    channels: dict[str, int]  # of the layers that differ between detectors of a kind, by config key
 
     @property
     def title(self) -> str:

@@ -1,7 +1,5 @@
 """Weights files as data: read without running what they hold."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import re
@@ -37,19 +35,12 @@ _WRAPPERS = ("model", "state_dict")
 
 @dataclass
 class WeightsFile:
-    """The tensors of a file, and what lies beside them.
-
-    Args:
-        path: where it was read.
-        weights: tensors by the file's own names, without a `module.` prefix.
-        rest: the other entries of a checkpoint: iteration, optimizer, meta, ...
-        left_out: kinds of Python objects that were not made.
-    """
+    """The tensors of a file, and what lies beside them."""
 
     path: str
-    weights: dict[str, Tensor]
-    rest: dict[str, Any]
-    left_out: list[str]
+    weights: dict[str, Tensor]  # by the file's own names, without a `module.` prefix
+    rest: dict[str, Any]  # the other entries of a checkpoint: iteration, optimizer, meta, ...
+    left_out: list[str]  # kinds of Python objects that were not made
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -97,11 +88,9 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
     wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
-    weights = dict(content if wrapper is None else content[wrapper])
+    given = content if wrapper is None else content[wrapper]
     rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
-    for name, value in weights.items():
-        if isinstance(value, np.ndarray):
-            weights[name] = torch.from_numpy(value)
+    weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
     if not weights:
         raise InputError(f"{path} is a state_dict without a tensor")
@@ -123,13 +112,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            written = file.metadata() or {}
+            written = (file.metadata() or {}).get(METADATA_KEY)
+        own = {} if written is None else {METADATA_KEY: json.loads(written)}
+        return {"model": weights, **own}
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}") from error
-    if METADATA_KEY not in written:
-        return {"model": weights}
-    try:
-        return {"model": weights, METADATA_KEY: json.loads(written[METADATA_KEY])}
     except ValueError as error:
         raise InputError(
             f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
@@ -165,9 +152,6 @@ def _read_torch(path: Path) -> tuple[Any, list[str]]:
 
 class _LeftOut:
     """Takes the place of an object beside the weights, and does nothing."""
-
-    def __new__(cls, *_: object, **__: object) -> _LeftOut:
-        return super().__new__(cls)
 
     def __init__(self, *_: object, **__: object) -> None: ...
 

@@ -1,14 +1,12 @@
 """What of a file went where: the table that each load prints, and the errors it can end in."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import torch
 from tabulate import tabulate
 
 from hrnet_det.checkpoint.formats import BODY
-from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, title_of, variant_name
+from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
 from hrnet_det.checkpoint.io import some
 from hrnet_det.checkpoint.renaming import Renamed
 from hrnet_det.errors import InputError
@@ -98,32 +96,22 @@ class LoadReport:
         return f"{self.path}: {self.title}\n{table}"
 
 
-def compare(
-    source: Renamed, model: Shapes, path: str, left_out: list[str]
-) -> tuple[LoadReport, dict[str, torch.Tensor]]:
+def compare(source: Renamed, model: Shapes) -> tuple[LoadReport, dict[str, torch.Tensor]]:
     """What of a file fits a model, and the tensors to load.
 
     Args:
-        source: the file's tensors under our names.
         model: shapes of the model's tensors, the names of its HRNet starting with `BODY`.
-        path: for messages.
-        left_out: kinds of objects of the file that were not made.
     Raises: InputError if the file's HRNet is another variant (the message names both), or if
         nothing of the file belongs to the model.
     """
     shapes, title = source.shapes, source.format.title
-    detector = infer_detector(shapes)
-    if detector or any(name.startswith(BODY) for name in shapes):
+    if any(name.startswith(BODY) for name in shapes):
         title += f": {title_of(shapes)}"
-    report = LoadReport(path, title, dropped=dict(source.dropped))
-    if detector and source.format.conventions in detector.kind.conventions:
-        report.conventions = source.format.conventions
-    if left_out:
-        report.dropped["Python objects beside the weights"] = left_out
+    report = LoadReport(source.path, title, source.conventions, dropped=dict(source.dropped))
     _check_variant(shapes, model, report)
     if not model.keys() & shapes.keys():
         raise InputError(
-            f"{path}: none of its {len(shapes)} tensors belongs to this model (the file has "
+            f"{source.path}: none of its {len(shapes)} tensors belongs to this model (the file has "
             f"{some([*shapes, *source.unknown])}; the model {some(model)})"
         )
     weights = {}

@@ -1,7 +1,5 @@
 """The Checkpointer: any known HRNet weights into a model, proven tensor by tensor."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
@@ -63,9 +61,8 @@ class Checkpointer(DetectionCheckpointer):
         super().save(name, **kwargs)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """As Detectron2's, from any address of `find_weights`, with a report.
-
-        Raises: MissingInputError if the file is not there; InputError as the class says.
+        """As Detectron2's, from any address of `find_weights`, with a report. Raises: as the class,
+        and MissingInputError if the file is not there.
         """
         self.report, self.file_classes, self._address = None, [], path
         # Of fvcore: Detectron2's looks for a query behind a ? in the path.
@@ -82,19 +79,22 @@ class Checkpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         file = read_weights(filename, allow_pickle=self.allow_pickle)
-        own_names = self.model.state_dict()
-        source = rename(file.weights, self._address, own_names=own_names)
+        model = self.model.state_dict()
+        source = rename(file.weights, self._address, own_names=model)
         inside, outside = self._prefixes()
-        shapes = {_moved(name, inside, outside): t.shape for name, t in own_names.items()}
+        names = {_moved(name, inside, outside): name for name in model}
         if source.format is OWN and not any(name.startswith(BODY) for name in source.weights):
             backbone = any(name.startswith("bottom_up.") for name in source.weights)
             start, to = ("", "backbone.") if backbone else (inside, outside)
             source.weights = {_moved(name, start, to): t for name, t in source.weights.items()}
-        report, weights = compare(source, shapes, self._address, file.left_out)
+        shapes = {name: model[own].shape for name, own in names.items()}
+        if file.left_out:
+            source.dropped["Python objects beside the weights"] = file.left_out
+        report, weights = compare(source, shapes)
         report.conventions = file.metadata.get("conventions", report.conventions)
         self.report, self.file_classes = report, file.classes
         self._check(report, file.left_out)
-        weights = {_moved(name, outside, inside): t for name, t in weights.items()}
+        weights = {names[name]: tensor for name, tensor in weights.items()}
         return {**file.rest, "model": weights, "matching_heuristics": False}
 
     def _check(self, report: LoadReport, left_out: list[str]) -> None:

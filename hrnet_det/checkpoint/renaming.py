@@ -1,7 +1,5 @@
 """A file's tensors under our names, with their classes in our order."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -9,40 +7,44 @@ import torch
 from torch import Tensor
 
 from hrnet_det.checkpoint.formats import OWN, Format, recognise
+from hrnet_det.checkpoint.infer import InferredDetector, infer_detector
 from hrnet_det.errors import InputError
 
 
 @dataclass
 class Renamed:
-    """A file's tensors under our names.
+    """A file's tensors under our names, with their classes in our order."""
 
-    Args:
-        format: the naming that the file has.
-        weights: tensors by our names, classes in our order.
-        dropped: names of what was left out on purpose, by reason.
-        unknown: names that the format does not have.
-    """
-
+    path: str
     format: Format
     weights: dict[str, Tensor] = field(default_factory=dict)
-    dropped: dict[str, list[str]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)  # left out on purpose, by reason
+    unknown: list[str] = field(default_factory=list)  # names that the format does not have
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in self.weights.items()}
+
+    @property
+    def detector(self) -> InferredDetector | None:
+        return infer_detector(self.shapes)
+
+    @property
+    def conventions(self) -> str:
+        """Those of the format where there is a detector that follows them, otherwise ""."""
+        known = self.detector.kind.conventions if self.detector else ()
+        return self.format.conventions if self.format.conventions in known else ""
 
 
 def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] = ()) -> Renamed:
     """Bring a file's tensors under our names, exactly, and their classes in our order.
 
     Args:
-        weights: by the file's names. path: for messages.
         own_names: of the model to load them into: a file that has only such names has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
     format = OWN if own_names and weights.keys() <= set(own_names) else recognise(weights, path)
-    renamed = Renamed(format)
+    renamed = Renamed(path, format)
     for name, tensor in weights.items():
         ours = format.to_ours(name)
         if reason := format.reason_to_ignore(name):

@@ -1,7 +1,5 @@
 """What is known of a project's weights files, and how names of tensors become other names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
