@@ -37,7 +37,6 @@ class Detector:
         model: a Detectron2 detector, in evaluation mode.
         config: its RunConfig, or Detectron2's config: the format and size of the images that it
             expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
-        class_names, report: of its classes; of the load of its weights.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
         is of a model that detects no objects.
     """

@@ -1,8 +1,6 @@
-"""The report of `hrnet-det doctor`: what is installed, what is missing, and how to get it.
+"""The report of `hrnet-det doctor`: what is installed, what is missing, and how to get it."""
 
-Only the standard library is imported at the top: this file works where everything else is missing.
-"""
-
+# Only the standard library, so that this works where everything else is missing.
 import importlib
 import os
 import platform

@@ -1,8 +1,6 @@
-"""Whether Detectron2 works here, which one it is, and what to do where it does not.
+"""Whether Detectron2 works here, which one it is, and what to do where it does not."""
 
-Only the standard library is imported at the top: this file works where everything else is missing.
-"""
-
+# Only the standard library, so that this works where everything else is missing.
 import importlib
 import importlib.util
 import logging

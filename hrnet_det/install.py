@@ -94,6 +94,5 @@ def _problem_in_new_process() -> str | None:
     with tempfile.TemporaryDirectory() as folder:  # a folder with no detectron2/ in it
         command = [sys.executable, "-W", "ignore", "-c", "import detectron2.model_zoo"]
         done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
-    if done.returncode == 0:
-        return None
-    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return lines[-1] if done.returncode != 0 else None

@@ -1,4 +1,4 @@
-"""The shipped configs by name, as Detectron2's `model_zoo` has its own."""
+"""The shipped configs and published checkpoints by name, as in Detectron2's `model_zoo`."""
 
 import csv
 from collections.abc import Sequence

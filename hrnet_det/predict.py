@@ -39,8 +39,7 @@ def predict(
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
             name; category_id counts from 0.
         score: objects of a lower one are neither drawn nor written.
-        log: called with a line about each image when it is done, such as
-            "street.jpg: 2 person, 1 dog"; `print` for instance.
+        log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
     Raises: MissingInputError if an image is not there; InputError if it is damaged or no image.
         What was found until then has been written.
     """

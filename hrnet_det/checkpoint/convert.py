@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -93,7 +92,7 @@ def _check_named(unknown: list[str], format: Format, source: str) -> None:
         )
 
 
-def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict[str, Any]:
+def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict:
     """What is known of a file, and of its detector's config, to be written beside its tensors."""
     found = renamed.detector
     known = {
@@ -155,9 +154,7 @@ def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str,
     return {theirs: weights[name] for name, theirs in names.items()}
 
 
-def _write(
-    path: Path, weights: dict[str, Tensor], format: Format, metadata: dict[str, Any]
-) -> None:
+def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":

@@ -10,24 +10,24 @@ from hrnet_det.modeling.kinds import recognise_kind
 # Keys of a YAML config whose values are the output channels of a layer, the first that is there.
 _CHANNELS = {
     "MODEL.HRFPN.OUT_CHANNELS": ["backbone.reduction_conv"],
-    "MODEL.ROI_BOX_HEAD.FC_DIM": [f"roi_heads.box_head.{stage}fc1" for stage in ("", "0.")],
-    "MODEL.ROI_MASK_HEAD.CONV_DIM": [f"roi_heads.mask_head.{s}mask_fcn1" for s in ("", "0.")],
+    "MODEL.ROI_BOX_HEAD.FC_DIM": ["roi_heads.box_head.fc1", "roi_heads.box_head.0.fc1"],
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": [
+        "roi_heads.mask_head.mask_fcn1",
+        "roi_heads.mask_head.0.mask_fcn1",
+    ],
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": ["roi_heads.semantic_head.convs.0"],
 }
 
 
-def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
-    """The variant whose parameters have these shapes; None if there is no whole HRNet.
-
-    `prefix` is before the names inside HRNet.
-    """
+def hrnet_variant(shapes: Shapes) -> HRNetVariant | None:
+    """The variant whose parameters have these shapes; None if there is no whole HRNet."""
 
     def count(path: str) -> int:
-        start = f"{prefix}{path}."
+        start = f"{BODY}{path}."
         return len({n[len(start) :].split(".")[0] for n in shapes if n.startswith(start)})
 
     def width(name: str) -> int:
-        return shapes[f"{prefix}{name}.weight"][0]
+        return shapes[f"{BODY}{name}.weight"][0]
 
     try:
         last = max(s for s in range(2, 10) if count(f"stage{s}"))
@@ -46,7 +46,8 @@ def variant_name(variant: HRNetVariant | None) -> str:
     """The name in VARIANTS, or the numbers of a variant that is not there."""
     if variant is None:
         return "no whole HRNet"
-    widths, modules = ("/".join(map(str, n)) for n in (variant.widths, variant.modules))
+    widths = "/".join(map(str, variant.widths))
+    modules = "/".join(map(str, variant.modules))
     other = f"an HRNet of widths {widths} and {modules} modules"
     return next((name for name, numbers in VARIANTS.items() if numbers == variant), other)
 

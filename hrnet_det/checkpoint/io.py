@@ -30,7 +30,6 @@ _UNREADABLE = (
 # Whose objects may lie beside the tensors: they are left out instead of being made.
 _BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr")
 METADATA_KEY = "hrnet_det"
-_WRAPPERS = ("model", "state_dict")
 
 
 @dataclass
@@ -87,7 +86,7 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         content, left_out = _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+    wrapper = next((k for k in ("model", "state_dict") if isinstance(content.get(k), dict)), None)
     given = content if wrapper is None else content[wrapper]
     rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
     weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
@@ -161,13 +160,12 @@ class _LeftOut:
 def _unpickle(path: Path) -> Any:
     """The content with all its objects: whoever wrote the file decides what runs here."""
     try:
-        if zipfile.is_zipfile(path):
-            return torch.load(path, map_location="cpu", weights_only=False)
-        with path.open("rb") as file:
-            content = pickle.load(file, encoding="latin1")
-        if isinstance(content, int):  # the magic number of torch.save before 1.6
-            return torch.load(path, map_location="cpu", weights_only=False)
-        return content
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                content = pickle.load(file, encoding="latin1")
+            if not isinstance(content, int):  # the magic number of torch.save before 1.6
+                return content
+        return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{path} holds objects that cannot be made here: {error}") from error
     except _UNREADABLE as error:

@@ -43,10 +43,8 @@ class LoadReport:
 
     Args:
         path, title: the file, and what it holds.
-        conventions: a key of `conventions.CONVENTIONS`: whose detector the file is; "" for none or
-            any.
-        expected: number of tensors that each part of the model has.
-        loaded: number of tensors that went into each part.
+        conventions: whose detector the file is, a key of `CONVENTIONS`; "" for none or any.
+        expected, loaded: numbers of tensors of each part of the model: all, and those loaded.
         dropped: what was left out on purpose, by reason.
         unexpected: parts of the file that the model does not have.
         missing: parts of the model that the file does not have: they stay random.

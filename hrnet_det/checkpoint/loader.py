@@ -61,8 +61,9 @@ class Checkpointer(DetectionCheckpointer):
         super().save(name, **kwargs)
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """As Detectron2's, from any address of `find_weights`, with a report. Raises: as the class,
-        and MissingInputError if the file is not there.
+        """As Detectron2's, from any address of `find_weights`, with a report.
+
+        Raises: as the class, and MissingInputError if the file is not there.
         """
         self.report, self.file_classes, self._address = None, [], path
         # Of fvcore: Detectron2's looks for a query behind a ? in the path.
@@ -114,11 +115,10 @@ class Checkpointer(DetectionCheckpointer):
 
     def _prefixes(self) -> tuple[str, str]:
         """What the model's names start with, and what they would in a detector."""
-        for path, module in self.model.named_modules():
-            if isinstance(module, HRNet):
-                alone = {"": BODY, "bottom_up": "backbone."}
-                return ("", alone[path]) if path in alone else (f"{path}.", BODY)
-        return BODY, BODY
+        paths = (path for path, m in self.model.named_modules() if isinstance(m, HRNet))
+        path = next(paths, "backbone.bottom_up")
+        alone = {"": ("", BODY), "bottom_up": ("", "backbone.")}
+        return alone.get(path, (f"{path}.", BODY))
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         """The report in place of Detectron2's warnings: it has all of them."""

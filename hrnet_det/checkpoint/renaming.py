@@ -39,8 +39,7 @@ class Renamed:
 def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] = ()) -> Renamed:
     """Bring a file's tensors under our names, exactly, and their classes in our order.
 
-    Args:
-        own_names: of the model to load them into: a file that has only such names has ours.
+    A file that has only `own_names`, those of the model to load it into, has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
     format = OWN if own_names and weights.keys() <= set(own_names) else recognise(weights, path)
@@ -54,19 +53,17 @@ def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] 
         elif ours in renamed.weights:
             raise InputError(f"{path}: two tensors are {ours}, one of them is {name}")
         else:
-            renamed.weights[ours] = _background_last(ours, tensor, format)
+            moved = _background_last(ours, tensor) if format.background_first else tensor
+            renamed.weights[ours] = moved
     return renamed
 
 
-def _background_last(name: str, tensor: Tensor, format: Format) -> Tensor:
+def _background_last(name: str, tensor: Tensor) -> Tensor:
     """Rows of a class layer, weight or bias, from background first to last, or to none."""
-    layer = name.rpartition(".")[0]
-    if not format.background_first or not name.startswith("roi_heads."):
+    if not name.startswith(("roi_heads.box_predictor.", "roi_heads.mask_head.")):
         return tensor
-    if layer.endswith(".cls_score"):
+    layer = name.split(".")[-2]
+    if layer == "cls_score":
         return torch.cat([tensor[1:], tensor[:1]])
-    if layer.endswith(".bbox_pred"):
-        return tensor[4:] if len(tensor) > 4 else tensor  # 4: for all classes together
-    if name.startswith("roi_heads.mask_head.") and layer.endswith(".predictor"):
-        return tensor[1:] if len(tensor) > 1 else tensor  # 1: for all classes together
-    return tensor
+    rows = {"bbox_pred": 4, "predictor": 1}.get(layer, 0)
+    return tensor[rows:] if len(tensor) > rows else tensor  # not more: of all classes together

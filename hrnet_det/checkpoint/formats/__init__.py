@@ -1,7 +1,4 @@
-"""Weights files of other projects, one file for each, and how a file's project is told.
-
-To add one: docs/development.md, "A foreign checkpoint format".
-"""
+"""Weights files of other projects; docs/development.md says how to add one."""
 
 from hrnet_det.checkpoint.formats.base import BODY, Format, Names, has
 from hrnet_det.checkpoint.formats.imagenet import IMAGENET
