@@ -43,6 +43,7 @@ def convert(
         to: "hrnet_det"; "mmdet" (2 and 3); "imagenet", the backbone alone, as the official
             classification project and timm name it.
         allow_pickle: permit a source that runs code when it is loaded.
+    Returns: what was written, in a few lines.
     Raises: InputError if the source has tensors without a name in the target, or the destination
         exists or has another suffix.
     """
