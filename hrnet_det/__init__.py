@@ -8,19 +8,15 @@ import importlib
 
 __version__ = "0.1.0"
 
+_NETWORKS = ("HRFPN", "HRNet", "HRNetV1", "HRNetV2", "HRNetVariant", "VARIANTS")
 _PLACES = {
-    "HRFPN": "hrnet_det.modeling",
-    "VARIANTS": "hrnet_det.modeling",
     "Detector": "hrnet_det.detector",
-    "HRNet": "hrnet_det.modeling",
-    "HRNetV1": "hrnet_det.modeling",
-    "HRNetV2": "hrnet_det.modeling",
-    "HRNetVariant": "hrnet_det.modeling",
     "add_hrnet_config": "hrnet_det.config.keys",
     "get_cfg": "hrnet_det.config.keys",
     "model_zoo": "hrnet_det.model_zoo",
     "register_quickstart": "hrnet_det.data",
 }
+_PLACES |= dict.fromkeys(_NETWORKS, "hrnet_det.modeling")
 __all__ = sorted(_PLACES)
 
 

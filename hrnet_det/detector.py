@@ -1,7 +1,5 @@
 """A trained detector in one line, whoever trained it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,8 +37,6 @@ class Detector:
         model: a Detectron2 detector, in evaluation mode.
         config: its RunConfig, or Detectron2's config: the format and size of the images that it
             expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
-        class_names: one for each class.
-        report: of the load of its weights.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
         is of a model that detects no objects.
     """
@@ -53,13 +49,12 @@ class Detector:
         report: LoadReport | None = None,
     ) -> None:
         self.run = run = as_run(config)
-        kind = kind_of(run)
-        if not kind.detects:
+        self.cfg = run.cfg
+        if not kind_of(run).detects:
             raise InputError(
-                f"{kind.title} gives no objects; take its model, model_zoo.get(CONFIG, "
+                f"{kind_of(run).title} gives no objects; take its model, model_zoo.get(CONFIG, "
                 "weights=FILE), or evaluate it with --eval-only"
             )
-        self.cfg = run.cfg
         self.model = model_zoo.inference_form(run, model)
         self.class_names = list(class_names)
         self.report = report
@@ -74,7 +69,7 @@ class Detector:
         device: str | None = None,
         class_names: Sequence[str] | None = None,
         allow_pickle: bool = False,
-    ) -> Detector:
+    ) -> "Detector":
         """The detector of a weights file, computing what the code base that trained it computes.
 
         Args:
@@ -82,7 +77,7 @@ class Detector:
                 HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer.
             config: a file, the name of a shipped config, or a config; by default what the file
                 says, or what its tensors' names and shapes do.
-            device: "cpu", "cuda", ...; by default a GPU where there is one.
+            device: by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
             allow_pickle: permit a file that runs code when it is loaded.
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
@@ -92,7 +87,7 @@ class Detector:
         file = read_weights(path, allow_pickle=allow_pickle)
         run = (config_of(file) if config is None else as_run(config)).copy()
         names = list(class_names or file.classes)
-        del file
+        del file  # its tensors are read again into the model
         run[settings.DEVICE] = _device(device)
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, _class_names(run, names), report)
@@ -118,12 +113,8 @@ class Detector:
         given = T.AugInput(pixels)
         self._mapper.augmentations(given)
         channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
-        height, width = rgb.shape[:2]
-        row = {
-            "image": torch.as_tensor(channels.astype("float32")),
-            "height": height,
-            "width": width,
-        }
+        row = {"image": torch.as_tensor(channels.astype("float32"))}
+        row["height"], row["width"] = rgb.shape[:2]
         return self.model([row])[0]["instances"].to("cpu")
 
 
@@ -145,18 +136,15 @@ def as_rgb(image: ImageLike) -> np.ndarray:
             raise InputError(f"the image {image} is damaged: {error}") from error
     if isinstance(image, Image.Image):
         return convert_PIL_to_numpy(ImageOps.exif_transpose(image), "RGB")
-    if isinstance(image, np.ndarray):
-        colours = image.ndim == 3 and image.shape[2] == 3 and image.size > 0
-        if colours and image.dtype == np.uint8:
-            return image
+    if not isinstance(image, np.ndarray):
         raise InputError(
-            f"an image as an array is (H, W, 3) uint8 in RGB; this one is {image.shape} "
-            f"{image.dtype}"
+            "an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
+            f"{type(image).__name__}"
         )
-    raise InputError(
-        "an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
-        f"{type(image).__name__}"
-    )
+    given = f"{image.shape} {image.dtype}"
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
+        raise InputError(f"an image as an array is (H, W, 3) uint8 in RGB; this one is {given}")
+    return image
 
 
 def _device(name: str | None) -> str:

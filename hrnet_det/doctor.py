@@ -1,8 +1,6 @@
-"""The report of `hrnet-det doctor`: what is installed, what is missing, and how to get it.
+"""The report of `hrnet-det doctor`: what is installed, what is missing, and how to get it."""
 
-Only the standard library is imported at the top: this file works where everything else is missing.
-"""
-
+# Only the standard library, so that this works where everything else is missing.
 import importlib
 import os
 import platform
@@ -10,30 +8,16 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from hrnet_det.environment import (
-    FAST_COCO_EVALUATION,
-    detectron2_error,
-    distribution,
-    one_line,
-    pip_remedy,
-    project,
-    remedy,
-    silence_known_warnings,
-    which_detectron2,
-)
+from hrnet_det import __version__, environment
 
 # What each makes possible, and what to install for it.
 OPTIONAL = {
     "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
-    "faster_coco_eval": ("COCO evaluation in less time", f"'{FAST_COCO_EVALUATION}'"),
+    "faster_coco_eval": ("COCO evaluation in less time", f"'{environment.FAST_COCO_EVALUATION}'"),
     "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
 }
-COCO_PARTS = (
-    "train2017",
-    "val2017",
-    "annotations/instances_train2017.json",
-    "annotations/instances_val2017.json",
-)
+_ANNOTATIONS = ("annotations/instances_train2017.json", "annotations/instances_val2017.json")
+COCO_PARTS = ("train2017", "val2017", *_ANNOTATIONS)
 
 
 def doctor() -> tuple[str, int]:
@@ -41,38 +25,33 @@ def doctor() -> tuple[str, int]:
 
     Returns: the report, and the exit status: 1 if something that is needed is missing, else 0.
     """
-    rows = [("hrnet_det", _own_version())]
+    rows = [("hrnet_det", f"{__version__}, {Path(__file__).parent}")]
     rows.append(("Python", f"{platform.python_version()}, {sys.executable}"))
     missing = _absent_requirements()
-    for name in NEEDED:
-        text, to_do = _check(name)
-        rows.append((name.partition(".")[0], text))
-        missing += [] if to_do is None else [to_do]
+    for name, describe in NEEDED.items():
+        module = name.partition(".")[0]
+        try:
+            error = environment.detectron2_error() if name == "detectron2" else None
+            if error is not None:
+                raise error
+            rows.append((module, describe(importlib.import_module(name))))
+        except Exception as error:  # as in detectron2_error
+            rows.append((module, f"does not work: {environment.one_line(error)}"))
+            missing.append(environment.remedy(error, module))
     rows += [("optional", _describe_optional(name)) for name in OPTIONAL]
     rows += _dataset_rows()
-    missing = list({project(to_do): to_do for to_do in missing}.values())  # one for each project
+    missing = list(
+        {environment.project(to_do): to_do for to_do in missing}.values()
+    )  # one for each environment.project
     lines = [f"{name:<20} {text}" for name, text in rows]
-    lines += _collected()
-    lines += ["", "missing:" if missing else "missing: nothing that is needed"]
+    lines += [*_collected(), "", "missing:" if missing else "missing: nothing that is needed"]
     lines += [f"  {to_do}" for to_do in missing]
     return "\n".join(lines), int(bool(missing))
 
 
-def _check(name: str) -> tuple[str, str | None]:
-    """A needed module's row in the report, and what to do if it does not work."""
-    error = detectron2_error() if name == "detectron2" else None
-    try:
-        if error is not None:
-            raise error
-        return NEEDED[name](importlib.import_module(name)), None
-    except Exception as failed:  # as in detectron2_error
-        return f"does not work: {one_line(failed)}", remedy(failed, name.partition(".")[0])
-
-
 def _version(module: ModuleType) -> str:
-    """The version that a module reports, or else that of its installed distribution."""
-    name = module.__name__.partition(".")[0]
-    found = distribution(name)
+    """The version that a module reports, or else that of its installed environment.distribution."""
+    found = environment.distribution(module.__name__.partition(".")[0])
     return str(getattr(module, "__version__", found.version if found else "of unknown version"))
 
 
@@ -114,8 +93,10 @@ def _describe_detectron2(_: ModuleType) -> str:
     try:
         importlib.import_module("detectron2._C")
     except Exception:
-        return f"{which_detectron2()}; without its compiled part, which nothing here needs"
-    return which_detectron2()
+        return (
+            f"{environment.which_detectron2()}; without its compiled part, which nothing here needs"
+        )
+    return environment.which_detectron2()
 
 
 # In this order in the report; pycocotools is tried by its compiled part.
@@ -130,7 +111,7 @@ NEEDED = {
 
 def _collected() -> list[str]:
     """Detectron2's own report, but for the flags that torch was built with; none if it fails."""
-    silence_known_warnings()
+    environment.silence_known_warnings()
     try:
         collect_env = importlib.import_module("detectron2.utils.collect_env")
         return ["", collect_env.collect_env_info().partition("PyTorch built with")[0].strip()]
@@ -143,37 +124,31 @@ def _describe_optional(name: str) -> str:
     purpose, package = OPTIONAL[name]
     try:
         version = _version(importlib.import_module(name))
-    except Exception as error:  # as in _check
-        return f"{name} for {purpose}: {one_line(error)} (pip install {package})"
+    except Exception as error:  # as in detectron2_error
+        return f"{name} for {purpose}: {environment.one_line(error)} (pip install {package})"
     return f"{name} {version} for {purpose}"
-
-
-def _own_version() -> str:
-    from hrnet_det import __version__
-
-    return f"{__version__}, {Path(__file__).parent}"
 
 
 def _absent_requirements() -> list[str]:
     """The remedies for what hrnet_det requires, by its own metadata, and is not installed."""
-    found = distribution("hrnet_det")
+    found = environment.distribution("hrnet_det")
     required = [r for r in (found.requires if found else None) or [] if "extra ==" not in r]
-    return [pip_remedy(r) for r in required if distribution(project(r)) is None]
+    return [
+        environment.pip_remedy(r)
+        for r in required
+        if environment.distribution(environment.project(r)) is None
+    ]
 
 
 def _dataset_rows() -> list[tuple[str, str]]:
     """Where datasets are looked for, and the parts of COCO 2017 that are there."""
     setting = os.environ.get("DETECTRON2_DATASETS")
     root = Path(os.path.expanduser("datasets" if setting is None else setting)).absolute()
-    shown = f"{setting} ({root})" if setting is not None else f"not set, so {root}"
-    here = [part for part in COCO_PARTS if _has_content(root / "coco" / part)]
+    coco = root / "coco"
+    here = [part for part in COCO_PARTS if (coco / part).is_file() or any(coco.glob(f"{part}/*"))]
     absent = [part for part in COCO_PARTS if part not in here]
     text = f"found: {', '.join(here) or 'nothing'}"
     if absent:
-        text += f"; not in {root / 'coco'}: {', '.join(absent)} (the quickstart needs none of them)"
+        text += f"; not in {coco}: {', '.join(absent)} (the quickstart needs none of them)"
+    shown = f"not set, so {root}" if setting is None else f"{setting} ({root})"
     return [("DETECTRON2_DATASETS", shown), ("COCO 2017", text)]
-
-
-def _has_content(path: Path) -> bool:
-    """Whether a file is there, or a folder with anything in it."""
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))

@@ -1,8 +1,6 @@
-"""Whether Detectron2 works here, which one it is, and what to do where it does not.
+"""Whether Detectron2 works here, which one it is, and what to do where it does not."""
 
-Only the standard library is imported at the top: this file works where everything else is missing.
-"""
-
+# Only the standard library, so that this works where everything else is missing.
 import importlib
 import importlib.util
 import logging
@@ -22,8 +20,7 @@ INSTALL_HELP = f"""\
   python -m pip install --no-build-isolation '{OFFICIAL_SPEC}'
       the official repository, needs torch and a C++ compiler, minutes"""
 
-# What pyproject.toml's extra "fasteval" brings.
-FAST_COCO_EVALUATION = "faster-coco-eval>=1.6.5"
+FAST_COCO_EVALUATION = "faster-coco-eval>=1.6.5"  # pyproject.toml's extra "fasteval"
 
 # The requirement that brings a module: as in pyproject.toml, which is not at hand where hrnet_det
 # runs from a source folder. A module that is not listed is its own requirement.
@@ -57,10 +54,7 @@ def detectron2_error() -> Exception | None:
 
 
 def require_detectron2() -> None:
-    """Return if Detectron2 can be imported.
-
-    Raises: ImportError that tells "not installed" from "installed, but broken" and says what to do.
-    """
+    """Raises: ImportError without a working Detectron2: says what is wrong and what to do."""
     error = detectron2_error()
     if error is not None:
         raise ImportError(describe_error(error)) from error
@@ -68,22 +62,21 @@ def require_detectron2() -> None:
 
 def describe_error(error: Exception) -> str:
     """Why Detectron2 cannot be imported and what to do next; `error` is `detectron2_error()`'s."""
-    if is_absent(error):
-        venv = Path(__file__).resolve().parents[1] / ".venv"
-        hint = "Install"
-        if (venv / ".installed").is_file() and Path(sys.prefix).resolve() != venv.resolve():
-            activate = f"  source {venv / 'bin' / 'activate'}"
-            hint = (
-                f"`make setup` has installed it in {venv}. Activate that:\n{activate}\nor install"
-            )
+    if not is_absent(error):
         return (
-            f"hrnet_det needs Detectron2, which is not installed for {sys.executable}. "
-            f"{hint} it with one of:\n{INSTALL_HELP}"
+            f"hrnet_det needs Detectron2, which is installed in {_folder()} but cannot be "
+            f"imported: {one_line(error)}\nNext step: {remedy(error, 'detectron2')}\n"
+            "`hrnet-det doctor` checks the rest."
+        )
+    venv, hint = Path(__file__).resolve().parents[1] / ".venv", "Install"
+    if (venv / ".installed").is_file() and Path(sys.prefix).resolve() != venv.resolve():
+        hint = (
+            f"`make setup` has installed it in {venv}. Activate that:\n"
+            f"  source {venv / 'bin' / 'activate'}\nor install"
         )
     return (
-        f"hrnet_det needs Detectron2, which is installed in {_folder()} but cannot be imported: "
-        f"{one_line(error)}\nNext step: {remedy(error, 'detectron2')}\n"
-        "`hrnet-det doctor` checks the rest."
+        f"hrnet_det needs Detectron2, which is not installed for {sys.executable}. "
+        f"{hint} it with one of:\n{INSTALL_HELP}"
     )
 
 
@@ -91,8 +84,13 @@ def which_detectron2() -> str:
     """Version of the Detectron2 that an import finds, whether it is the pinned one, its folder."""
     import detectron2
 
-    version = getattr(detectron2, "__version__", "of unknown version")
-    return f"{version}, {_kind(_folder())}, {_folder()}"
+    folder, kind = _folder(), "from a source folder"
+    builds = {"detectron2": "another build", PINNED_NAME: f"the pinned {PINNED_NAME} of PyPI"}
+    for name, build in builds.items():
+        found = distribution(name)
+        if found and Path(found.locate_file("detectron2")).resolve() == folder.resolve():
+            kind = build
+    return f"{getattr(detectron2, '__version__', 'of unknown version')}, {kind}, {folder}"
 
 
 def is_absent(error: Exception) -> bool:
@@ -105,21 +103,12 @@ def is_absent(error: Exception) -> bool:
 
 
 def _folder() -> Path:
-    """The folder of the Detectron2 that an import finds."""
+    """The folder of the Detectron2 that an import finds, whether or not it works."""
     return Path(importlib.util.find_spec("detectron2").origin).parent
 
 
-def _kind(folder: Path) -> str:
-    """Where the Detectron2 in `folder` comes from."""
-    kinds = {PINNED_NAME: f"the pinned {PINNED_NAME} of PyPI", "detectron2": "another build"}
-    for name, kind in kinds.items():
-        found = distribution(name)
-        if found and Path(found.locate_file("detectron2")).resolve() == folder.resolve():
-            return kind
-    return "from a source folder"
-
-
 def distribution(name: str) -> metadata.Distribution | None:
+    """The installed project of this name."""
     try:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -149,6 +138,7 @@ def remedy(error: Exception, module: str) -> str:
 
 
 def pip_remedy(requirement: str) -> str:
+    """The command that installs what is required."""
     return f"{project(requirement)}: python -m pip install '{requirement}'"
 
 

@@ -12,20 +12,14 @@ class MissingInputError(InputError, FileNotFoundError):
     """A file or folder that was named but is not there."""
 
 
-def nearest(given: str, known: Collection[str], most: int = 3) -> list[str]:
-    """The known names that are most like the given one; first by the whole, then by the last part.
-
-    Args:
-        given: what a user typed. known: what would have been right. most: of them at most.
-    """
-    found = difflib.get_close_matches(given, known, n=most, cutoff=0.5)
+def nearest(given: str, known: Collection[str]) -> list[str]:
+    """The three known names that are most like the given one, as a whole or in the last part."""
     ends: dict[str, str] = {}
     for name in known:
         ends.setdefault(last_part(name), name)
-    for end in difflib.get_close_matches(last_part(given), ends, n=most, cutoff=0.5):
-        if ends[end] not in found:
-            found.append(ends[end])
-    return found[:most]
+    similar = difflib.get_close_matches(given, known, cutoff=0.5)
+    similar += [ends[e] for e in difflib.get_close_matches(last_part(given), ends, cutoff=0.5)]
+    return list(dict.fromkeys(similar))[:3]
 
 
 def last_part(name: str) -> str:

@@ -8,16 +8,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from hrnet_det.environment import (
-    INSTALL_COMMAND,
-    INSTALL_HELP,
-    PINNED_NAME,
-    describe_error,
-    detectron2_error,
-    distribution,
-    is_absent,
-    which_detectron2,
-)
+from hrnet_det import environment
 from hrnet_det.errors import InputError
 
 # Detectron2 has no release under its own name. This wheel is, but for a few lines, the official
@@ -34,36 +25,39 @@ def install_detectron2(spec: str | None = None) -> str:
     Args:
         spec: anything pip accepts (a git URL, a folder, a wheel), which replaces the pinned one.
             None: the pinned one, and only where no Detectron2 is installed.
-    Returns: one sentence for the user.
     Raises: InputError for an empty spec; RuntimeError if pip fails or what it installed cannot be
         imported, or, without a spec, if there is a broken one already.
     """
     if spec is not None and not spec.strip():
         raise InputError(f"--from {spec!r} is empty: give a URL, folder or wheel that pip accepts")
-    error = detectron2_error()
-    if spec is None and error is None:
-        return (
-            f"Detectron2 is already installed: {which_detectron2()}. "
-            f"To replace it: {INSTALL_COMMAND} --from SPEC"
-        )
-    if spec is None and not is_absent(error):
-        raise RuntimeError(describe_error(error))
+    if spec is None:
+        error = environment.detectron2_error()
+        if error is None:
+            return (
+                f"Detectron2 is already installed: {environment.which_detectron2()}. "
+                f"To replace it: {environment.INSTALL_COMMAND} --from SPEC"
+            )
+        if not environment.is_absent(error):
+            raise RuntimeError(environment.describe_error(error))
     if importlib.util.find_spec("pip") is None:
         raise RuntimeError(
             f"{sys.executable} has no pip. Next step: {sys.executable} -m ensurepip, and again "
-            f"{INSTALL_COMMAND}"
+            f"{environment.INSTALL_COMMAND}"
         )
     if spec is None:
         _install_pinned()
     else:
-        _install_other(spec)
+        if environment.distribution(environment.PINNED_NAME) is not None:
+            _pip("uninstall", "-y", environment.PINNED_NAME)
+        # Without build isolation: the official setup.py imports the torch that it is built for.
+        _pip("install", "--no-build-isolation", spec)
     problem = _problem_in_new_process()
     if problem is not None:
         raise RuntimeError(
-            f"pip has installed {spec or PINNED_NAME}, but it cannot be imported: {problem}\n"
-            "Next step: hrnet-det doctor"
+            f"pip has installed {spec or environment.PINNED_NAME}, but it cannot be imported: "
+            f"{problem}\nNext step: hrnet-det doctor"
         )
-    return f"Installed Detectron2 from {spec or f'{PINNED_NAME}=={PINNED_VERSION}'}"
+    return f"Installed Detectron2 from {spec or f'{environment.PINNED_NAME}=={PINNED_VERSION}'}"
 
 
 def _install_pinned() -> None:
@@ -72,24 +66,15 @@ def _install_pinned() -> None:
     if (site / "detectron2").exists():  # pip would leave it as it is, and report success
         raise RuntimeError(
             f"{site / 'detectron2'} exists but cannot be imported as Detectron2; it may be left "
-            f"over from another one. Next step: remove it, and again {INSTALL_COMMAND}"
+            f"over from another one. Next step: remove it, and again {environment.INSTALL_COMMAND}"
         )
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
-        pin = f"{PINNED_NAME}=={PINNED_VERSION} --hash=sha256:{PINNED_SHA256}\n"
+        pin = f"{environment.PINNED_NAME}=={PINNED_VERSION} --hash=sha256:{PINNED_SHA256}\n"
         requirements.write_text(pin, encoding="utf-8")
         # pip asks for --target and --no-deps as soon as it is told another Python's tags.
-        target = ["--target", str(site)]
-        wheel = ["--no-deps", "--only-binary=:all:", *PINNED_TAGS, *target]
+        wheel = ["--no-deps", "--only-binary=:all:", *PINNED_TAGS, "--target", str(site)]
         _pip("install", *wheel, "--require-hashes", "-r", str(requirements))
-
-
-def _install_other(spec: str) -> None:
-    """Install `spec`, which replaces the pinned one."""
-    if distribution(PINNED_NAME) is not None:
-        _pip("uninstall", "-y", PINNED_NAME)
-    # Without build isolation: the official setup.py imports the torch that it is built for.
-    _pip("install", "--no-build-isolation", spec)
 
 
 def _pip(*arguments: str) -> None:
@@ -99,7 +84,8 @@ def _pip(*arguments: str) -> None:
         raise RuntimeError(
             f"pip failed with exit status {done.returncode} and the message above. The command was"
             f"\n  {sys.executable} -m pip {shlex.join(arguments)}\n"
-            f"Next step: solve what it says, or install Detectron2 with one of\n{INSTALL_HELP}"
+            "Next step: solve what it says, or install Detectron2 with one of\n"
+            f"{environment.INSTALL_HELP}"
         )
 
 
@@ -108,6 +94,5 @@ def _problem_in_new_process() -> str | None:
     with tempfile.TemporaryDirectory() as folder:  # a folder with no detectron2/ in it
         command = [sys.executable, "-W", "ignore", "-c", "import detectron2.model_zoo"]
         done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
-    if done.returncode == 0:
-        return None
-    return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return lines[-1] if done.returncode != 0 else None

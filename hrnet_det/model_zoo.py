@@ -1,8 +1,8 @@
-"""The shipped configs by name, as Detectron2's `model_zoo` has its own."""
+"""The shipped configs and published checkpoints by name, as in Detectron2's `model_zoo`."""
 
-from __future__ import annotations
-
+import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,41 +12,79 @@ from tabulate import tabulate
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
-from hrnet_det.checkpoint.published import Published, published
+from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.config import settings
-from hrnet_det.config.files import find_config, names
+from hrnet_det.config.files import find_config, names  # noqa: F401
 from hrnet_det.config.load import as_run, load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.build_model import build_detector
-from hrnet_det.modeling.inference.optimize import (
-    DTYPES,
-    check_dtype,
-    is_optimized,
-    optimize_for_inference,
-)
+from hrnet_det.modeling.inference import optimize
+from hrnet_det.modeling.kinds import KINDS
 
-__all__ = [
-    "build_detector",
-    "build_with_weights",
-    "check_inference_form",
-    "checkpoint_table",
-    "checkpoints",
-    "find_config",
-    "get",
-    "get_config",
-    "inference_form",
-    "names",
-]
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that others have published: a row of model_zoo.csv.
+
+    Source: configs/hrnet/metafile.yml of mmdetection 3.3 and the README files of
+    HRNet-Object-Detection (whose W48 rows of Mask R-CNN have their columns exchanged, and whose
+    second W48 Faster R-CNN is 2x) and HRNet-MaskRCNN-Benchmark. An address that a README gives to
+    two rows is kept with the first. The FCOS of mmdetection 1, which has no detector here, is left
+    out.
+    """
+
+    source: str  # whose it is, a key of `CONVENTIONS`
+    kind: str  # a key of `KINDS`
+    variant: str  # a key of `VARIANTS`
+    schedule: str  # 1x, 2x, 20e, ..., and what else tells one training from another
+    box_ap: float  # on COCO val2017, percent, as published
+    mask_ap: float | None  # likewise; None without masks
+    file: str  # its name; empty if it is not known
+    address: str  # where its authors offer it; empty if it is not known
+
+    @property
+    def name(self) -> str:
+        """Such as "mmdet/faster_rcnn_hrnetv2p_w18_1x"."""
+        return f"{self.source}/{self.kind}_hrnetv2p_{self.variant}_{self.schedule}"
+
+    @property
+    def downloadable(self) -> bool:
+        """The address is that of the file itself, not of a page with a button."""
+        return self.address.endswith(".pth")
+
+    def config(self) -> CfgNode:
+        """The config of the detector, with its source's conventions."""
+        semantic_classes = KINDS[self.kind].semantic_classes
+        words = ["MODEL.HRNET.VARIANT", self.variant]
+        if semantic_classes is not None:  # of a Hybrid Task Cascade: COCO's stuff and thing maps
+            words += [semantic_classes.yaml, "183"]
+        return known_config(self.kind, self.source, words)
+
+
+def checkpoints() -> list[Published]:
+    """The published checkpoints that can be loaded: name, source, AP, file, address."""
+    text = Path(__file__).with_suffix(".csv").read_text()
+    _, *rows = csv.reader(text.splitlines())
+    return [
+        Published(*words, float(box_ap), float(mask_ap) if mask_ap else None, file, address)
+        for *words, box_ap, mask_ap, file, address in rows
+    ]
+
+
+def checkpoint_table() -> str:
+    """The published checkpoints, for reading."""
+    known = checkpoints()
+    rows = [(r.name, r.box_ap, r.mask_ap, r.file or "(unnamed)", r.address) for r in known]
+    heads = ("name", "box AP", "mask AP", "file", "address")
+    return f"{tabulate(rows, heads)}\nAP on COCO val2017, as their authors published it."
 
 
 def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig:
     """The config of a shipped name (or of a path), to be changed and built from.
 
-    A LazyConfig, of a name in .py, is a program that is run.
-
     Args:
-        name: as find_config takes it.
+        name: as find_config takes it. A LazyConfig, in .py, is a program that is run.
         overrides: KEY, VALUE, ..., such as "MODEL.CONVENTIONS", "mmdet"; for a LazyConfig
             KEY=VALUE, ...
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
@@ -68,21 +106,20 @@ def get(
         name: as for get_config, or the name of a row of `checkpoints()`.
         weights: a file or address with its weights; None: random ones.
         trained: fetch a published checkpoint's weights where their address is known.
-        device: "cpu", "cuda", ...
         allow_pickle: permit weights that run code when they are loaded.
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
-    known = {row.name: row for row in checkpoints()}.get(name)
-    run = as_run(known.config() if known else name)
+    rows = {row.name: row for row in checkpoints()}
+    run = as_run(rows[name].config() if name in rows else name)
     run[settings.DEVICE] = device
     if trained and weights is None:
-        if known is None or not known.downloadable:
-            has = [row.name for row in checkpoints() if row.downloadable]
+        fetched = {row.name: row.address for row in rows.values() if row.downloadable}
+        if name not in fetched:
             raise InputError(
                 f"no trained weights can be fetched for {name}: give weights=FILE. They can be "
-                f"for {', '.join(has[:3])}, ... (hrnet-det checkpoints)"
+                f"for {', '.join(list(fetched)[:3])}, ... (hrnet-det checkpoints)"
             )
-        weights = known.address
+        weights = fetched[name]
     if weights is None:
         return build_detector(run.cfg).eval().to(device)
     return build_with_weights(run, str(weights), allow_pickle=allow_pickle)[0]
@@ -91,14 +128,12 @@ def get(
 def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 
-    A model that is optimised already stays as it is.
-
-    Raises: InputError as `check_inference_form`.
+    A model that is optimised already stays as it is. Raises: InputError as `check_inference_form`.
     """
     dtype = check_inference_form(run)
-    if not run[settings.OPTIMIZED] or is_optimized(model):
+    if not run[settings.OPTIMIZED] or optimize.is_optimized(model):
         return model
-    return optimize_for_inference(model, dtype=dtype, compile=run[settings.COMPILE])
+    return optimize.optimize_for_inference(model, dtype=dtype, compile=run[settings.COMPILE])
 
 
 def check_inference_form(run: RunConfig) -> torch.dtype:
@@ -108,23 +143,22 @@ def check_inference_form(run: RunConfig) -> torch.dtype:
         that type, or torch.compile is asked for where it does not work.
     """
     dtype, device = str(run[settings.DTYPE]), str(run[settings.DEVICE])
-    if not run[settings.OPTIMIZED] and (dtype != "float32" or run[settings.COMPILE]):
+    name, compiles = run.name(settings.DTYPE), run[settings.COMPILE]
+    if not run[settings.OPTIMIZED] and (dtype != "float32" or compiles):
         raise InputError(
             f"{run.shown(settings.DTYPE)}, {run.shown(settings.COMPILE)} with "
             f"{run.shown(settings.OPTIMIZED)}: only the optimised form has them; set "
             f"{run.shown(settings.OPTIMIZED, True)}"
         )
-    if dtype not in DTYPES:
-        raise InputError(
-            f"unknown {run.name(settings.DTYPE)} {dtype!r}; known: {', '.join(DTYPES)}"
-        )
+    if dtype not in optimize.DTYPES:
+        raise InputError(f"unknown {name} {dtype!r}; known: {', '.join(optimize.DTYPES)}")
     try:
-        check_dtype(DTYPES[dtype], torch.device(device))
+        optimize.check_dtype(optimize.DTYPES[dtype], torch.device(device))
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{run.name(settings.DTYPE)}: {error}") from error
-    if run[settings.COMPILE]:
+        raise InputError(f"{name}: {error}") from error
+    if compiles:
         _check_compiler(run, device)
-    return DTYPES[dtype]
+    return optimize.DTYPES[dtype]
 
 
 def _check_compiler(run: RunConfig, device: str) -> None:
@@ -138,21 +172,6 @@ def _check_compiler(run: RunConfig, device: str) -> None:
             f"({str(error).splitlines()[0]}); on a CPU it needs a C++ compiler such as g++. "
             f"Install one, or set {run.shown(settings.COMPILE, False)}"
         ) from error
-
-
-def checkpoints() -> list[Published]:
-    """The published checkpoints that can be loaded: name, source, AP, file, address."""
-    return list(published())
-
-
-def checkpoint_table() -> str:
-    """The published checkpoints, for reading."""
-    rows = [
-        (row.name, row.box_ap, row.mask_ap, row.file or "(unnamed)", row.address)
-        for row in checkpoints()
-    ]
-    heads = ("name", "box AP", "mask AP", "file", "address")
-    return f"{tabulate(rows, heads)}\nAP on COCO val2017, as their authors published it."
 
 
 def build_with_weights(

@@ -1,7 +1,5 @@
 """Detections in images of your own: drawn, and written as COCO results."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,17 +16,11 @@ from hrnet_det.report.annotate import annotate
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in an image.
-
-    Args:
-        image: its file.
-        drawing: the file with its objects drawn.
-        counts: objects of each class that has any, by the class's name, the most first.
-    """
+    """What was found in an image."""
 
     image: Path
-    drawing: Path
-    counts: dict[str, int]
+    drawing: Path  # the image with its objects drawn
+    counts: dict[str, int]  # objects of each class that has any, by its name, the most first
 
 
 def predict(
@@ -42,57 +34,44 @@ def predict(
     """Detect, draw and write the objects of images, one image at a time.
 
     Args:
-        detector: as `Detector.from_pretrained` gives it.
         images: files, and folders whose images are taken.
         output: folder for a drawing of each image, NAME.png, and for predictions.json: COCO
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
             name; category_id counts from 0.
         score: objects of a lower one are neither drawn nor written.
-        log: called with a line about each image when it is done, such as
-            "street.jpg: 2 person, 1 dog"; `print` for instance.
-    Returns: what was found in each image.
+        log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
     Raises: MissingInputError if an image is not there; InputError if it is damaged or no image.
         What was found until then has been written.
     """
-    output = Path(output)
+    output, names = Path(output), detector.class_names
     files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
     output.mkdir(parents=True, exist_ok=True)
     found, rows = [], []
     try:
-        for number, (path, drawing) in enumerate(zip(files, _drawings(files, output), strict=True)):
-            one, of_image = _predict_one(detector, path, drawing, number, score)
-            found.append(one)
-            rows += of_image
+        for number, (drawing, path) in enumerate(_drawings(files, output).items()):
+            rgb = as_rgb(path)
+            objects = detector(rgb)
+            objects = objects[objects.scores >= score]
+            Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
+            counts = Counter(names[k] for k in objects.pred_classes.tolist()).most_common()
+            found.append(Prediction(path, drawing, dict(counts)))
+            rows += [
+                {"file_name": str(path), "category": names[row["category_id"]], **row}
+                for row in instances_to_coco_json(objects, number)
+            ]
             if log is not None:
-                said = ", ".join(f"{n} {name}" for name, n in one.counts.items())
+                said = ", ".join(f"{n} {name}" for name, n in counts)
                 log(f"{path}: {said or f'nothing over {score}'}")
     finally:
         (output / "predictions.json").write_text(json.dumps(rows))
     return found
 
 
-def _predict_one(
-    detector: Detector, path: Path, drawing: Path, number: int, score: float
-) -> tuple[Prediction, list[dict]]:
-    """Draw the objects of an image; they are returned as counts and as COCO results."""
-    names = detector.class_names
-    rgb = as_rgb(path)
-    objects = detector(rgb)
-    objects = objects[objects.scores >= score]
-    Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
-    counts = Counter(names[k] for k in objects.pred_classes.tolist())
-    rows = [
-        {"file_name": str(path), "category": names[row["category_id"]], **row}
-        for row in instances_to_coco_json(objects, number)
-    ]
-    return Prediction(path, drawing, dict(counts.most_common())), rows
-
-
 def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        if not path.is_file():
-            raise MissingInputError(f"image {path} is not there")
+    if path.is_file():
         return [path]
+    if not path.is_dir():
+        raise MissingInputError(f"image {path} is not there")
     known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
     if not found:
@@ -100,13 +79,13 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _drawings(files: list[Path], output: Path) -> list[Path]:
-    """A file for the drawing of each image: its name, with a number where that is taken."""
-    taken: dict[Path, None] = {}
+def _drawings(files: list[Path], output: Path) -> dict[Path, Path]:
+    """Images by the files for their drawings: their names, with a number where that is taken."""
+    drawings: dict[Path, Path] = {}
     for file in files:
         path, number = output / f"{file.stem}.png", 1
-        while path in taken:
+        while path in drawings:
             number += 1
             path = output / f"{file.stem}_{number}.png"
-        taken[path] = None
-    return list(taken)
+        drawings[path] = file
+    return drawings

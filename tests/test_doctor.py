@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from helpers.processes import console_script, run
 from helpers.tiny import REPO
 
-from hrnet_det import doctor
+from hrnet_det import doctor, environment
 
 
 def test_doctor_with_everything_installed():
@@ -38,7 +38,7 @@ def test_doctor_with_everything_installed():
 
 def test_doctor_without_detectron2(monkeypatch):
     absent = ModuleNotFoundError("No module named 'detectron2'", name="detectron2")
-    monkeypatch.setattr(doctor, "detectron2_error", lambda: absent)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: absent)
     monkeypatch.setitem(sys.modules, "detectron2.utils.collect_env", None)
     report, status = doctor.doctor()
     own, missing = report.split("\n\n")

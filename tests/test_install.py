@@ -11,7 +11,7 @@ import pytest
 from helpers.processes import console_script, run
 from helpers.tiny import REPO
 
-from hrnet_det import install
+from hrnet_det import environment, install
 from hrnet_det.errors import InputError
 
 SHA256 = "491af0c7f79bdb2d178e46f6cb16a97c4ac968d45c41ea3f6b6435d59bbee561"
@@ -42,7 +42,7 @@ def test_install_leaves_a_working_detectron2_alone(commands):
 
 
 def test_install_pins_the_wheel_by_its_hash(monkeypatch, commands, tmp_path):
-    monkeypatch.setattr(install, "detectron2_error", lambda: ABSENT)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: ABSENT)
     monkeypatch.setattr(sysconfig, "get_path", {"purelib": str(tmp_path)}.get)
     done = install.install_detectron2()
     assert done == "Installed Detectron2 from sal-detectron2==0.7.2"
@@ -56,7 +56,7 @@ def test_install_pins_the_wheel_by_its_hash(monkeypatch, commands, tmp_path):
 
 
 def test_install_says_what_is_in_the_way(monkeypatch, commands, tmp_path):
-    monkeypatch.setattr(install, "detectron2_error", lambda: ABSENT)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: ABSENT)
     monkeypatch.setattr(sysconfig, "get_path", {"purelib": str(tmp_path)}.get)
     (tmp_path / "detectron2").mkdir()
     with pytest.raises(RuntimeError, match=r"detectron2 exists but .* Next step: remove it"):
@@ -66,7 +66,7 @@ def test_install_says_what_is_in_the_way(monkeypatch, commands, tmp_path):
 
 def test_install_does_not_touch_a_broken_detectron2(monkeypatch, commands):
     lacking = ModuleNotFoundError("No module named 'yacs'", name="yacs")
-    monkeypatch.setattr(install, "detectron2_error", lambda: lacking)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: lacking)
     with pytest.raises(
         RuntimeError, match=r"imported: .*'yacs'\nNext step: yacs: .*'yacs>=0\.1\.8'"
     ):
@@ -82,7 +82,7 @@ def test_install_of_an_empty_spec_is_an_error(commands, spec):
 
 
 def test_install_that_fails_or_does_not_import_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(install, "detectron2_error", lambda: ABSENT)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: ABSENT)
     monkeypatch.setattr(sysconfig, "get_path", {"purelib": str(tmp_path)}.get)
     outcomes = [(0, ""), (1, "Traceback\nModuleNotFoundError: No module named 'torch'\n")]
 
@@ -99,7 +99,7 @@ def test_install_that_fails_or_does_not_import_is_an_error(monkeypatch, tmp_path
 
 
 def test_pip_is_needed_to_install(monkeypatch, commands):
-    monkeypatch.setattr(install, "detectron2_error", lambda: ABSENT)
+    monkeypatch.setattr(environment, "detectron2_error", lambda: ABSENT)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"has no pip\. Next step: .* -m ensurepip, and again"):
         install.install_detectron2()

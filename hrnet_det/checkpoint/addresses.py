@@ -1,12 +1,12 @@
 """Where weights are: paths, and addresses that are fetched."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
 
 from hrnet_det.errors import InputError, MissingInputError
+
+ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
 
 def find_weights(address: str) -> str:
@@ -32,10 +32,7 @@ def find_weights(address: str) -> str:
     try:
         path = PathManager.get_local_path(address)
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"weights {address} cannot be fetched ({error}). Without a connection: fetch the file "
-            "elsewhere and name its path"
-        ) from error
+        raise InputError(f"weights {address} cannot be fetched ({error}). {ELSEWHERE}") from error
     if not Path(path).is_file():
         raise InputError(
             f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
@@ -60,9 +57,8 @@ def _download(repository: str, file: str, address: str) -> str:
     try:
         return hf_hub_download(repository, file)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"weights {address}: {file} of https://huggingface.co/{repository} cannot be fetched "
-            f"({reason}). Is the name right? Without a connection: fetch the file elsewhere and "
-            "name its path"
+            f"({reason}). Is the name right? {ELSEWHERE}"
         ) from error

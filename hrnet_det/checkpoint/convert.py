@@ -1,11 +1,8 @@
 """Weights files from one project's naming into another's."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,10 +10,10 @@ from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
-from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
+from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
 from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
-from hrnet_det.checkpoint.model_config import config_of, has_config
+from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.checkpoint.renaming import Renamed, rename
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
@@ -51,24 +48,19 @@ def convert(
         exists or has another suffix.
     """
     source, destination = str(source), Path(destination)
-    _check_target(destination, to)
-    target = TARGETS[to]
+    target = _check_target(destination, to)
     file = read_weights(find_weights(source), allow_pickle=allow_pickle)
     renamed = rename(file.weights, source)
-    if renamed.unknown:
-        raise InputError(
-            f"{source}: {len(renamed.unknown)} tensors have no name in {renamed.format.title}: "
-            f"{some(renamed.unknown)}"
-        )
+    _check_named(renamed.unknown, renamed.format, source)
     body = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
     if not body:
         raise InputError(f"{source} ({renamed.format.title}) has no HRNet")
     left = [name for names in renamed.dropped.values() for name in names]
     if target is IMAGENET:  # what is written is a backbone
         left += [name for name in renamed.weights if name not in body]
-        renamed, file = replace(renamed, weights=body), replace(file, rest={}, metadata={})
+        renamed, file = replace(renamed, weights=body), replace(file, rest={})
     run = _config(file, renamed)
-    _check_whole(renamed, run, source)
+    _check_whole(renamed, run)
     metadata = describe(file, renamed, run)
     weights = _named(renamed.weights, target, source)
     _write(destination, weights, target, metadata)
@@ -84,31 +76,30 @@ def convert(
     return "\n".join(lines)
 
 
-def _check_target(destination: Path, to: str) -> None:
+def _check_target(destination: Path, to: str) -> Format:
     if to not in TARGETS:
         raise InputError(f"convert to {to!r}: there are {', '.join(TARGETS)}")
     if destination.suffix not in SUFFIXES:
         raise InputError(f"{destination} must end in {' or '.join(SUFFIXES)}")
     if destination.exists():
         raise InputError(f"{destination} is there already: remove it, or name another file")
+    return TARGETS[to]
 
 
-def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict[str, Any]:
-    """What is known of a file, to be written beside its tensors.
+def _check_named(unknown: list[str], format: Format, source: str) -> None:
+    if unknown:
+        raise InputError(
+            f"{source}: {len(unknown)} tensors have no name in {format.title}: {some(unknown)}"
+        )
 
-    Args:
-        file, renamed: as `read_weights` and `rename` return them.
-        run: of the detector; None if it is none, or if its config is not known.
-    Returns: source_format, title, variant, kind ("" if it is no detector), classes (names, as far
-        as they are known); with a config also conventions, config (YAML) and pixels (format, mean,
-        std).
-    """
-    found = infer_detector(renamed.shapes)
-    variant = variant_name(hrnet_variant(renamed.shapes))
+
+def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict:
+    """What is known of a file, and of its detector's config, to be written beside its tensors."""
+    found = renamed.detector
     known = {
         "source_format": file.metadata.get("source_format", renamed.format.name),
-        "title": found.title if found else f"HRNet {variant}",
-        "variant": variant,
+        "title": title_of(renamed.shapes),
+        "variant": variant_name(hrnet_variant(renamed.shapes)),
         "kind": found.kind.name if found else "",
         "classes": file.classes,
     }
@@ -124,35 +115,35 @@ def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict
 
 
 def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
-    found = infer_detector(renamed.shapes)
-    if renamed.format is not OWN and not (found and has_config(found.kind, renamed.format)):
-        return None  # a backbone, or a detector that only its project computes
+    """None of a backbone, of one of Detectron2's files, or if only its project computes it."""
+    if renamed.format is not OWN and not renamed.conventions:
+        return None
     try:
         return config_of(file)
     except InputError:
-        if renamed.format is OWN and "config" not in file.metadata:  # one of Detectron2's
+        if renamed.format is OWN and "config" not in file.metadata:
             return None
         raise
 
 
-def _check_whole(renamed: Renamed, run: RunConfig | None, source: str) -> None:
+def _check_whole(renamed: Renamed, run: RunConfig | None) -> None:
     """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
     variant = hrnet_variant(renamed.shapes)
     if run is not None:
         run = run.copy()
         run[settings.DEVICE] = "cpu"
         expected = build_detector(run.cfg).state_dict()
-    elif variant is not None and all(name.startswith(BODY) for name in renamed.weights):
-        expected = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     elif variant is None:
-        raise InputError(f"{source} ({renamed.format.title}) has an HRNet that is not whole")
+        raise InputError(f"{renamed.path} ({renamed.format.title}) has an HRNet that is not whole")
+    elif all(name.startswith(BODY) for name in renamed.weights):
+        expected = {BODY + name: t for name, t in HRNet(variant=variant).state_dict().items()}
     else:
         return
     shapes = {name: tensor.shape for name, tensor in expected.items()}
-    report, _ = compare(renamed, shapes, source, [])
+    report, _ = compare(renamed, shapes)
     if report.faults:
         faults = "\n  ".join(report.faults)
-        raise InputError(f"{source} ({report.title}) is not whole:\n  {faults}")
+        raise InputError(f"{report.path} ({report.title}) is not whole:\n  {faults}")
 
 
 def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str, Tensor]:
@@ -160,17 +151,11 @@ def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str,
     if reason := format.cannot_hold(weights):
         raise InputError(f"{source}: {reason}")
     names = {name: format.to_theirs(name) for name in weights}
-    without = [name for name, theirs in names.items() if theirs is None]
-    if without:
-        raise InputError(
-            f"{source}: {len(without)} tensors have no name in {format.title}: {some(without)}"
-        )
+    _check_named([name for name, theirs in names.items() if theirs is None], format, source)
     return {theirs: weights[name] for name, theirs in names.items()}
 
 
-def _write(
-    path: Path, weights: dict[str, Tensor], format: Format, metadata: dict[str, Any]
-) -> None:
+def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":

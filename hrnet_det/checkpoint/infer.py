@@ -1,7 +1,5 @@
 """What detector a set of tensors is, told by their names and shapes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from hrnet_det.checkpoint.formats import BODY
@@ -11,29 +9,25 @@ from hrnet_det.modeling.kinds import recognise_kind
 
 # Keys of a YAML config whose values are the output channels of a layer, the first that is there.
 _CHANNELS = {
-    "MODEL.HRFPN.OUT_CHANNELS": ("backbone.reduction_conv",),
-    "MODEL.ROI_BOX_HEAD.FC_DIM": ("roi_heads.box_head.fc1", "roi_heads.box_head.0.fc1"),
-    "MODEL.ROI_MASK_HEAD.CONV_DIM": (
+    "MODEL.HRFPN.OUT_CHANNELS": ["backbone.reduction_conv"],
+    "MODEL.ROI_BOX_HEAD.FC_DIM": ["roi_heads.box_head.fc1", "roi_heads.box_head.0.fc1"],
+    "MODEL.ROI_MASK_HEAD.CONV_DIM": [
         "roi_heads.mask_head.mask_fcn1",
         "roi_heads.mask_head.0.mask_fcn1",
-    ),
-    "MODEL.SEM_SEG_HEAD.CONVS_DIM": ("roi_heads.semantic_head.convs.0",),
+    ],
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": ["roi_heads.semantic_head.convs.0"],
 }
 
 
-def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
-    """The variant whose parameters have these shapes; None if there is no whole HRNet.
+def hrnet_variant(shapes: Shapes) -> HRNetVariant | None:
+    """The variant whose parameters have these shapes; None if there is no whole HRNet."""
 
-    Args:
-        shapes: of tensors by our names. prefix: before the names inside HRNet.
-    """
-
-    def count(*path: object) -> int:
-        start = prefix + ".".join(map(str, path)) + "."
+    def count(path: str) -> int:
+        start = f"{BODY}{path}."
         return len({n[len(start) :].split(".")[0] for n in shapes if n.startswith(start)})
 
     def width(name: str) -> int:
-        return shapes[f"{prefix}{name}.weight"][0]
+        return shapes[f"{BODY}{name}.weight"][0]
 
     try:
         last = max(s for s in range(2, 10) if count(f"stage{s}"))
@@ -41,7 +35,7 @@ def hrnet_variant(shapes: Shapes, prefix: str = BODY) -> HRNetVariant | None:
             widths=tuple(width(f"stage{last}.0.branches.{b}.0.conv1") for b in range(last)),
             stage1_blocks=count("layer1"),
             stage1_width=width("layer1.0.conv1"),
-            blocks=count("stage2", 0, "branches", 0),
+            blocks=count("stage2.0.branches.0"),
             modules=tuple(count(f"stage{s}") for s in range(2, last + 1)),
         )
     except (KeyError, ValueError):  # a layer is missing
@@ -52,30 +46,23 @@ def variant_name(variant: HRNetVariant | None) -> str:
     """The name in VARIANTS, or the numbers of a variant that is not there."""
     if variant is None:
         return "no whole HRNet"
-    known = next((name for name, numbers in VARIANTS.items() if numbers == variant), None)
     widths = "/".join(map(str, variant.widths))
     modules = "/".join(map(str, variant.modules))
-    return known or f"an HRNet of widths {widths} and {modules} modules"
+    other = f"an HRNet of widths {widths} and {modules} modules"
+    return next((name for name, numbers in VARIANTS.items() if numbers == variant), other)
 
 
 @dataclass(frozen=True)
 class InferredDetector:
-    """A detector on HRNet.
-
-    Args:
-        kind: what it is. variant: a name in VARIANTS.
-        pyramid: it has HRFPN's layers. shares_conv: one 3x3 convolution for all of its levels.
-        classes, semantic_classes: how many, 0 without any.
-        channels: of the layers that differ between detectors of a kind, by their config keys.
-    """
+    """A detector on HRNet."""
 
     kind: Kind
-    variant: str
-    pyramid: bool
-    shares_conv: bool
-    classes: int
+    variant: str  # a name in VARIANTS
+    pyramid: bool  # whether it has HRFPN's layers
+    shares_conv: bool  # one 3x3 convolution for all levels of the pyramid
+    classes: int  # 0 without any
     semantic_classes: int
-    channels: tuple[tuple[str, int], ...]
+    channels: dict[str, int]  # of the layers that differ between detectors of a kind, by config key
 
     @property
     def title(self) -> str:
@@ -94,14 +81,12 @@ class InferredDetector:
             "MODEL.HRNET.VARIANT": self.variant,
             "MODEL.HRFPN.SHARE_CONV": self.shares_conv,
             "MODEL.HTC.SEMANTIC_ON": self.semantic_classes > 0,
-            **dict(self.channels),
+            **self.channels,
         }
-        for setting, count in (
-            (self.kind.classes, self.classes),
-            (self.kind.semantic_classes, self.semantic_classes),
-        ):
-            if setting is not None and count:
-                values[setting.yaml] = count
+        if self.classes:
+            values[self.kind.classes.yaml] = self.classes
+        if self.semantic_classes:
+            values[self.kind.semantic_classes.yaml] = self.semantic_classes
         return [str(word) for pair in values.items() for word in pair]
 
 
@@ -119,5 +104,13 @@ def infer_detector(shapes: Shapes) -> InferredDetector | None:
         shares_conv=len(convs) == 1,
         classes=kind.count_classes(shapes) if kind.classes else 0,
         semantic_classes=kind.count_semantic_classes(shapes) if kind.semantic_classes else 0,
-        channels=tuple((key, count) for key, count in channels.items() if count),
+        channels={key: count for key, count in channels.items() if count},
     )
+
+
+def title_of(shapes: Shapes) -> str:
+    """What the tensors are, for messages: a detector, an HRNet, or a part of one."""
+    if found := infer_detector(shapes):
+        return found.title
+    variant = hrnet_variant(shapes)
+    return f"HRNet {variant_name(variant)}" if variant else "an HRNet that is not whole"

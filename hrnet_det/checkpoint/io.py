@@ -1,13 +1,12 @@
 """Weights files as data: read without running what they hold."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import re
 import struct
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,45 +30,40 @@ _UNREADABLE = (
 # Whose objects may lie beside the tensors: they are left out instead of being made.
 _BYSTANDERS = ("mmengine.", "mmcv.", "mmdet.", "numpy.", "builtins.getattr")
 METADATA_KEY = "hrnet_det"
-_WRAPPERS = ("model", "state_dict")
 
 
 @dataclass
 class WeightsFile:
-    """The tensors of a file, and what lies beside them.
-
-    Args:
-        path: where it was read.
-        weights: tensors by the file's own names, without a `module.` prefix.
-        rest: the other entries of a checkpoint: iteration, optimizer, meta, ...
-        metadata: what hrnet_det wrote of itself: source format, classes, config.
-        left_out: kinds of Python objects that were not made.
-    """
+    """The tensors of a file, and what lies beside them."""
 
     path: str
-    weights: dict[str, Tensor]
-    rest: dict[str, Any] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    weights: dict[str, Tensor]  # by the file's own names, without a `module.` prefix
+    rest: dict[str, Any]  # the other entries of a checkpoint: iteration, optimizer, meta, ...
+    left_out: list[str]  # kinds of Python objects that were not made
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What hrnet_det wrote of itself: source format, classes, config."""
+        return _dictionary(self.rest, METADATA_KEY)
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that the file was trained for; empty if it does not say."""
-        meta = self.rest.get("meta")
-        dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
-        for place, key in (
-            (self.metadata, "classes"),
-            (meta, "CLASSES"),
-            (dataset, "classes"),
-            (dataset, "CLASSES"),
-        ):
-            names = place.get(key) if isinstance(place, dict) else None
-            if isinstance(names, str):
-                return [names]
-            listed = list(names) if isinstance(names, (list, tuple)) else []
-            if listed and all(isinstance(name, str) for name in listed):
-                return listed
+        meta = _dictionary(self.rest, "meta")
+        dataset = _dictionary(meta, "dataset_meta")
+        of_mmdetection = (meta.get("CLASSES"), dataset.get("classes"), dataset.get("CLASSES"))
+        for names in (self.metadata.get("classes"), *of_mmdetection):
+            names = [names] if isinstance(names, str) else names
+            is_list = isinstance(names, (list, tuple)) and len(names) > 0
+            if is_list and all(isinstance(name, str) for name in names):
+                return list(names)
         return []
+
+
+def _dictionary(content: dict[str, Any], key: str) -> dict[str, Any]:
+    """What stands under a key if it is a dictionary, otherwise an empty one."""
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile:
@@ -80,72 +74,52 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         allow_pickle: make the Python objects that the file holds, whatever they run.
     Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle.
     """
-    path = Path(path)
+    path, left_out = Path(path), []
     with path.open("rb") as file:
         start = file.read(9)
     is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
     if start[8:] == b"{" or (path.suffix == ".safetensors" and not is_pickle):
-        return _read_safetensors(path)
-    if allow_pickle:
-        content, left_out = _unpickle(path), []
+        content = _read_safetensors(path)
+    elif allow_pickle:
+        content = _unpickle(path)
     else:
         content, left_out = _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
-    weights = dict(content if wrapper is None else content[wrapper])
+    wrapper = next((k for k in ("model", "state_dict") if isinstance(content.get(k), dict)), None)
+    given = content if wrapper is None else content[wrapper]
     rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
-    for name, value in weights.items():
-        if isinstance(value, np.ndarray):
-            weights[name] = torch.from_numpy(value)
+    weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
     if not weights:
         raise InputError(f"{path} is a state_dict without a tensor")
     if wrong:
+        objects = f"; objects of {some(left_out)} are not made without --allow-pickle"
         raise InputError(
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
-            f"named tensors ({some(map(str, wrong))})"
-            + (
-                f"; objects of {some(left_out)} are not made without --allow-pickle"
-                * bool(left_out)
-            )
+            f"named tensors ({some(map(str, wrong))}){objects if left_out else ''}"
         )
-    metadata = rest.get(METADATA_KEY)
-    return WeightsFile(
-        path=str(path),
-        weights=_without_module(weights),
-        rest=rest,
-        metadata=metadata if isinstance(metadata, dict) else {},
-        left_out=left_out,
-    )
-
-
-def _without_module(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): value for name, value in weights.items()}
-    return weights
+        weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    return WeightsFile(str(path), weights, rest, left_out)
 
 
-def _read_safetensors(path: Path) -> WeightsFile:
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """The content as a file of torch.save would have it."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            written = file.metadata() or {}
+            written = (file.metadata() or {}).get(METADATA_KEY)
+        own = {} if written is None else {METADATA_KEY: json.loads(written)}
+        return {"model": weights, **own}
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}") from error
-    try:
-        metadata = json.loads(written.get(METADATA_KEY, "{}"))
     except ValueError as error:
         raise InputError(
             f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
         ) from error
-    return WeightsFile(
-        path=str(path),
-        weights=_without_module(weights),
-        metadata=metadata if isinstance(metadata, dict) else {},
-    )
 
 
 def _read_torch(path: Path) -> tuple[Any, list[str]]:
@@ -178,33 +152,28 @@ def _read_torch(path: Path) -> tuple[Any, list[str]]:
 class _LeftOut:
     """Takes the place of an object beside the weights, and does nothing."""
 
-    def __new__(cls, *_: object, **__: object) -> _LeftOut:
-        return super().__new__(cls)
+    def __init__(self, *_: object, **__: object) -> None: ...
 
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
+    def __setstate__(self, state: object) -> None: ...
 
 
 def _unpickle(path: Path) -> Any:
     """The content with all its objects: whoever wrote the file decides what runs here."""
     try:
-        if zipfile.is_zipfile(path):
-            return torch.load(path, map_location="cpu", weights_only=False)
-        with path.open("rb") as file:
-            content = pickle.load(file, encoding="latin1")
-        if isinstance(content, int):  # the magic number of torch.save before 1.6
-            return torch.load(path, map_location="cpu", weights_only=False)
-        return content
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                content = pickle.load(file, encoding="latin1")
+            if not isinstance(content, int):  # the magic number of torch.save before 1.6
+                return content
+        return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise InputError(f"{path} holds objects that cannot be made here: {error}") from error
     except _UNREADABLE as error:
         raise InputError(f"{path} is damaged, or no file of weights: {error}") from error
 
 
-def some(names: Any, most: int = 3) -> str:
-    """The first of many names, for a message."""
+def some(names: Iterable[str]) -> str:
+    """The first three of many names, for a message."""
     names = list(names)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
+    shown = names[:3] + (["..."] if len(names) > 3 else [])
+    return ", ".join(shown) or "none"

@@ -1,45 +1,40 @@
 """What of a file went where: the table that each load prints, and the errors it can end in."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from tabulate import tabulate
 
 from hrnet_det.checkpoint.formats import BODY
-from hrnet_det.checkpoint.infer import hrnet_variant, infer_detector, variant_name
+from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
 from hrnet_det.checkpoint.io import some
 from hrnet_det.checkpoint.renaming import Renamed
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import VARIANTS
+from hrnet_det.modeling.kind import Shapes
 from hrnet_det.modeling.kinds import class_axis
 
 # Of a detector, by the start of our names; the first that fits.
 PARTS = {
-    "backbone": (BODY,),
-    "pyramid": ("backbone.",),
-    "RPN": ("proposal_generator.",),
-    "box head": ("roi_heads.box_head.", "roi_heads.box_predictor."),
-    "mask head": ("roi_heads.mask_head.",),
-    "semantic head": ("roi_heads.semantic_head.", "sem_seg_head."),
-    "keypoint head": ("roi_heads.keypoint_head.",),
-    "dense head": ("head.",),
+    BODY: "backbone",
+    "backbone.": "pyramid",
+    "proposal_generator.": "RPN",
+    "roi_heads.box_head.": "box head",
+    "roi_heads.box_predictor.": "box head",
+    "roi_heads.mask_head.": "mask head",
+    "roi_heads.semantic_head.": "semantic head",
+    "sem_seg_head.": "semantic head",
+    "roi_heads.keypoint_head.": "keypoint head",
+    "head.": "dense head",
 }
+# A batch norm's, which a frozen one has not, nor has a file that is old enough.
+COUNTER = "num_batches_tracked"
 
 
 def part_of(name: str) -> str:
     """The part of a detector that a tensor of ours belongs to."""
-    for part, starts in PARTS.items():
-        if name.startswith(starts):
-            return part
-    return name.split(".")[0]
-
-
-def is_optional(name: str) -> bool:
-    """A frozen batch norm has no such counter, nor has a file that is old enough."""
-    return name.endswith("num_batches_tracked")
+    parts = (part for start, part in PARTS.items() if name.startswith(start))
+    return next(parts, name.split(".")[0])
 
 
 @dataclass
@@ -48,10 +43,8 @@ class LoadReport:
 
     Args:
         path, title: the file, and what it holds.
-        conventions: a key of `conventions.CONVENTIONS`: whose detector the file is; "" for none or
-            any.
-        expected: number of tensors that each part of the model has.
-        loaded: number of tensors that went into each part.
+        conventions: whose detector the file is, a key of `CONVENTIONS`; "" for none or any.
+        expected, loaded: numbers of tensors of each part of the model: all, and those loaded.
         dropped: what was left out on purpose, by reason.
         unexpected: parts of the file that the model does not have.
         missing: parts of the model that the file does not have: they stay random.
@@ -101,39 +94,26 @@ class LoadReport:
         return f"{self.path}: {self.title}\n{table}"
 
 
-def compare(
-    source: Renamed, model: Mapping[str, torch.Size], path: str, left_out: list[str]
-) -> tuple[LoadReport, dict[str, torch.Tensor]]:
+def compare(source: Renamed, model: Shapes) -> tuple[LoadReport, dict[str, torch.Tensor]]:
     """What of a file fits a model, and the tensors to load.
 
     Args:
-        source: the file's tensors under our names.
         model: shapes of the model's tensors, the names of its HRNet starting with `BODY`.
-        path: for messages.
-        left_out: kinds of objects of the file that were not made.
     Raises: InputError if the file's HRNet is another variant (the message names both), or if
         nothing of the file belongs to the model.
     """
-    shapes = source.shapes
-    detector = infer_detector(shapes)
-    title = source.format.title
-    if detector or any(name.startswith(BODY) for name in shapes):
-        title += f": {detector.title if detector else _backbone_title(shapes)}"
-    report = LoadReport(path, title, dropped=dict(source.dropped))
-    if detector and source.format.conventions in detector.kind.conventions:
-        report.conventions = source.format.conventions
-    if left_out:
-        report.dropped["Python objects beside the weights"] = left_out
-    if hrnet_variant(shapes) and not hrnet_variant(model):
-        raise InputError(f"{path} is {title}, but this model has no HRNet")
-    _check_variant(shapes, model, path)
-    if not set(model) & set(shapes):
+    shapes, title = source.shapes, source.format.title
+    if any(name.startswith(BODY) for name in shapes):
+        title += f": {title_of(shapes)}"
+    report = LoadReport(source.path, title, source.conventions, dropped=dict(source.dropped))
+    _check_variant(shapes, model, report)
+    if not model.keys() & shapes.keys():
         raise InputError(
-            f"{path}: none of its {len(shapes)} tensors belongs to this model (the file has "
+            f"{source.path}: none of its {len(shapes)} tensors belongs to this model (the file has "
             f"{some([*shapes, *source.unknown])}; the model {some(model)})"
         )
     weights = {}
-    for part in dict.fromkeys(part_of(name) for name in [*model, *shapes]):
+    for part in dict.fromkeys(map(part_of, [*model, *shapes])):
         ours = {n: s for n, s in model.items() if part_of(n) == part}
         theirs = {n: s for n, s in shapes.items() if part_of(n) == part}
         fitting = _compare_part(part, ours, theirs, report)
@@ -146,23 +126,18 @@ def compare(
     return report, weights
 
 
-def _compare_part(
-    part: str,
-    ours: Mapping[str, torch.Size],
-    theirs: Mapping[str, torch.Size],
-    report: LoadReport,
-) -> list[str]:
+def _compare_part(part: str, ours: Shapes, theirs: Shapes, report: LoadReport) -> list[str]:
     """Names of the tensors to load; the rest goes into the report."""
     if not ours:
         report.unexpected.append(part)
         report.dropped[f"the model has no {part}"] = list(theirs)
         return []
-    needed = [name for name in ours if name in theirs or not is_optional(name)]
+    needed = [name for name in ours if name in theirs or not name.endswith(COUNTER)]
     report.expected[part] = len(needed)
     if not theirs:
         report.missing.append(part)
         return []
-    fitting, missing, mismatched = [], [], []
+    fitting, missing, mismatched, unexpected = [], [], [], []
     for name in needed:
         if name not in theirs:
             missing.append(name)
@@ -173,11 +148,8 @@ def _compare_part(
         else:
             mismatched.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
     report.loaded[part] = len(fitting)
-    unexpected = []
-    for name in theirs:
-        if name in ours:
-            continue
-        if is_optional(name) and name.replace("num_batches_tracked", "weight") in ours:
+    for name in [name for name in theirs if name not in ours]:
+        if name.endswith(COUNTER) and name.replace(COUNTER, "weight") in ours:
             report.drop("counters, which frozen norms have not", name)
         elif name.startswith(BODY) and ".fuse_layers." in name:
             report.drop("fusion into branches that are not used", name)
@@ -185,36 +157,29 @@ def _compare_part(
             unexpected.append(name)
     if any(name.endswith(".running_mean") for name in [*missing, *unexpected]):
         report.faults.append(f"{part}: the norms are of another kind (MODEL.HRNET.NORM)")
-    for what, names in (
-        ("missing", missing),
-        ("mismatched (file's shape for the model's)", mismatched),
-        ("unexpected", unexpected),
-    ):
-        if names:
-            report.faults.append(f"{part}: {len(names)} {what}: {some(names)}")
+    shapes = "mismatched (file's shape for the model's)"
+    faults = {"missing": missing, shapes: mismatched, "unexpected": unexpected}
+    report.faults += [f"{part}: {len(n)} {what}: {some(n)}" for what, n in faults.items() if n]
     return fitting
 
 
 def _differ_in_classes(name: str, theirs: torch.Size, ours: torch.Size) -> bool:
     """Whether a tensor's shapes are the same but for the number of classes."""
     axis = class_axis(name)
-    same = [a == b for k, (a, b) in enumerate(zip(theirs, ours, strict=False)) if k != axis]
-    return axis is not None and len(theirs) == len(ours) and all(same)
+    if axis is None or len(theirs) != len(ours):
+        return False
+    return (*theirs[:axis], *theirs[axis + 1 :]) == (*ours[:axis], *ours[axis + 1 :])
 
 
-def _backbone_title(shapes: Mapping[str, torch.Size]) -> str:
-    variant = hrnet_variant(shapes)
-    return f"HRNet {variant_name(variant)}" if variant else "an HRNet that is not whole"
-
-
-def _check_variant(
-    theirs: Mapping[str, torch.Size], ours: Mapping[str, torch.Size], path: str
-) -> None:
-    file, model = hrnet_variant(theirs), hrnet_variant(ours)
-    if file and model and file != model:
-        name, expected = variant_name(file), variant_name(model)
-        advice = f"set MODEL.HRNET.VARIANT {name}, or " if name in VARIANTS else ""
-        raise InputError(
-            f"{path} has the weights of {name}, but MODEL.HRNET.VARIANT is {expected}: {advice}"
-            f"take weights of {expected}"
-        )
+def _check_variant(shapes: Shapes, model: Shapes, report: LoadReport) -> None:
+    file, ours = hrnet_variant(shapes), hrnet_variant(model)
+    if file is None or file == ours:
+        return
+    if ours is None:
+        raise InputError(f"{report.path} is {report.title}, but this model has no HRNet")
+    name, expected = variant_name(file), variant_name(ours)
+    advice = f"set MODEL.HRNET.VARIANT {name}, or " if name in VARIANTS else ""
+    raise InputError(
+        f"{report.path} has the weights of {name}, but MODEL.HRNET.VARIANT is {expected}: {advice}"
+        f"take weights of {expected}"
+    )

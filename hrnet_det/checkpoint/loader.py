@@ -1,13 +1,11 @@
 """The Checkpointer: any known HRNet weights into a model, proven tensor by tensor."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
-from torch import Tensor, nn
+from torch import nn
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, OWN
@@ -24,8 +22,7 @@ class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer, for the weights of any project, and stricter.
 
     Args:
-        model: an HRNet, a backbone or a detector.
-        save_dir: where `save` writes to.
+        model: an HRNet, a backbone or a detector. save_dir: where `save` writes to.
         allow_pickle: permit files that run code when they are loaded.
         strict: refuse a file in which tensors of a part are missing or have other shapes; False
             takes what fits of it.
@@ -66,7 +63,7 @@ class Checkpointer(DetectionCheckpointer):
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """As Detectron2's, from any address of `find_weights`, with a report.
 
-        Raises: MissingInputError if the file is not there; InputError as the class says.
+        Raises: as the class, and MissingInputError if the file is not there.
         """
         self.report, self.file_classes, self._address = None, [], path
         # Of fvcore: Detectron2's looks for a query behind a ? in the path.
@@ -83,25 +80,30 @@ class Checkpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         file = read_weights(filename, allow_pickle=self.allow_pickle)
-        own_names = self.model.state_dict()
-        source = rename(file.weights, self._address, own_names=own_names)
+        model = self.model.state_dict()
+        source = rename(file.weights, self._address, own_names=model)
         inside, outside = self._prefixes()
-        model = {_moved(name, inside, outside): t.shape for name, t in own_names.items()}
-        if source.format is OWN:
-            source.weights = self._placed(source.weights)
-        report, weights = compare(source, model, self._address, file.left_out)
+        names = {_moved(name, inside, outside): name for name in model}
+        if source.format is OWN and not any(name.startswith(BODY) for name in source.weights):
+            backbone = any(name.startswith("bottom_up.") for name in source.weights)
+            start, to = ("", "backbone.") if backbone else (inside, outside)
+            source.weights = {_moved(name, start, to): t for name, t in source.weights.items()}
+        shapes = {name: model[own].shape for name, own in names.items()}
+        if file.left_out:
+            source.dropped["Python objects beside the weights"] = file.left_out
+        report, weights = compare(source, shapes)
         report.conventions = file.metadata.get("conventions", report.conventions)
         self.report, self.file_classes = report, file.classes
-        if self._resumes and file.left_out:
-            raise InputError(
-                f"--resume: {self._address} holds more than tensors and numbers "
-                f"({some(file.left_out)}), which is left out when a file is loaded"
-            )
-        self._check(report)
-        weights = {_moved(name, outside, inside): t for name, t in weights.items()}
+        self._check(report, file.left_out)
+        weights = {names[name]: tensor for name, tensor in weights.items()}
         return {**file.rest, "model": weights, "matching_heuristics": False}
 
-    def _check(self, report: LoadReport) -> None:
+    def _check(self, report: LoadReport, left_out: list[str]) -> None:
+        if self._resumes and left_out:
+            raise InputError(
+                f"--resume: {report.path} holds more than tensors and numbers ({some(left_out)}), "
+                "which is left out when a file is loaded"
+            )
         if self._resumes and not (report.complete and not report.unexpected):
             raise InputError(f"--resume: {report.path} is a checkpoint of another model\n{report}")
         if report.faults and self.strict:
@@ -111,22 +113,12 @@ class Checkpointer(DetectionCheckpointer):
                 "file, or a config that fits. MODEL.WEIGHTS_STRICT False takes what fits"
             )
 
-    def _placed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of one of our models by the names that they have in a detector."""
-        if any(name.startswith(BODY) for name in weights):
-            return weights
-        if any(name.startswith("bottom_up.") for name in weights):  # a backbone alone
-            return {f"backbone.{name}": tensor for name, tensor in weights.items()}
-        inside, outside = self._prefixes()
-        return {_moved(name, inside, outside): tensor for name, tensor in weights.items()}
-
     def _prefixes(self) -> tuple[str, str]:
         """What the model's names start with, and what they would in a detector."""
-        for path, module in self.model.named_modules():
-            if isinstance(module, HRNet):
-                alone = {"": BODY, "bottom_up": "backbone."}
-                return ("", alone[path]) if path in alone else (f"{path}.", BODY)
-        return BODY, BODY
+        paths = (path for path, m in self.model.named_modules() if isinstance(m, HRNet))
+        path = next(paths, "backbone.bottom_up")
+        alone = {"": ("", BODY), "bottom_up": ("", "backbone.")}
+        return alone.get(path, (f"{path}.", BODY))
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         """The report in place of Detectron2's warnings: it has all of them."""

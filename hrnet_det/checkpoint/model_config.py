@@ -1,29 +1,24 @@
 """The config of a weights file: written in it, beside it, or told by its tensors."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from hrnet_det.checkpoint.formats import BODY, OWN, Format
-from hrnet_det.checkpoint.infer import infer_detector
+from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import WeightsFile
-from hrnet_det.checkpoint.renaming import Renamed, rename
+from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.load import as_run, load_run, parse_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml import load_config
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat.conventions import check_conventions
-from hrnet_det.modeling.kinds import KINDS, Kind
+from hrnet_det.modeling.kinds import KINDS
 
 
 def config_of(file: WeightsFile) -> RunConfig:
     """The config that builds the detector whose weights the file has, with its conventions.
 
-    Args:
-        file: as `read_weights` returns it.
     Raises: InputError if the file says too little, or is of no whole detector.
     """
     if "config" in file.metadata:
@@ -35,8 +30,8 @@ def config_of(file: WeightsFile) -> RunConfig:
                 "give one, config= in Python or --config-file"
             ) from error
     source = rename(file.weights, file.path)
-    alone = all(name.startswith(BODY) for name in source.weights)
-    if source.format is OWN and not alone:
+    title, found = source.format.title, source.detector
+    if source.format is OWN and not all(name.startswith(BODY) for name in source.weights):
         beside = Path(file.path).with_name("config.yaml")
         if beside.is_file():
             return load_run(beside)
@@ -44,36 +39,23 @@ def config_of(file: WeightsFile) -> RunConfig:
             f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
             "the config, config= in Python or --config-file"
         )
-    return as_run(_told_by_tensors(source, file.path))
-
-
-def _told_by_tensors(source: Renamed, path: str) -> CfgNode:
-    title, found = source.format.title, infer_detector(source.shapes)
     if found is None or not found.pyramid:
         raise InputError(
-            f"{path} ({title}) holds no whole detector of a kind that is known here. Take a file "
-            "that does; this one may be a backbone's, which is MODEL.WEIGHTS of a training"
+            f"{file.path} ({title}) holds no whole detector of a kind that is known here. Take a "
+            "file that does; this one may be a backbone's, which is MODEL.WEIGHTS of a training"
         )
-    if not has_config(found.kind, source.format):
+    if not source.conventions:
         raise InputError(
-            f"{path} ({title}: {found.title}): there is no {found.kind.title} here that computes "
-            f"what {title} does. Give a config, config= in Python or --config-file, which says "
-            "what it computes"
+            f"{file.path} ({title}: {found.title}): there is no {found.kind.title} here that "
+            f"computes what {title} does. Give a config, config= in Python or --config-file, which "
+            "says what it computes"
         )
-    return known_config(found.kind.name, source.format.conventions, found.overrides())
-
-
-def has_config(kind: Kind, format: Format) -> bool:
-    """Whether a kind of detector has a config with the conventions of another project."""
-    return format.conventions in kind.conventions
+    return as_run(known_config(found.kind.name, source.conventions, found.overrides()))
 
 
 def known_config(kind: str, conventions: str, overrides: list[str]) -> CfgNode:
-    """The config of a kind of detector with a code base's conventions.
+    """The config of a key of `KINDS` with those of `CONVENTIONS`, and KEY VALUE overrides.
 
-    Args:
-        kind: a key of `KINDS`. conventions: a key of `CONVENTIONS`.
-        overrides: KEY VALUE pairs.
     Raises: InputError if the kind has no form with these conventions.
     """
     row = KINDS[kind]

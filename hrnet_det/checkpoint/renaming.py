@@ -1,7 +1,5 @@
 """A file's tensors under our names, with their classes in our order."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -9,63 +7,63 @@ import torch
 from torch import Tensor
 
 from hrnet_det.checkpoint.formats import OWN, Format, recognise
+from hrnet_det.checkpoint.infer import InferredDetector, infer_detector
 from hrnet_det.errors import InputError
 
 
 @dataclass
 class Renamed:
-    """A file's tensors under our names.
+    """A file's tensors under our names, with their classes in our order."""
 
-    Args:
-        format: the naming that the file has.
-        weights: tensors by our names, classes in our order.
-        dropped: names of what was left out on purpose, by reason.
-        unknown: names that the format does not have.
-    """
-
+    path: str
     format: Format
     weights: dict[str, Tensor] = field(default_factory=dict)
-    dropped: dict[str, list[str]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)  # left out on purpose, by reason
+    unknown: list[str] = field(default_factory=list)  # names that the format does not have
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
-        """Of the weights."""
         return {name: tensor.shape for name, tensor in self.weights.items()}
+
+    @property
+    def detector(self) -> InferredDetector | None:
+        return infer_detector(self.shapes)
+
+    @property
+    def conventions(self) -> str:
+        """Those of the format where there is a detector that follows them, otherwise ""."""
+        known = self.detector.kind.conventions if self.detector else ()
+        return self.format.conventions if self.format.conventions in known else ""
 
 
 def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] = ()) -> Renamed:
     """Bring a file's tensors under our names, exactly, and their classes in our order.
 
-    Args:
-        weights: by the file's names. path: for messages.
-        own_names: of the model to load them into: a file that has only such names has ours.
+    A file that has only `own_names`, those of the model to load it into, has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
-    own = own_names and weights.keys() <= set(own_names)
-    renamed = Renamed(OWN if own else recognise(weights, path))
+    format = OWN if own_names and weights.keys() <= set(own_names) else recognise(weights, path)
+    renamed = Renamed(path, format)
     for name, tensor in weights.items():
-        reason = renamed.format.reason_to_ignore(name)
-        ours = renamed.format.to_ours(name)
-        if reason is not None:
+        ours = format.to_ours(name)
+        if reason := format.reason_to_ignore(name):
             renamed.dropped.setdefault(reason, []).append(name)
         elif ours is None:
             renamed.unknown.append(name)
         elif ours in renamed.weights:
             raise InputError(f"{path}: two tensors are {ours}, one of them is {name}")
         else:
-            if renamed.format.background_first:
-                tensor = _background_last(ours, tensor)
-            renamed.weights[ours] = tensor
+            moved = _background_last(ours, tensor) if format.background_first else tensor
+            renamed.weights[ours] = moved
     return renamed
 
 
 def _background_last(name: str, tensor: Tensor) -> Tensor:
     """Rows of a class layer, weight or bias, from background first to last, or to none."""
-    if name.startswith("roi_heads.box_predictor.") and ".cls_score." in name:
+    if not name.startswith(("roi_heads.box_predictor.", "roi_heads.mask_head.")):
+        return tensor
+    layer = name.split(".")[-2]
+    if layer == "cls_score":
         return torch.cat([tensor[1:], tensor[:1]])
-    if name.startswith("roi_heads.box_predictor.") and ".bbox_pred." in name:
-        return tensor[4:] if len(tensor) > 4 else tensor  # 4: for all classes together
-    if name.startswith("roi_heads.mask_head.") and ".predictor." in name:
-        return tensor[1:] if len(tensor) > 1 else tensor  # 1: for all classes together
-    return tensor
+    rows = {"bbox_pred": 4, "predictor": 1}.get(layer, 0)
+    return tensor[rows:] if len(tensor) > rows else tensor  # not more: of all classes together

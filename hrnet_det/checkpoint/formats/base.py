@@ -1,11 +1,9 @@
 """What is known of a project's weights files, and how names of tensors become other names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +13,8 @@ _PLACES = {
     "body": r"(?:conv[12]|bn[12]|layer1|transition\d+|stage\d+)\..+",
     "p": r"weight|bias",
     "n": r"\d+",
+    "s": r"(?:\.\d+)?",
+    "name": r".+",
 }
 Names = Collection[str]
 Rules = tuple[tuple[str, str], ...]
@@ -28,8 +28,8 @@ class Format:
         name: a word, such as "mmdet". title: for messages.
         recognises: whether a file is of this format, by the names of its tensors.
         rules: pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or
-            bias, {n} a number; all else is literal. A name that no rule matches is unknown. None:
-            its names are ours.
+            bias, {n} a number, {s} the stage of a cascade or nothing, {name} any name; all else is
+            literal. A name that no rule matches is unknown.
         conventions: what its detectors compute, a key of `conventions.CONVENTIONS`; "" where its
             files are of no detector, or say so themselves.
         ignored: pairs of a pattern of names that are left out on purpose, and the reason.
@@ -43,7 +43,7 @@ class Format:
     name: str
     title: str
     recognises: Callable[[Names], bool]
-    rules: Rules | None
+    rules: Rules
     conventions: str = ""
     ignored: tuple[tuple[str, str], ...] = ()
     background_first: bool = False
@@ -51,21 +51,13 @@ class Format:
     wraps: Callable[[dict[str, Tensor], dict[str, Any]], dict[str, Any]] | None = None
     cannot_hold: Callable[[Names], str] = lambda names: ""
 
-    @cached_property
-    def _to_ours(self) -> list[tuple[re.Pattern, str]]:
-        return [(_compiled(theirs), ours) for theirs, ours in self.rules or ()]
-
-    @cached_property
-    def _to_theirs(self) -> list[tuple[re.Pattern, str]]:
-        return [(_compiled(ours), theirs) for theirs, ours in self.rules or ()]
-
     def to_ours(self, name: str) -> str | None:
         """Our name of a tensor of theirs; None if no rule matches."""
-        return name if self.rules is None else _renamed(name, self._to_ours)
+        return _renamed(name, self.rules)
 
     def to_theirs(self, name: str) -> str | None:
         """Their name of a tensor of ours; None if they have none."""
-        return name if self.rules is None else _renamed(name, self._to_theirs)
+        return _renamed(name, [(ours, theirs) for theirs, ours in self.rules])
 
     def reason_to_ignore(self, name: str) -> str | None:
         """Why a tensor is left out on purpose; None if it is not."""
@@ -77,26 +69,14 @@ def has(names: Names, *starts: str) -> bool:
     return any(name.startswith(starts) for name in names)
 
 
-def per_stage(pairs: Rules) -> Rules:
-    """Pairs whose names have a * for the stage of a cascade: without one, and with one."""
-    single = tuple((a.replace("*", ""), b.replace("*", "")) for a, b in pairs)
-    cascade = tuple((a.replace("*", ".{n}"), b.replace("*", ".{n}")) for a, b in pairs)
-    return single + cascade
-
-
+@cache
 def _compiled(pattern: str) -> re.Pattern:
-    parts = re.split(r"\{(\w+)\}", pattern)
-    return re.compile(
-        "".join(
-            f"(?P<{part}>{_PLACES[part]})" if i % 2 else re.escape(part)
-            for i, part in enumerate(parts)
-        )
-    )
+    escaped = re.escape(pattern)
+    return re.compile(re.sub(r"\\{(\w+)\\}", lambda m: f"(?P<{m[1]}>{_PLACES[m[1]]})", escaped))
 
 
-def _renamed(name: str, rules: list[tuple[re.Pattern, str]]) -> str | None:
+def _renamed(name: str, rules: Collection[tuple[str, str]]) -> str | None:
     for pattern, target in rules:
-        found = pattern.fullmatch(name)
-        if found:
+        if found := _compiled(pattern).fullmatch(name):
             return target.format(**found.groupdict())
     return None

@@ -1,24 +1,13 @@
 """Classification weights: those of HRNet-Image-Classification and of timm."""
 
-from __future__ import annotations
+from hrnet_det.checkpoint.formats.base import BODY, Format
 
-from hrnet_det.checkpoint.formats.base import BODY, Format, Names
-
-
-def _recognises(names: Names) -> bool:
-    return {"conv1", "stage2"} <= {name.split(".")[0] for name in names}
-
-
+_HEAD = r"(incre_modules|downsamp_modules|final_layer|classifier)\..+"
 IMAGENET = Format(
     name="imagenet",
     title="ImageNet classification (official or timm)",
-    recognises=_recognises,
+    recognises=lambda names: {"conv1", "stage2"} <= {name.split(".")[0] for name in names},
     rules=(("{body}", BODY + "{body}"),),
-    ignored=(
-        (
-            r"(incre_modules|downsamp_modules|final_layer|classifier)\..+",
-            "head of the ImageNet classifier",
-        ),
-    ),
+    ignored=((_HEAD, "head of the ImageNet classifier"),),
     wraps=lambda weights, metadata: weights,
 )

@@ -1,7 +1,5 @@
 """Files of HRNet-MaskRCNN-Benchmark."""
 
-from __future__ import annotations
-
 from hrnet_det.checkpoint.formats.base import BODY, Format, has
 
 _BOX, _MASK = "roi_heads.box.", "roi_heads.mask."

@@ -1,16 +1,10 @@
-"""Files of mmdetection 2 and 3, and the names that its version 1 has in common with them."""
+"""Files of mmdetection 2 and 3, and of version 1 with its fork HRNet-Object-Detection."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from torch import Tensor
-
-from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has, per_stage
+from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.modeling.kinds import recognise_kind
 
-RPN: Rules = (
+_RPN: Rules = (
     ("rpn_head.rpn_conv.{p}", "proposal_generator.rpn_head.conv.{p}"),
     ("rpn_head.rpn_cls.{p}", "proposal_generator.rpn_head.objectness_logits.{p}"),
     ("rpn_head.rpn_reg.{p}", "proposal_generator.rpn_head.anchor_deltas.{p}"),
@@ -28,53 +22,35 @@ _FCOS: Rules = (
     ("bbox_head.scales.{n}.scale", "head.scales.{n}"),
 )
 # Of a Hybrid Task Cascade of mmdetection 1.
-UNUSED_FLOW = (
-    r"(roi_head\.)?mask_head\.0\.conv_res\..+",
-    "the first mask head takes no features of another",
+_FLOW = r"(roi_head\.)?mask_head\.0\.conv_res\..+"
+_UNUSED_FLOW = (_FLOW, "the first mask head takes no features of another")
+_ROI_HEADS: Rules = (
+    ("bbox_head{s}.shared_fcs.0.{p}", "roi_heads.box_head{s}.fc1.{p}"),
+    ("bbox_head{s}.shared_fcs.1.{p}", "roi_heads.box_head{s}.fc2.{p}"),
+    ("bbox_head{s}.fc_cls.{p}", "roi_heads.box_predictor{s}.cls_score.{p}"),
+    ("bbox_head{s}.fc_reg.{p}", "roi_heads.box_predictor{s}.bbox_pred.{p}"),
+    ("mask_head{s}.convs.0.conv.{p}", "roi_heads.mask_head{s}.mask_fcn1.{p}"),
+    ("mask_head{s}.convs.1.conv.{p}", "roi_heads.mask_head{s}.mask_fcn2.{p}"),
+    ("mask_head{s}.convs.2.conv.{p}", "roi_heads.mask_head{s}.mask_fcn3.{p}"),
+    ("mask_head{s}.convs.3.conv.{p}", "roi_heads.mask_head{s}.mask_fcn4.{p}"),
+    ("mask_head{s}.upsample.{p}", "roi_heads.mask_head{s}.deconv.{p}"),
+    ("mask_head{s}.conv_logits.{p}", "roi_heads.mask_head{s}.predictor.{p}"),
+    ("mask_head{s}.conv_res.conv.{p}", "roi_heads.mask_head{s}.conv_res.{p}"),
+    ("semantic_head.lateral_convs.{n}.conv.{p}", "roi_heads.semantic_head.lateral_convs.{n}.{p}"),
+    ("semantic_head.convs.{n}.conv.{p}", "roi_heads.semantic_head.convs.{n}.{p}"),
+    ("semantic_head.conv_embedding.conv.{p}", "roi_heads.semantic_head.embedding.{p}"),
+    ("semantic_head.conv_logits.{p}", "roi_heads.semantic_head.predictor.{p}"),
 )
 
 
-def roi_head_rules(prefix: str) -> Rules:
-    """Of boxes, masks and a semantic branch; the prefix is what their names start with."""
-    heads = (
-        ("bbox_head*.shared_fcs.0.{p}", "roi_heads.box_head*.fc1.{p}"),
-        ("bbox_head*.shared_fcs.1.{p}", "roi_heads.box_head*.fc2.{p}"),
-        ("bbox_head*.fc_cls.{p}", "roi_heads.box_predictor*.cls_score.{p}"),
-        ("bbox_head*.fc_reg.{p}", "roi_heads.box_predictor*.bbox_pred.{p}"),
-        *(
-            (f"mask_head*.convs.{k}.conv.{{p}}", f"roi_heads.mask_head*.mask_fcn{k + 1}.{{p}}")
-            for k in range(4)
-        ),
-        ("mask_head*.upsample.{p}", "roi_heads.mask_head*.deconv.{p}"),
-        ("mask_head*.conv_logits.{p}", "roi_heads.mask_head*.predictor.{p}"),
-        ("mask_head*.conv_res.conv.{p}", "roi_heads.mask_head*.conv_res.{p}"),
-    )
-    layers = {
-        "lateral_convs.{n}.conv": "lateral_convs.{n}",
-        "convs.{n}.conv": "convs.{n}",
-        "conv_embedding.conv": "embedding",
-        "conv_logits": "predictor",
-    }
-    branch = tuple(
-        (f"semantic_head.{theirs}.{{p}}", f"roi_heads.semantic_head.{ours}.{{p}}")
-        for theirs, ours in layers.items()
-    )
-    return tuple((prefix + theirs, ours) for theirs, ours in (*per_stage(heads), *branch))
-
-
-def is_mmdetection(names: Names) -> bool:
+def _is_mmdetection(names: Names) -> bool:
     """Of any version: the HRNet's names start with backbone."""
     return has(names, "backbone.conv1.", "backbone.stage2.")
 
 
 def _recognises(names: Names) -> bool:
     older = has(names, "bbox_head.", "mask_head.") and not has(names, "bbox_head.conv_cls.")
-    return is_mmdetection(names) and (has(names, "roi_head.") or not older)
-
-
-def _wraps(weights: dict[str, Tensor], metadata: dict[str, Any]) -> dict[str, Any]:
-    classes = {"dataset_meta": {"classes": metadata["classes"]}}  # where version 3 reads them
-    return {"meta": classes, "state_dict": weights, METADATA_KEY: metadata}
+    return _is_mmdetection(names) and (has(names, "roi_head.") or not older)
 
 
 def _cannot_hold(names: Names) -> str:
@@ -97,12 +73,49 @@ MMDET = Format(
         ("backbone.{body}", BODY + "{body}"),
         ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
         ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
-        *RPN,
-        *roi_head_rules("roi_head."),
+        *_RPN,
+        *(("roi_head." + theirs, ours) for theirs, ours in _ROI_HEADS),
         *_FCOS,
     ),
     conventions="mmdet",
-    ignored=(UNUSED_FLOW,),
-    wraps=_wraps,
+    ignored=(_UNUSED_FLOW,),
+    wraps=lambda weights, metadata: {
+        "meta": {"dataset_meta": {"classes": metadata["classes"]}},  # where version 3 reads them
+        "state_dict": weights,
+        METADATA_KEY: metadata,
+    },
     cannot_hold=_cannot_hold,
+)
+
+
+def _refuses(names: Names) -> str:
+    if has(names, "bbox_head.fcos_"):
+        return (
+            "an FCOS of mmdetection 1, whose heads are not known here; FCOS of mmdetection 2 and 3 "
+            "can be loaded"
+        )
+    heads = [name for name in names if name.startswith(("bbox_head.", "mask_head."))]
+    if not any(HRNET_OBJECT_DETECTION.to_ours(name) for name in heads):
+        return f"a detector of mmdetection whose heads are not known here ({min(heads)}, ...)"
+    return ""
+
+
+HRNET_OBJECT_DETECTION = Format(
+    name="hrnet_object_detection",
+    title="HRNet-Object-Detection or mmdetection 1",
+    recognises=_is_mmdetection,  # and not of a later version, which is asked for before
+    rules=(
+        ("backbone.{body}", BODY + "{body}"),
+        ("neck.reduction_conv.0.{p}", "backbone.reduction_conv.{p}"),
+        ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
+        ("neck.fpn_conv.{n}.{p}", "backbone.fpn_convs.{n}.{p}"),
+        ("neck.fpn_conv.{p}", "backbone.fpn_convs.0.{p}"),  # shared by all levels
+        ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
+        *_RPN,
+        *_ROI_HEADS,
+    ),
+    conventions="hrnet_object_detection",
+    ignored=(_UNUSED_FLOW,),
+    background_first=True,
+    refuses=_refuses,
 )
