@@ -1,9 +1,10 @@
 """Weights files of other projects; docs/development.md says how to add one."""
 
 from hrnet_det.checkpoint.formats.base import BODY, Format, Names, has
+from hrnet_det.checkpoint.formats.hrnet_object_detection import HRNET_OBJECT_DETECTION
 from hrnet_det.checkpoint.formats.imagenet import IMAGENET
 from hrnet_det.checkpoint.formats.maskrcnn_benchmark import MASKRCNN_BENCHMARK
-from hrnet_det.checkpoint.formats.mmdet import HRNET_OBJECT_DETECTION, MMDET
+from hrnet_det.checkpoint.formats.mmdet import MMDET
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.errors import InputError
 

@@ -1,10 +1,10 @@
-"""Files of mmdetection 2 and 3, and of version 1 with its fork HRNet-Object-Detection."""
+"""Files of mmdetection 2 and 3."""
 
 from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.modeling.kinds import recognise_kind
 
-_RPN: Rules = (
+RPN: Rules = (
     ("rpn_head.rpn_conv.{p}", "proposal_generator.rpn_head.conv.{p}"),
     ("rpn_head.rpn_cls.{p}", "proposal_generator.rpn_head.objectness_logits.{p}"),
     ("rpn_head.rpn_reg.{p}", "proposal_generator.rpn_head.anchor_deltas.{p}"),
@@ -23,8 +23,8 @@ _FCOS: Rules = (
 )
 # Of a Hybrid Task Cascade of mmdetection 1.
 _FLOW = r"(roi_head\.)?mask_head\.0\.conv_res\..+"
-_UNUSED_FLOW = (_FLOW, "the first mask head takes no features of another")
-_ROI_HEADS: Rules = (
+UNUSED_FLOW = (_FLOW, "the first mask head takes no features of another")
+ROI_HEADS: Rules = (
     ("bbox_head{s}.shared_fcs.0.{p}", "roi_heads.box_head{s}.fc1.{p}"),
     ("bbox_head{s}.shared_fcs.1.{p}", "roi_heads.box_head{s}.fc2.{p}"),
     ("bbox_head{s}.fc_cls.{p}", "roi_heads.box_predictor{s}.cls_score.{p}"),
@@ -43,14 +43,14 @@ _ROI_HEADS: Rules = (
 )
 
 
-def _is_mmdetection(names: Names) -> bool:
+def is_mmdetection(names: Names) -> bool:
     """Of any version: the HRNet's names start with backbone."""
     return has(names, "backbone.conv1.", "backbone.stage2.")
 
 
 def _recognises(names: Names) -> bool:
     older = has(names, "bbox_head.", "mask_head.") and not has(names, "bbox_head.conv_cls.")
-    return _is_mmdetection(names) and (has(names, "roi_head.") or not older)
+    return is_mmdetection(names) and (has(names, "roi_head.") or not older)
 
 
 def _cannot_hold(names: Names) -> str:
@@ -73,49 +73,16 @@ MMDET = Format(
         ("backbone.{body}", BODY + "{body}"),
         ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
         ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
-        *_RPN,
-        *(("roi_head." + theirs, ours) for theirs, ours in _ROI_HEADS),
+        *RPN,
+        *(("roi_head." + theirs, ours) for theirs, ours in ROI_HEADS),
         *_FCOS,
     ),
     conventions="mmdet",
-    ignored=(_UNUSED_FLOW,),
+    ignored=(UNUSED_FLOW,),
     wraps=lambda weights, metadata: {
         "meta": {"dataset_meta": {"classes": metadata["classes"]}},  # where version 3 reads them
         "state_dict": weights,
         METADATA_KEY: metadata,
     },
     cannot_hold=_cannot_hold,
-)
-
-
-def _refuses(names: Names) -> str:
-    if has(names, "bbox_head.fcos_"):
-        return (
-            "an FCOS of mmdetection 1, whose heads are not known here; FCOS of mmdetection 2 and 3 "
-            "can be loaded"
-        )
-    heads = [name for name in names if name.startswith(("bbox_head.", "mask_head."))]
-    if not any(HRNET_OBJECT_DETECTION.to_ours(name) for name in heads):
-        return f"a detector of mmdetection whose heads are not known here ({min(heads)}, ...)"
-    return ""
-
-
-HRNET_OBJECT_DETECTION = Format(
-    name="hrnet_object_detection",
-    title="HRNet-Object-Detection or mmdetection 1",
-    recognises=_is_mmdetection,  # and not of a later version, which is asked for before
-    rules=(
-        ("backbone.{body}", BODY + "{body}"),
-        ("neck.reduction_conv.0.{p}", "backbone.reduction_conv.{p}"),
-        ("neck.reduction_conv.conv.{p}", "backbone.reduction_conv.{p}"),
-        ("neck.fpn_conv.{n}.{p}", "backbone.fpn_convs.{n}.{p}"),
-        ("neck.fpn_conv.{p}", "backbone.fpn_convs.0.{p}"),  # shared by all levels
-        ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
-        *_RPN,
-        *_ROI_HEADS,
-    ),
-    conventions="hrnet_object_detection",
-    ignored=(_UNUSED_FLOW,),
-    background_first=True,
-    refuses=_refuses,
 )
