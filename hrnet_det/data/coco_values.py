@@ -30,58 +30,47 @@ class _Short(reprlib.Repr):
 
 
 class Rule(NamedTuple):
-    """A key of the rows of one list of the json.
-
-    Args:
-        key: the key.
-        is_right: whether a value is allowed.
-        allowed: what is allowed, to follow "that is not".
-        required: whether every row has to have the key.
-    """
+    """A key of the rows of one list of the json, and what its values may be."""
 
     key: str
     is_right: Callable[[object], bool]
-    allowed: str
-    required: bool = True
+    allowed: str  # to follow "that is not"
+    required: bool = True  # in every row
 
 
-def rules(*, evaluated: bool) -> dict[str, tuple[Rule, ...]]:
+def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
     """Of each of the json's lists, the rules for its rows; those of ids come first.
 
     Args:
         evaluated: whether the json is tested on.
     """
     number, side = "a whole number", "a whole number of pixels above 0"
-    return {
-        "categories": (
-            Rule("id", is_id, number),
-            Rule("name", is_text, "text"),
-            Rule("keypoints", are_names, "a list of different names", required=False),
-        ),
-        "images": (
-            Rule("id", is_id, number),
-            Rule("file_name", is_text, "text"),
-            Rule("height", is_side, side),
-            Rule("width", is_side, side),
-        ),
-        "annotations": (
-            Rule("id", is_id, number),
-            Rule("image_id", is_id, number),
-            Rule("category_id", is_id, number),
-            Rule("bbox", is_box, "[x, y, width, height] in pixels"),
-            Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
-            Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
-            Rule("segmentation", is_segmentation, SEGMENTATION, required=False),
-            Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
-            *((Rule("area", is_amount, "a number of square pixels"),) if evaluated else ()),
-        ),
-    }
-
-
-SEGMENTATION = (
-    "a list of polygons [x1, y1, x2, y2, x3, y3, ...] or run lengths "
-    '{"size": [height, width], "counts": ...}'
-)
+    polygons = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
+    masks = f'{polygons} or run lengths {{"size": [height, width], "counts": ...}}'
+    categories = [
+        Rule("id", is_id, number),
+        Rule("name", is_text, "text"),
+        Rule("keypoints", are_names, "a list of different names", required=False),
+    ]
+    images = [
+        Rule("id", is_id, number),
+        Rule("file_name", is_text, "text"),
+        Rule("height", is_side, side),
+        Rule("width", is_side, side),
+    ]
+    annotations = [
+        Rule("id", is_id, number),
+        Rule("image_id", is_id, number),
+        Rule("category_id", is_id, number),
+        Rule("bbox", is_box, "[x, y, width, height] in pixels"),
+        Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
+        Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
+        Rule("segmentation", is_segmentation, masks, required=False),
+        Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
+    ]
+    if evaluated:
+        annotations.append(Rule("area", is_amount, "a number of square pixels"))
+    return {"categories": categories, "images": images, "annotations": annotations}
 
 
 def is_id(value: object) -> bool:

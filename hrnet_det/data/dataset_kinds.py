@@ -22,15 +22,8 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind
 
 # What the metadata of datasets of any kind may name on disk.
-FILES = (
-    "{json_file}",
-    "{image_root}",
-    "{panoptic_json}",
-    "{panoptic_root}",
-    "{sem_seg_root}",
-    "{image_dir}",
-    "{gt_dir}",
-)
+_PANOPTIC_FILES = ("{panoptic_json}", "{panoptic_root}", "{sem_seg_root}")
+FILES = ("{json_file}", "{image_root}", *_PANOPTIC_FILES, "{image_dir}", "{gt_dir}")
 BOX_METRICS = ("bbox/AP", "box_proposals/AR@1000")
 
 
@@ -49,8 +42,7 @@ class DatasetKind:
         files: paths that it needs, of fields of its metadata, beside FILES.
         labels_from: metadata without which Detectron2 reads no labels that detectors learn from.
         evaluated_with: metadata that its evaluators cannot do without.
-        package: the Python package that reads and evaluates it, beside those of hrnet_det; "" for
-            none.
+        package: the Python package that reads and evaluates it, beside those of hrnet_det.
         install: the command that installs the package.
     """
 
@@ -77,69 +69,54 @@ def register_dataset_kind(kind: DatasetKind) -> DatasetKind:
     return kind
 
 
+_HAS_OBJECTS, _HAS_LABELS = frozenset({OBJECTS}), frozenset({SEMANTIC_LABELS})
+_VOC_FOLDERS = ("{dirname}/Annotations", "{dirname}/JPEGImages")
 _CITYSCAPES = {
     "evaluated_with": ("gt_dir",),
     "package": "cityscapesscripts",
     "install": "pip install cityscapesscripts",
 }
 for _kind in (
+    DatasetKind("coco", _HAS_OBJECTS, ("coco",), BOX_METRICS),
     DatasetKind(
-        name="coco",
-        labels=frozenset({OBJECTS}),
-        evaluators=("coco",),
-        metrics=BOX_METRICS,
-    ),
-    DatasetKind(
-        name="lvis",
-        labels=frozenset({OBJECTS}),
-        evaluators=("lvis",),
-        metrics=BOX_METRICS,
+        "lvis",
+        _HAS_OBJECTS,
+        ("lvis",),
+        BOX_METRICS,
         evaluated_with=("json_file",),
         package="lvis",
         install="pip install lvis (it brings opencv-python, which wants a display; without one: "
         "pip install --no-deps lvis opencv-python-headless)",
     ),
     DatasetKind(
-        name="pascal_voc",
-        labels=frozenset({OBJECTS}),
-        evaluators=("pascal_voc",),
-        metrics=("bbox/AP",),
+        "pascal_voc",
+        _HAS_OBJECTS,
+        ("pascal_voc",),
+        ("bbox/AP",),
         masks=False,
-        files=(
-            "{dirname}/ImageSets/Main/{split}.txt",
-            "{dirname}/Annotations",
-            "{dirname}/JPEGImages",
-        ),
+        files=("{dirname}/ImageSets/Main/{split}.txt", *_VOC_FOLDERS),
         evaluated_with=("dirname", "split", "year"),
     ),
     DatasetKind(
-        name="sem_seg",
-        labels=frozenset({SEMANTIC_LABELS}),
-        evaluators=("sem_seg",),
-        metrics=("sem_seg/mIoU",),
+        "sem_seg",
+        _HAS_LABELS,
+        ("sem_seg",),
+        ("sem_seg/mIoU",),
         evaluated_with=("stuff_classes", "ignore_label"),
     ),
     DatasetKind(
-        name="coco_panoptic_seg",
-        labels=frozenset({OBJECTS, SEMANTIC_LABELS}),
-        evaluators=("coco", "sem_seg", "panoptic"),
-        metrics=("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
+        "coco_panoptic_seg",
+        _HAS_OBJECTS | _HAS_LABELS,
+        ("coco", "sem_seg", "panoptic"),
+        ("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
         labels_from=("sem_seg_root",),
         evaluated_with=("panoptic_json", "panoptic_root", "stuff_classes", "ignore_label"),
     ),
     DatasetKind(
-        name="cityscapes_instance",
-        labels=frozenset({OBJECTS}),
-        evaluators=("cityscapes_instance",),
-        metrics=("segm/AP",),
-        **_CITYSCAPES,
+        "cityscapes_instance", _HAS_OBJECTS, ("cityscapes_instance",), ("segm/AP",), **_CITYSCAPES
     ),
     DatasetKind(
-        name="cityscapes_sem_seg",
-        labels=frozenset({SEMANTIC_LABELS}),
-        evaluators=("cityscapes_sem_seg",),
-        metrics=("sem_seg/IoU",),
-        **_CITYSCAPES,
+        "cityscapes_sem_seg", _HAS_LABELS, ("cityscapes_sem_seg",), ("sem_seg/IoU",), **_CITYSCAPES
     ),
 ):
     register_dataset_kind(_kind)
@@ -178,19 +155,14 @@ def metric_for(detector: Kind, dataset: str) -> str | None:
         return detector.metric
     if not detector.learns:  # of the user's own
         return kind.metrics[0]
-    tasks = _tasks(detector)
-    return next((metric for metric in kind.metrics if metric.split("/")[0] in tasks), None)
-
-
-def _tasks(detector: Kind) -> set[str]:
-    """What the evaluators of a detector's predictions call their results."""
-    boxes = {"bbox", "segm"} if detector.masks else {"bbox"}
-    return {
+    boxes = ("bbox", "segm") if detector.masks else ("bbox",)
+    tasks = {  # what the evaluators of a detector's predictions call their results
         "instances": boxes,
-        "proposals": {"box_proposals"},
-        "sem_seg": {"sem_seg"},
-        "panoptic_seg": {*boxes, "sem_seg", "panoptic_seg"},
-    }.get(detector.output, set())
+        "proposals": ("box_proposals",),
+        "sem_seg": ("sem_seg",),
+        "panoptic_seg": (*boxes, "sem_seg", "panoptic_seg"),
+    }.get(detector.output, ())
+    return next((metric for metric in kind.metrics if metric.split("/")[0] in tasks), None)
 
 
 def check_package(dataset: str) -> None:

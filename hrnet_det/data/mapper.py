@@ -25,7 +25,7 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 
-    Where INPUT.SCALES_TRAIN names scales, one of them takes the place of MIN_SIZE_TRAIN and
+    One of the scales of INPUT.SCALES_TRAIN, if any, takes the place of MIN_SIZE_TRAIN and
     MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image.
 
     Raises: InputError if one of these keys cannot be followed.
@@ -37,11 +37,9 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     for augmentation in mapper.augmentations.augs:
         resizes = type(augmentation) is T.ResizeShortestEdge
         if resizes and is_train and cfg.INPUT.SCALES_TRAIN:
-            scales = [T.ResizeShortestEdge(short, long) for short, long in cfg.INPUT.SCALES_TRAIN]
-            scales = [with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales]
-            augmentations.append(OneOf(scales))
-        else:
-            augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
+            scales = [T.ResizeShortestEdge(*scale) for scale in cfg.INPUT.SCALES_TRAIN]
+            augmentation = OneOf([with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales])
+        augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
         if resizes and crops:
             augmentations.append(CropAroundObject(cfg.INPUT.CROP_TRAIN))
     mapper.augmentations = T.AugmentationList(augmentations)
@@ -68,12 +66,12 @@ class CropMapper(DatasetMapper):
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
     ) -> None:
         height, width = image_shape
-        kept = []
-        for row in dataset_dict["annotations"]:
+
+        def is_inside(row: dict) -> bool:
             x0, y0, x1, y1 = transforms.apply_box(_box(row)[None])[0]
-            if 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height:
-                kept.append(row)
-        dataset_dict["annotations"] = kept
+            return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
+
+        dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
         super()._transform_annotations(dataset_dict, transforms, image_shape)
 
 
