@@ -93,9 +93,8 @@ def is_text(value: object) -> bool:
 
 def are_names(value: object) -> bool:
     """None, or text without repetition."""
-    if value is None:
-        return True
-    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+    is_list = isinstance(value, list) and all(map(is_text, value))
+    return value is None or (is_list and len(set(value)) == len(value))
 
 
 def is_flag(value: object) -> bool:
@@ -108,9 +107,8 @@ def is_unset(value: object) -> bool:
 
 def are_numbers(value: object) -> bool:
     """A list of finite numbers."""
-    if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
-        return False
-    return all(-LARGEST < number < LARGEST for number in value)
+    numbers = isinstance(value, list) and set(map(type, value)) <= {int, float}
+    return numbers and all(-LARGEST < number < LARGEST for number in value)
 
 
 def is_amount(value: object) -> bool:

@@ -23,35 +23,34 @@ def semantic_labels(
         figures: what the image shows.
         visible: (H, W) bool of each, the pixels that are seen of it.
         shape: H, W.
-    Returns: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
+    Output: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
         class; "stuff" (H, W), 0 for objects, 1 for ground; "panoptic" (H, W, 3), whose red is the
         id of the segment: 1 for the ground, 2, 3, ... for the figures. And the segments.
     """
     classes, ids = np.zeros(shape, np.uint8), np.ones(shape, np.uint8)
     segments = []
     for number, (figure, mask) in enumerate(zip(figures, visible, strict=True), start=2):
-        category = CLASSES.index(figure.name) + 1
-        classes[mask], ids[mask] = category, number
-        segments.append(_segment(number, category, mask, is_crowd=figure.is_crowd))
+        segment = {"id": number, **object_fields(figure, mask)}
+        classes[mask], ids[mask] = segment["category_id"], number
+        segments.append(segment)
     ground = classes == 0
-    segments.insert(0, _segment(1, GROUND_ID, ground, is_crowd=False))
-    panoptic = np.zeros((*shape, 3), np.uint8)
-    panoptic[..., 0] = ids
+    segments.insert(0, {"id": 1, **mask_fields(ground, GROUND_ID)})
+    panoptic = np.stack([ids, np.zeros_like(ids), np.zeros_like(ids)], axis=2)
     return {"semantic": classes, "stuff": ground.astype(np.uint8), "panoptic": panoptic}, segments
 
 
-def _segment(number: int, category: int, mask: np.ndarray, *, is_crowd: bool) -> dict:
-    return {
-        "id": number,
-        "category_id": category,
-        "area": int(mask.sum()),
-        "bbox": box(mask),
-        "iscrowd": int(is_crowd),
-    }
+def object_fields(figure: Figure, visible: np.ndarray) -> dict:
+    """COCO's fields that figures have as objects and as segments."""
+    return mask_fields(visible, CLASSES.index(figure.name) + 1, is_crowd=figure.is_crowd)
 
 
-def box(mask: np.ndarray) -> list[int]:
-    """COCO's box of a mask: left, top, width, height in pixels."""
+def mask_fields(mask: np.ndarray, category: int, *, is_crowd: bool = False) -> dict:
+    """COCO's fields of a mask: its category, box (left, top, width, height in pixels) and area."""
     ys, xs = np.nonzero(mask)
     left, top = int(xs.min()), int(ys.min())
-    return [left, top, int(xs.max()) + 1 - left, int(ys.max()) + 1 - top]
+    return {
+        "category_id": category,
+        "bbox": [left, top, int(xs.max()) + 1 - left, int(ys.max()) + 1 - top],
+        "area": len(xs),
+        "iscrowd": int(is_crowd),
+    }
