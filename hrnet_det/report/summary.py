@@ -13,10 +13,9 @@ from torch import nn
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
-from hrnet_det.report.curves import draw_curves
+from hrnet_det.report.metrics import draw_curves, results_tables
 from hrnet_det.report.next_steps import next_steps
 from hrnet_det.report.sheet import draw_predictions
-from hrnet_det.report.tables import results_tables
 
 
 def write_report(
