@@ -1,7 +1,4 @@
-"""What the values of a COCO json may be, as far as Detectron2 and pycocotools read them.
-
-Source: https://cocodataset.org/#format-data.
-"""
+"""What the values of a COCO json may be (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -39,11 +36,7 @@ class Rule(NamedTuple):
 
 
 def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
-    """Of each of the json's lists, the rules for its rows; those of ids come first.
-
-    Args:
-        evaluated: whether the json is tested on.
-    """
+    """Of each of the json's lists, the rules for its rows, of a json that is tested on or not."""
     number, side = "a whole number", "a whole number of pixels above 0"
     polygons = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
     masks = f'{polygons} or run lengths {{"size": [height, width], "counts": ...}}'
@@ -83,7 +76,7 @@ def is_count(value: object) -> bool:
 
 
 def is_side(value: object) -> bool:
-    return is_count(value) and 0 < value < LARGEST
+    return is_id(value) and 0 < value < LARGEST
 
 
 def is_text(value: object) -> bool:

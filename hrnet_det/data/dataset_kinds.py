@@ -1,11 +1,6 @@
 """The kinds of datasets: one row each, which everything reads that asks what a dataset has.
 
-A dataset's kind is what Detectron2 calls its metadata's `evaluator_type`. To add one:
-
-1. A row here, or `register_dataset_kind(DatasetKind(...))` in a program of your own.
-2. If no evaluator measures what is wanted: a function of `evaluation.evaluators.BUILDERS`.
-3. Register datasets with Detectron2's DatasetCatalog, and set in their metadata evaluator_type and
-   thing_classes or stuff_classes.
+A dataset's kind is its metadata's `evaluator_type`; docs/development.md says how to add one.
 """
 
 from __future__ import annotations

@@ -38,9 +38,8 @@ def annotate(
             its mappers prepare them (gt_..., with bitmasks): boxes, and where there are any
             classes, masks, keypoints and scores. Objects with masks may have `colours`, (N,)
             numbers: the same number is the same colour.
-        classes: names of the objects' classes.
+        classes, label_names: names of the classes of objects, and of labels.
         labels: (H, W), the class of each pixel, UNLABELLED for none.
-        label_names: names of the labels' classes.
         scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
     Output: (H * scale, W * scale, 3) uint8, RGB.
     """
@@ -86,12 +85,9 @@ def _draw_objects(canvas: Canvas, objects: Instances, classes: Sequence[str]) ->
         for points in fields["keypoints"].tolist():
             canvas.points([(x, y) for x, y, seen in points if seen > least], (255, 255, 255))
     if numbers is not None:
-        names = [_name(classes, number) for number in numbers]
-        if "scores" in fields:
-            scores = fields["scores"].tolist()
-            names = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
-        for name, box, colour in zip(names, boxes, colours, strict=True):
-            canvas.label(name, box, colour)
+        scores = [f" {score:.2f}" for score in fields.get("scores", ())] or [""] * len(objects)
+        for number, score, box, colour in zip(numbers, scores, boxes, colours, strict=True):
+            canvas.label(_name(classes, number) + score, box, colour)
 
 
 def _name(names: Sequence[str], number: int) -> str:

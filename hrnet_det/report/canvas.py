@@ -92,25 +92,23 @@ class Canvas:
         """
         left, top, right, bottom = self._scaled(box)
         width, height = self._font.getlength(text) + 4, self._font.size + 3
-        for x in (left, right - width):
-            for y in (top - height, top, bottom, bottom - height):
-                x = min(max(x, 0), self._size[0] - width)
-                place = (x, y, x + width, y + height)
-                if self._free(place):
-                    self._labels.append(place)
-                    self._draw.rectangle(place, fill=colour)
-                    brightness = np.dot(colour, (0.299, 0.587, 0.114))  # ITU-R BT.601
-                    ink = "black" if brightness > 120 else "white"
-                    middle = (x + 2, y + height / 2)
-                    self._draw.text(middle, text, fill=ink, font=self._font, anchor="lm")
-                    return
+        lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]
+        tops = (top - height, top, bottom, bottom - height)
+        places = [(x, y, x + width, y + height) for x in lefts for y in tops]
+        place = next(filter(self._is_free, places), None)
+        if place is None:
+            return
+        self._labels.append(place)
+        self._draw.rectangle(place, fill=colour)
+        ink = "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else "white"  # ITU-R BT.601
+        middle = (place[0] + 2, place[1] + height / 2)
+        self._draw.text(middle, text, fill=ink, font=self._font, anchor="lm")
 
-    def _free(self, place: tuple[float, float, float, float]) -> bool:
+    def _is_free(self, place: tuple[float, float, float, float]) -> bool:
         """Whether a label fits there: on the image, and clear of the others."""
         left, top, right, bottom = place
-        if left < 0 or top < 0 or right > self._size[0] or bottom > self._size[1]:
-            return False
-        return not any(
+        inside = left >= 0 and top >= 0 and right <= self._size[0] and bottom <= self._size[1]
+        return inside and not any(
             left < right2 and left2 < right and top < bottom2 and top2 < bottom
             for left2, top2, right2, bottom2 in self._labels
         )

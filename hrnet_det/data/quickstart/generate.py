@@ -1,9 +1,7 @@
 """The quickstart dataset: drawn images with COCO annotations, made in seconds on first use.
 
-Discs, rings, squares, triangles, stars and arrows on cluttered ground. Shape tells them apart for
-certain; most have about the hue of their class, the others any. Boxes, masks, crowds, (for arrows)
-keypoints and panoptic segments follow COCO's format, and there are semantic labels, so whatever
-trains on COCO trains on this, from scratch and on a CPU.
+Boxes, masks, crowds, (for arrows) keypoints and panoptic segments follow COCO's format, and there
+are semantic labels: whatever trains on COCO trains on this, from scratch and on a CPU.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Paint of the quickstart images: backgrounds, colours and fills.
-
-Colours are float RGB in 0..255.
-"""
+"""Paint of the quickstart images: backgrounds, colours and fills, as float RGB in 0..255."""
 
 from __future__ import annotations
 
@@ -26,10 +23,7 @@ def smooth_noise(
 
 
 def background(*, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A colour gradient with noise of several scales and clutter that belongs to no class.
-
-    Output: (height, width, 3) float64; values can leave 0..255 by a little.
-    """
+    """Noise of several scales and clutter; (height, width, 3), which can leave 0..255 a little."""
     size = {"rng": rng, "height": height, "width": width}
     canvas = rng.uniform(55, 200) + rng.uniform(-25, 25, size=3)
     canvas = canvas + 40.0 * smooth_noise(cells=3, **size)
@@ -109,11 +103,9 @@ def paint(
     their shape.
     """
     rows, columns, alpha = coverage(polygons, height=canvas.shape[0], width=canvas.shape[1])
-    margin = 2  # pixels, so that the ground beside a window-filling square counts too
-    ground = canvas[
-        max(rows.start - margin, 0) : rows.stop + margin,
-        max(columns.start - margin, 0) : columns.stop + margin,
-    ]
+    # Two pixels more, so that the ground beside a window-filling square counts too.
+    above, left = max(rows.start - 2, 0), max(columns.start - 2, 0)
+    ground = canvas[above : rows.stop + 2, left : columns.stop + 2]
     typical = rng.random() < TYPICAL_HUE
     hue = CLASSES.index(name) / len(CLASSES) if typical else rng.random()
     first, second = (contrasting_colour(hue=hue, ground=ground, rng=rng) for _ in range(2))

@@ -1,7 +1,4 @@
-"""The images of the quickstart dataset: what lies where, what covers what.
-
-Each image is a pure function of `SEED`, its split and its index.
-"""
+"""The images of the quickstart dataset, each a pure function of `SEED`, its split and its index."""
 
 from __future__ import annotations
 
@@ -25,18 +22,13 @@ ATTEMPTS = 25  # places tried for an object before it is left out
 
 @dataclass(frozen=True)
 class Figure:
-    """One placed object, or a crowd of objects of one class.
-
-    `members` holds one list of polygons per object (one for a single object), in pixels; `mask` is
-    (H, W) bool, not yet reduced by what lies on top; `area` (square pixels) counts what the
-    image's edge cuts off too; `keypoints` is (4, 2), pixels, or None.
-    """
+    """One placed object, or a crowd of objects of one class."""
 
     name: str
-    members: list[list[np.ndarray]]
-    mask: np.ndarray
-    area: float
-    keypoints: np.ndarray | None
+    members: list[list[np.ndarray]]  # of each object its polygons, in pixels
+    mask: np.ndarray  # (H, W) bool, with what others cover
+    area: float  # square pixels, with what the image's edge cuts off
+    keypoints: np.ndarray | None  # (4, 2), pixels
 
     @property
     def is_crowd(self) -> bool:
@@ -57,18 +49,17 @@ def draw_scene(*, split: str, index: int) -> tuple[np.ndarray, list[Figure]]:
     figures: list[Figure] = []
     if index % 10 == 3:
         figures.append(_crowd(rng=rng, height=height, width=width))
-        _paint(canvas, figure=figures[0], rng=rng)
+        _paint(canvas, figures[0], rng)
     for _ in range(0 if index % 16 == 8 else rng.integers(1, 9)):
         figure = _try_to_place(figures, rng=rng, height=height, width=width)
         if figure is not None:
             figures.append(figure)
-            _paint(canvas, figure=figure, rng=rng)
+            _paint(canvas, figure, rng)
     canvas += rng.normal(scale=rng.uniform(1.0, 4.0), size=(height, width, 1))
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), figures
 
 
-def _paint(canvas: np.ndarray, *, figure: Figure, rng: np.random.Generator) -> None:
-    """Paint the figure's members one after the other, in place."""
+def _paint(canvas: np.ndarray, figure: Figure, rng: np.random.Generator) -> None:
     for polygons in figure.members:
         paint(canvas, name=figure.name, polygons=polygons, rng=rng)
 
@@ -91,7 +82,7 @@ def _crowd(*, rng: np.random.Generator, height: int, width: int) -> Figure:
         members.append([place(p, size=size, angle=angle, centre=centres[-1]) for p in polygons])
     masks = [pixel_mask(polygons, height=height, width=width) for polygons in members]
     mask = np.any(masks, axis=0)
-    return Figure(name=name, members=members, mask=mask, area=float(mask.sum()), keypoints=None)
+    return Figure(name, members, mask, area=float(mask.sum()), keypoints=None)
 
 
 def _try_to_place(
@@ -118,9 +109,8 @@ def _try_to_place(
         outer, *holes = (polygon_area(p) for p in polygons)
         mask = pixel_mask(polygons, height=height, width=width)
         figure = Figure(name, [polygons], mask, outer - sum(holes), keypoints)
-        if apart and any(np.any(mask & other.mask) for other in figures):
-            continue
-        if _all_visible([*figures, figure]):
+        touches = apart and any(np.any(mask & other.mask) for other in figures)
+        if not touches and _all_visible([*figures, figure]):
             return figure
     return None
 

@@ -1,8 +1,4 @@
-"""Geometry of the quickstart images: the classes' outlines, and which pixels they cover.
-
-Coordinates are continuous: x to the right and y downwards, in pixels, the centre of the top left
-pixel at (0.5, 0.5).
-"""
+"""Geometry of the quickstart images; the centre of the top left pixel is at (0.5, 0.5)."""
 
 from __future__ import annotations
 
@@ -18,9 +14,6 @@ CIRCLE_VERTICES = 40
 def outline(*, name: str, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray | None]:
     """One random member of a class, unrotated, its longer side 1, centred at the origin.
 
-    Args:
-        name: one of `CLASSES`.
-        rng: source of the class's free proportions (ring width, arrow head, ...).
     Output: closed polygons, each (K, 2), filled by the even-odd rule (two for the ring), and the
         (4, 2) keypoints of an arrow in the order of `KEYPOINTS`, None for the other classes.
     Raises: ValueError if the name is unknown (the message lists the valid ones).
@@ -47,9 +40,8 @@ def _circle(radius: float) -> np.ndarray:
     """Vertices of a regular polygon with the area of the circle, (CIRCLE_VERTICES, 2)."""
     step = 2 * np.pi / CIRCLE_VERTICES
     angles = np.arange(CIRCLE_VERTICES) * step
-    return (
-        radius * np.sqrt(step / np.sin(step)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    )
+    radius = radius * np.sqrt(step / np.sin(step))
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _arrow(rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
@@ -83,7 +75,6 @@ def coverage(
     Each row of sample points is crossed with every edge; between its first and second crossing, its
     third and fourth, ... samples are inside.
 
-    Input:  polygons, each (K, 2), pixels; the size of the image.
     Output: the rows and columns of the window that the polygons touch, cut at the image's edge,
         and the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
     """
