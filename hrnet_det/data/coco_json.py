@@ -8,18 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hrnet_det.data.coco_values import (
-    are_names,
-    covers,
-    examples,
-    is_amount,
-    is_count,
-    is_id,
-    is_segmentation,
-    is_side,
-    rules,
-    shown,
-)
+from hrnet_det.data import coco_values as values
 from hrnet_det.errors import InputError, MissingInputError
 
 Content = dict[str, list[dict]]
@@ -74,7 +63,7 @@ class CocoJson:
         if missing:
             raise MissingInputError(
                 f"{len(missing)} of {len(names)} images of {self.path} are not in {self.images}: "
-                f"{examples(map(shown, missing))}"
+                f"{values.examples(map(values.shown, missing))}"
             )
 
 
@@ -111,13 +100,13 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) != len(pairs):
         ((key, count),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"an object has the key {shown(key)} {count} times")
+        raise ValueError(f"an object has the key {values.shown(key)} {count} times")
     return row
 
 
 def misshapen(content: Content, *, evaluated: bool) -> Iterator[str]:
     """Rows that lack a key, or have no usable ids; nothing more can be said of these."""
-    for rows_of, wanted in rules(evaluated=evaluated).items():
+    for rows_of, wanted in values.rules(evaluated=evaluated).items():
         rows = content[rows_of]
         if not rows and rows_of != "annotations":
             yield f"there are no {rows_of}"
@@ -126,8 +115,8 @@ def misshapen(content: Content, *, evaluated: bool) -> Iterator[str]:
         for key, is_right, allowed, required in () if odd else wanted:
             lacking = [i for i, row in enumerate(rows) if required and key not in row]
             yield from _count(lacking, rows, f"have no {key!r}", rows_of, "entry ")
-            if is_right is is_id and not lacking:
-                wrong = [i for i, row in enumerate(rows) if not is_id(row[key])]
+            if is_right is values.is_id and not lacking:
+                wrong = [i for i, row in enumerate(rows) if not values.is_id(row[key])]
                 what = f"have {_a(key)} that is not {allowed}"
                 yield from _count(wrong, rows, what, rows_of, "entry ")
 
@@ -137,12 +126,12 @@ def contradictions(
 ) -> Iterator[str]:
     """Values that are not allowed, or do not fit together, of content that is not `misshapen`."""
     annotations = content["annotations"]
-    for rows_of, wanted in rules(evaluated=evaluated).items():
+    for rows_of, wanted in values.rules(evaluated=evaluated).items():
         rows = content[rows_of]
         for key, is_right, allowed, _ in wanted:
             wrong = [row for row in rows if key in row and not is_right(row[key])]
-            values = [f"{shown(row[key])} of id {row['id']}" for row in wrong]
-            yield from _count(values, rows, f"have {_a(key)} that is not {allowed}", rows_of)
+            found = [f"{values.shown(row[key])} of id {row['id']}" for row in wrong]
+            yield from _count(found, rows, f"have {_a(key)} that is not {allowed}", rows_of)
     yield from _repeated(content)
     for rows_of, key in (("categories", "category_id"), ("images", "image_id")):
         known = {row["id"] for row in content[rows_of]}
@@ -169,7 +158,7 @@ def _objects(annotations: Iterable[dict]) -> list[dict]:
 def _keypoint_lists(categories: Iterable[dict]) -> Iterator[list[str]]:
     """The names of the keypoints of those categories that have some."""
     lists = (row.get("keypoints") for row in categories)
-    return (names for names in lists if names and are_names(names))
+    return (names for names in lists if names and values.are_names(names))
 
 
 def _repeated(content: Content) -> Iterator[str]:
@@ -177,10 +166,10 @@ def _repeated(content: Content) -> Iterator[str]:
     given = {f"{one} id": [row["id"] for row in content[many]] for one, many in lists.items()}
     names = [row["name"] for row in content["categories"]]
     given["category name"] = [name for name in names if isinstance(name, str)]
-    for what, values in given.items():
-        twice = [shown(value) for value, count in Counter(values).items() if count > 1]
+    for what, found in given.items():
+        twice = [values.shown(value) for value, count in Counter(found).items() if count > 1]
         if twice:
-            yield f"{what} given more than once: {examples(twice)}"
+            yield f"{what} given more than once: {values.examples(twice)}"
 
 
 def _wrong_run_lengths(content: Content) -> Iterator[str]:
@@ -189,9 +178,9 @@ def _wrong_run_lengths(content: Content) -> Iterator[str]:
         row
         for row in content["annotations"]
         if isinstance(row.get("segmentation"), dict)
-        and is_segmentation(row["segmentation"])
-        and all(map(is_side, sizes.get(row["image_id"], (None,))))
-        and not covers(row["segmentation"], *sizes[row["image_id"]])
+        and values.is_segmentation(row["segmentation"])
+        and all(map(values.is_side, sizes.get(row["image_id"], (None,))))
+        and not values.covers(row["segmentation"], *sizes[row["image_id"]])
     ]
     what = "have a 'segmentation' whose run lengths do not fill an image of their image's size"
     yield from _count(_ids(wrong), content["annotations"], what)
@@ -204,17 +193,21 @@ def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
     if any(names != named[0] for names in named):
         yield (
             "categories have different keypoints, but MODEL.KEYPOINT_ON learns one list of them: "
-            f"{examples(map(shown, named))}"
+            f"{values.examples(map(values.shown, named))}"
         )
     number, needed = len(named[0]), "which MODEL.KEYPOINT_ON needs"
     rows = content["annotations"] if evaluated else _objects(content["annotations"])
-    lists = [values if isinstance(values := row.get("keypoints"), list) else [] for row in rows]
-    wrong = [row for row, values in zip(rows, lists, strict=True) if len(values) != 3 * number]
+    lists = [points if isinstance(points := row.get("keypoints"), list) else [] for row in rows]
+    wrong = [row for row, points in zip(rows, lists, strict=True) if len(points) != 3 * number]
     yield from _count(_ids(wrong), rows, f"do not have {number} x 3 'keypoints' values, {needed}")
-    if not wrong and not evaluated and not any(is_amount(v) and v for x in lists for v in x[2::3]):
+    if (
+        not wrong
+        and not evaluated
+        and not any(values.is_amount(v) and v for x in lists for v in x[2::3])
+    ):
         yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
     if evaluated:
-        uncounted = _ids(row for row in rows if not is_count(row.get("num_keypoints")))
+        uncounted = _ids(row for row in rows if not values.is_count(row.get("num_keypoints")))
         yield from _count(
             uncounted, rows, f"have no number of 'num_keypoints', {needed} for testing"
         )
@@ -229,7 +222,7 @@ def _count(
 ) -> Iterator[str]:
     """A line that counts those of the rows that are wrong and shows examples; none without any."""
     if wrong:
-        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{examples(wrong)}"
+        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{values.examples(wrong)}"
 
 
 def _a(key: str) -> str:

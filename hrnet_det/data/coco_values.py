@@ -12,18 +12,10 @@ import numpy as np
 LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
 
 
-class _Short(reprlib.Repr):
-    """Values cut short, as JSON has them where that differs from Python."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlist, self.maxstring, self.maxlong = 8, 200, 60
-
-    def repr_NoneType(self, _: None, __: int) -> str:
-        return "null"
-
-    def repr_bool(self, value: bool, _: int) -> str:
-        return "true" if value else "false"
+_SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python
+_SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 8, 200, 60
+_SHORT.repr_NoneType = lambda _, __: "null"
+_SHORT.repr_bool = lambda value, _: str(value).lower()
 
 
 class Rule(NamedTuple):
@@ -169,4 +161,4 @@ def examples(values: Iterable[object], most: int = 3) -> str:
 
 def shown(value: object) -> str:
     """A value of the json on one line, cut short; text in quotes."""
-    return _Short().repr(value)
+    return _SHORT.repr(value)

@@ -5,8 +5,8 @@ A dataset's kind is its metadata's `evaluator_type`; docs/development.md says ho
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,33 +24,21 @@ BOX_METRICS = ("bbox/AP", "box_proposals/AR@1000")
 
 @dataclass(frozen=True)
 class DatasetKind:
-    """A kind of datasets.
+    """A kind of datasets: what is in them, and how they are evaluated."""
 
-    Args:
-        name: the evaluator_type.
-        labels: what it has annotations of: OBJECTS, SEMANTIC_LABELS or both.
-        evaluators: those that measure detectors on it: keys of `evaluation.evaluators.BUILDERS`.
-        metrics: what these measure, as metrics.json names it, what counts most first. The best
-            checkpoint is chosen by the detector's own metric (`Kind.metric`) if it is one of them,
-            else by the first one of a task that the detector has.
-        masks: whether its objects have masks, or may have.
-        files: paths that it needs, of fields of its metadata, beside FILES.
-        labels_from: metadata without which Detectron2 reads no labels that detectors learn from.
-        evaluated_with: metadata that its evaluators cannot do without.
-        package: the Python package that reads and evaluates it, beside those of hrnet_det.
-        install: the command that installs the package.
-    """
-
-    name: str
-    labels: frozenset[str]
-    evaluators: tuple[str, ...]
+    name: str  # the evaluator_type
+    labels: frozenset[str]  # what it has annotations of: OBJECTS, SEMANTIC_LABELS or both
+    evaluators: tuple[str, ...]  # of detectors on it: keys of `evaluation.evaluators.BUILDERS`
+    # What these measure, as metrics.json names it, what counts most first. The best checkpoint is
+    # chosen by the detector's own metric (`Kind.metric`) if it is one of them, else by the first
+    # one of a task that the detector has.
     metrics: tuple[str, ...]
-    masks: bool = True
-    files: tuple[str, ...] = ()
-    labels_from: tuple[str, ...] = ()
-    evaluated_with: tuple[str, ...] = ()
-    package: str = ""
-    install: str = ""
+    masks: bool = True  # whether its objects have masks, or may have
+    files: tuple[str, ...] = ()  # paths of fields of its metadata that it needs, beside FILES
+    labels_from: tuple[str, ...] = ()  # metadata without which Detectron2 reads no labels to learn
+    evaluated_with: tuple[str, ...] = ()  # metadata that its evaluators cannot do without
+    package: str = ""  # the Python package that reads and evaluates it, beside hrnet_det's own
+    install: str = ""  # the command that installs the package
 
 
 DATASET_KINDS: dict[str, DatasetKind] = {}
@@ -136,11 +124,11 @@ def labels_of(dataset: str) -> frozenset[str] | None:
 
 def files_of(dataset: str) -> Iterator[str]:
     """The files and folders that a dataset's metadata names."""
-    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset)
+    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset).as_dict()
+    named = {field: value for field, value in metadata.items() if value}
     for path in (*FILES, *(kind.files if kind else ())):
-        fields = [field for _, field, _, _ in string.Formatter().parse(path) if field]
-        if all(metadata.get(field) for field in fields):
-            yield path.format(**{field: metadata.get(field) for field in fields})
+        with contextlib.suppress(KeyError):  # of a field that the metadata does not have
+            yield path.format(**named)
 
 
 def metric_for(detector: Kind, dataset: str) -> str | None:

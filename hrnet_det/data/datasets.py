@@ -51,9 +51,6 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     Registers custom data, makes the quickstart dataset if it is named, looks for the files of every
     dataset, and lets the numbers of classes and keypoints follow the data.
 
-    Args:
-        config: a RunConfig, or Detectron2's own, which is changed in place.
-        trains: whether the datasets to train on are used.
     Raises: MissingInputError if files are missing, InputError if the data cannot be used.
     """
     run = config if isinstance(config, RunConfig) else YamlRun(config)
@@ -75,8 +72,8 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
 def register_custom(run: RunConfig, *, trains: bool = True) -> None:
     """Register the user's own COCO jsons, and name them as the datasets to train and test on.
 
-    A mask format that the data does not have is changed to "bitmask" where it has RLE masks. Where
-    one split is given alone, nothing is used for the other.
+    Where they have run-length masks, the mask format becomes "bitmask". Where one split is given
+    alone, nothing is used for the other.
     """
     given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
     for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
@@ -143,10 +140,7 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
 
 
 def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
-    """Let the numbers of classes follow the data, unless the user states them.
-
-    Raises: InputError if datasets have other classes than one another, or than is stated.
-    """
+    """Let the numbers of classes follow the data, on which datasets and user have to agree."""
     kind = kind_of(run)
     for field, setting, what in (
         ("thing_classes", kind.classes, "classes"),

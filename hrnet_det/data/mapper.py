@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from detectron2.config import CfgNode, instantiate
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
-from fvcore.transforms.transform import Transform, TransformList
+from fvcore.transforms.transform import TransformList
 
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
@@ -56,11 +58,14 @@ class CropMapper(DatasetMapper):
     def __call__(self, dataset_dict: dict) -> dict:
         objects = [o for o in dataset_dict.get("annotations", ()) if not o.get("iscrowd", 0)]
         plain, boxes = self.augmentations, np.array([_box(o) for o in objects]).reshape(-1, 4)
-        try:
-            self.augmentations = _WithBoxes(plain, boxes)
-            return super().__call__(dataset_dict)
-        finally:
-            self.augmentations = plain
+
+        def augment(aug_input: T.AugInput) -> TransformList:
+            aug_input.boxes = boxes  # which move along
+            return plain(aug_input)
+
+        of_image = copy.copy(self)
+        of_image.augmentations = augment
+        return DatasetMapper.__call__(of_image, dataset_dict)
 
     def _transform_annotations(
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
@@ -73,18 +78,6 @@ class CropMapper(DatasetMapper):
 
         dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
         super()._transform_annotations(dataset_dict, transforms, image_shape)
-
-
-class _WithBoxes(T.Augmentation):
-    """Augmentations that are told the boxes of one image's objects, which move along."""
-
-    def __init__(self, augmentations: T.AugmentationList, boxes: np.ndarray) -> None:
-        super().__init__()
-        self.augmentations, self.boxes = augmentations, boxes
-
-    def __call__(self, aug_input: T.AugInput) -> Transform:
-        aug_input.boxes = self.boxes
-        return self.augmentations(aug_input)
 
 
 def _box(row: dict) -> np.ndarray:

@@ -27,12 +27,7 @@ def datasets_root() -> Path:
 
 
 def register_quickstart() -> None:
-    """Register the quickstart's datasets, which are made when they are first read.
-
-    quickstart_{train,val} and quickstart_keypoints_{train,val} have objects,
-    quickstart_semantic_{train,val} a class for each pixel, quickstart_panoptic_{train,val} objects
-    and stuff, as Detectron2 has them for Panoptic FPN.
-    """
+    """Register the quickstart's datasets, QUICKSTART, which are made when they are first read."""
     root = datasets_root() / "quickstart"
     for split in ("train", "val"):
         objects = {

@@ -32,7 +32,6 @@ class OpenCVResizeTransform(T.ResizeTransform):
     """Bilinear resizing by OpenCV, which does not average the pixels that it skips.
 
     Args:
-        height, width: of the image. new_height, new_width: of the result. In pixels.
         as_float: the result is float32, not rounded to whole levels.
     Raises: InputError if OpenCV is not installed.
     """
@@ -87,12 +86,7 @@ RESIZE_RULES: dict[str, ResizeRule | None] = {
 
 
 class CompatResize(T.ResizeShortestEdge):
-    """Detectron2's ResizeShortestEdge with another code base's rule.
-
-    Args:
-        plain: the ResizeShortestEdge to take the place of: its lengths and the way it samples.
-        rule: a row of RESIZE_RULES.
-    """
+    """Detectron2's ResizeShortestEdge, whose lengths and sampling it takes, with another rule."""
 
     def __init__(self, plain: T.ResizeShortestEdge, rule: ResizeRule) -> None:
         T.Augmentation.__init__(self)
@@ -119,10 +113,7 @@ def check_resize(name: str) -> None:
 
 
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
-    """The augmentation, or in place of a ResizeShortestEdge that of INPUT.RESIZE `name`.
-
-    Raises: InputError as `check_resize`.
-    """
+    """The augmentation, or for a ResizeShortestEdge that of INPUT.RESIZE; raises as check_resize."""
     check_resize(name)
     rule = RESIZE_RULES[name]
     replaced = rule is not None and type(augmentation) is T.ResizeShortestEdge
@@ -162,8 +153,7 @@ class CropAroundObject(T.Augmentation):
 
     def get_transform(self, image: np.ndarray, boxes: np.ndarray) -> Transform:
         sides = np.array(image.shape[:2])
-        wanted = np.array(self.size[::-1] if sides[0] > sides[1] else self.size)
-        crop = np.minimum(wanted, sides)
+        crop = np.minimum(self.size[::-1] if sides[0] > sides[1] else self.size, sides)
         free = sides - crop
         if len(boxes):
             x0, y0, x1, y1 = boxes[np.random.randint(len(boxes))]
@@ -173,4 +163,4 @@ class CropAroundObject(T.Augmentation):
         else:
             start = np.array([np.random.randint(most + 1) for most in free])
         (top, left), (height, width) = start.tolist(), crop.tolist()
-        return CropTransform(left, top, width, height, int(sides[1]), int(sides[0]))
+        return CropTransform(left, top, width, height, *sides[::-1].tolist())

@@ -19,13 +19,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hrnet_det.environment import (
-    FAST_COCO_EVALUATION,
-    INSTALL_COMMAND,
-    OFFICIAL_SPEC,
-    REQUIREMENTS,
-    one_line,
-)
+from hrnet_det import environment
+from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -62,11 +57,12 @@ def _faster_coco_eval() -> Evaluation:
     return evaluation
 
 
+_BUILD = f"{environment.INSTALL_COMMAND} --from '{environment.OFFICIAL_SPEC}' (needs a compiler)"
 # "auto" takes the first that is installed. Of each: what loads it, what installs it.
 _KNOWN: dict[str, tuple[Callable[[], Evaluation], str]] = {
-    "detectron2": (_detectron2, f"{INSTALL_COMMAND} --from '{OFFICIAL_SPEC}' (needs a compiler)"),
-    "faster_coco_eval": (_faster_coco_eval, f"pip install '{FAST_COCO_EVALUATION}'"),
-    "pycocotools": (lambda: COCOeval, f"pip install '{REQUIREMENTS['pycocotools']}'"),
+    "detectron2": (_detectron2, _BUILD),
+    "faster_coco_eval": (_faster_coco_eval, f"pip install '{environment.FAST_COCO_EVALUATION}'"),
+    "pycocotools": (lambda: COCOeval, f"pip install '{environment.REQUIREMENTS['pycocotools']}'"),
 }
 INTEGER_IDS = ("faster_coco_eval",)  # for which all ids have to be whole numbers
 
@@ -107,7 +103,6 @@ class CocoEvaluator(COCOEvaluator):
     pycocotools, and encodes masks more slowly.
 
     Args:
-        dataset_name: a registered dataset.
         implementation: of TEST.COCO_EVAL: "auto", "detectron2", "faster_coco_eval" or
             "pycocotools".
         output_dir: folder for the predictions, or None.
@@ -143,7 +138,6 @@ class CocoEvaluator(COCOEvaluator):
         logger.info("COCO evaluation of %s: %s", dataset_name, found.name)
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Keep a batch's predictions, in COCO's format."""
         for given, output in zip(inputs, outputs, strict=True):
             instances = output.get("instances")
             masks = instances.get_fields().get("pred_masks") if instances is not None else None

@@ -8,16 +8,8 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
+from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
-    DatasetEvaluator,
-    DatasetEvaluators,
-    LVISEvaluator,
-    PascalVOCDetectionEvaluator,
-    SemSegEvaluator,
-)
 from PIL import Image
 
 from hrnet_det.config import settings
@@ -29,14 +21,11 @@ from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
 
 
-def build_evaluator(run: RunConfig, dataset_name: str) -> DatasetEvaluator:
-    """What evaluates a dataset: Detectron2's evaluators; of COCO and panoptic quality ours.
-
-    Raises: InputError as check_evaluator.
-    """
+def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
+    """What evaluates a dataset, by its kind; raises as check_evaluator."""
     check_evaluator(run, dataset_name)
     built = [BUILDERS[name](run, dataset_name) for name in dataset_kind(dataset_name).evaluators]
-    return built[0] if len(built) == 1 else DatasetEvaluators(built)
+    return built[0] if len(built) == 1 else evaluation.DatasetEvaluators(built)
 
 
 def check_evaluator(run: RunConfig, dataset_name: str) -> None:
@@ -67,7 +56,7 @@ def best_metric(run: RunConfig) -> str:
     return f"{names[0]}/{metric}" if len(names) > 1 else metric
 
 
-class LvisEvaluator(LVISEvaluator):
+class LvisEvaluator(evaluation.LVISEvaluator):
     """Detectron2's LVISEvaluator, with NumPy as it is today.
 
     Source: Detectron2 and the package lvis (0.5.3, its last), arXiv:1908.03195.
@@ -76,7 +65,6 @@ class LvisEvaluator(LVISEvaluator):
     """
 
     def evaluate(self) -> OrderedDict | None:
-        """The results, in the main process of a job."""
         with mock.patch.object(np, "float", float, create=True):
             return super().evaluate()
 
@@ -91,7 +79,7 @@ def _folder(run: RunConfig) -> str:
 
 
 # Each makes the evaluator of a dataset for a run.
-BUILDERS: dict[str, Callable[[RunConfig, str], DatasetEvaluator]] = {
+BUILDERS: dict[str, Callable[[RunConfig, str], evaluation.DatasetEvaluator]] = {
     "coco": lambda run, name: CocoEvaluator(
         name,
         implementation=str(run[settings.COCO_EVAL]),
@@ -99,11 +87,11 @@ BUILDERS: dict[str, Callable[[RunConfig, str], DatasetEvaluator]] = {
         kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
     ),
     "lvis": lambda run, name: LvisEvaluator(name, output_dir=_folder(run)),
-    "pascal_voc": lambda _, name: PascalVOCDetectionEvaluator(name),
-    "sem_seg": lambda run, name: SemSegEvaluator(
+    "pascal_voc": lambda _, name: evaluation.PascalVOCDetectionEvaluator(name),
+    "sem_seg": lambda run, name: evaluation.SemSegEvaluator(
         name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels
     ),
     "panoptic": lambda _, name: PanopticEvaluator(name),
-    "cityscapes_instance": lambda _, name: CityscapesInstanceEvaluator(name),
-    "cityscapes_sem_seg": lambda _, name: CityscapesSemSegEvaluator(name),
+    "cityscapes_instance": lambda _, name: evaluation.CityscapesInstanceEvaluator(name),
+    "cityscapes_sem_seg": lambda _, name: evaluation.CityscapesSemSegEvaluator(name),
 }

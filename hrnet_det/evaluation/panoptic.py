@@ -46,11 +46,9 @@ class PanopticEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget all images."""
         self._counts: list[dict[int, np.ndarray]] = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Compare a batch's predictions, Detectron2's "panoptic_seg", with the truth."""
         for given, output in zip(inputs, outputs, strict=True):
             ids, segments = output["panoptic_seg"]
             truth = self._truth[given["image_id"]]
@@ -63,7 +61,6 @@ class PanopticEvaluator(DatasetEvaluator):
             self._counts.append(compare(ids.cpu().numpy(), found, *true))
 
     def evaluate(self) -> OrderedDict | None:
-        """The results, in the main process of a job."""
         gathered = comm.gather(self._counts)
         if not comm.is_main_process():
             return None

@@ -27,11 +27,10 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 class Canvas:
-    """An image that is drawn on.
+    """A copy of an image, (H, W, 3) uint8 RGB, that is drawn on, in the image's pixels.
 
     Args:
-        image: (H, W, 3) uint8, RGB; stays as it is.
-        scale: drawn pixels for a pixel of the image. What is drawn is given in the image's pixels.
+        scale: drawn pixels for a pixel of the image.
     """
 
     def __init__(self, image: np.ndarray, scale: float = 1) -> None:
@@ -52,10 +51,9 @@ class Canvas:
     def mask(
         self, mask: np.ndarray, colour: Colour, alpha: float = MASK_ALPHA, *, outline: bool = True
     ) -> None:
-        """Blend a colour into the pixels of a mask, (H, W) bool: over what is there, not for it.
+        """Blend a share `alpha` of a colour into the pixels of a mask, (H, W) bool.
 
         Args:
-            alpha: share of the colour in the result, 0..1.
             outline: give the mask's own border pixels the whole colour.
         """
         whole = Image.fromarray(mask.astype(np.uint8) * 255)

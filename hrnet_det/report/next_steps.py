@@ -22,11 +22,7 @@ OWN_DATA = {
 
 
 def next_steps(run: RunConfig, weights: Path) -> str:
-    """Commands, each as the shell takes it, that evaluate again, predict, show curves and train.
-
-    Args:
-        run: the run that has ended. weights: the file with its model's.
-    """
+    """Commands that evaluate a run's weights again, predict with them, show curves and train."""
     output = Path(str(run[settings.OUTPUT_DIR]))
     saved = output / "config.yaml"  # there unless the config has no form as text
     config = str(saved) if saved.is_file() else run.path

@@ -34,10 +34,8 @@ def draw_predictions(
 ) -> None:
     """A sheet of images spread over a dataset: ground truth left, prediction right.
 
-    Its size follows the images, each of which is enlarged or shrunk to about SMALL_SIDE pixels.
-
-    Args:
-        mapper: makes of a row of the dataset what the model takes.
+    Each image is enlarged or shrunk to about SMALL_SIDE pixels. A mapper prepares the dataset's
+    rows for the model.
     """
     rows, metadata = DatasetCatalog.get(dataset), MetadataCatalog.get(dataset)
     count = min(IMAGES, len(rows))

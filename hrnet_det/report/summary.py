@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +43,9 @@ def write_report(
     written = {name: what for name, what in written.items() if (output / name).is_file()}
     lines = []
     if results:
-        (output / "results.json").write_text(json.dumps(_without_nan(results), indent=2) + "\n")
+        # JSON has no NaN, COCO's AP of a class without objects: null.
+        plain = json.loads(json.dumps(results), parse_constant=lambda _: None)
+        (output / "results.json").write_text(json.dumps(plain, indent=2) + "\n")
         written["results.json"] = "all metrics of the evaluation"
         lines.append(results_tables(results))
     if (output / "metrics.json").is_file() and draw_curves(output):
@@ -59,10 +60,3 @@ def write_report(
     lines.append(f"\nIn {output}{os.sep}:")
     lines += [f"  {name:<18} {what}" for name, what in written.items()]
     return "\n".join([*lines, "", next_steps(run, weights)])
-
-
-def _without_nan(value: object) -> object:
-    """JSON has no NaN, COCO's AP of a class without objects: null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

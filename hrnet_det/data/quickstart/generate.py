@@ -1,8 +1,4 @@
-"""The quickstart dataset: drawn images with COCO annotations, made in seconds on first use.
-
-Boxes, masks, crowds, (for arrows) keypoints and panoptic segments follow COCO's format, and there
-are semantic labels: whatever trains on COCO trains on this, from scratch and on a CPU.
-"""
+"""The quickstart dataset: drawn images with all that COCO annotates, made on first use."""
 
 from __future__ import annotations
 
@@ -17,15 +13,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hrnet_det.data.quickstart.scene import FIRST_IMAGE_ID, Figure, draw_scene, visible_masks
-from hrnet_det.data.quickstart.semantic_labels import (
-    GROUND,
-    GROUND_ID,
+from hrnet_det.data.quickstart.scene import (
+    FIRST_IMAGE_ID,
     KINDS,
+    Figure,
+    draw_scene,
     object_fields,
     semantic_labels,
+    visible_masks,
 )
-from hrnet_det.data.quickstart.shapes import CLASSES, KEYPOINTS
+from hrnet_det.data.quickstart.shapes import CLASSES, GROUND, GROUND_ID, KEYPOINTS
 from hrnet_det.errors import InputError
 
 SKELETON = [[1, 2], [1, 3], [1, 4]]  # pairs of keypoints, counted from 1 as COCO does
@@ -37,16 +34,13 @@ COUNTS = {"train": 320, "val": 100}  # images
 def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> Path:
     """Make the dataset in `root` unless it is already there, and return `root`.
 
-    Layout: `{train,val}/*.png`, `annotations/instances_{train,val}.json` (all classes) and
-    `annotations/keypoints_{train,val}.json` (the same images, arrows only);
-    `semantic_{train,val}/*.png` (0: ground, 1 to 6: the classes), `stuff_{train,val}/*.png` (0: an
-    object, 1: ground), and in COCO's panoptic format `panoptic_{train,val}/*.png` with
-    `annotations/panoptic_{train,val}.json`. The set is written to a folder beside `root` and
-    renamed when complete, so neither an interruption nor a second process leaves half a set. A set
-    of another version or other counts is replaced.
+    Layout, for train and val: images in `train/`; labels in `semantic_train/` (0: ground, 1 to 6:
+    the classes), `stuff_train/` (0: an object, 1: ground) and, in COCO's format, `panoptic_train/`;
+    `annotations/{instances,keypoints,panoptic}_train.json`, of which keypoints has arrows alone.
+    The set is written to a folder beside `root` and renamed when complete, so neither an
+    interruption nor a second process leaves half a set. Other versions and counts are replaced.
 
     Args:
-        root: folder of the dataset; made if missing, its parents too.
         counts: images for "train" and for "val".
     Raises: InputError if `root` holds something that this function did not write, or cannot be
         written.
@@ -155,10 +149,9 @@ def _write_annotations(
 
 
 def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | dict:
-    """A polygon where one tells the whole truth, else COCO's uncompressed run lengths.
+    """A polygon for one whole object that nothing covers or cuts off, else run lengths.
 
-    One does where nothing is covered, nothing cut off, and there is no hole and no crowd. Run
-    lengths go down the columns, by turns outside (first) and inside.
+    These go down the columns, by turns outside (first) and inside.
     """
     height, width = visible.shape
     polygons = figure.members[0]
@@ -177,9 +170,8 @@ def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | di
 def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
     """COCO's `keypoints` (x, y, v for each, whole pixels) and `num_keypoints` of an arrow.
 
-    A corner is named by the arrow's own pixel nearest to it, since the pixel that holds the corner
-    itself is mostly ground. v is 2 where that is seen, 1 where another object covers it, 0 outside
-    the image (x = y = 0). A crowd has none, as in COCO.
+    A corner, itself mostly ground, is named by the arrow's own pixel nearest to it. v is 2 where
+    that is seen, 1 where another object covers it, 0 outside the image. A crowd has none.
     """
     height, width = figure.mask.shape
     rows, columns = np.nonzero(figure.mask)

@@ -98,9 +98,7 @@ def paint(
     """Draw one object of a class onto the canvas (H, W, 3), in place.
 
     Most objects have about the hue of their class, as things in photographs do, the others any.
-    The two colours stand out from the canvas below and around it. Objects of 20 pixels and more are
-    plain, striped, speckled or graded; smaller ones are plain or graded, since a texture would hide
-    their shape.
+    The two colours stand out from the canvas below and around it.
     """
     rows, columns, alpha = coverage(polygons, height=canvas.shape[0], width=canvas.shape[1])
     # Two pixels more, so that the ground beside a window-filling square counts too.
@@ -127,10 +125,12 @@ def _mix(*, x: np.ndarray, y: np.ndarray, extent: float, rng: np.random.Generato
     kind = rng.choice(["plain", "graded", "striped", "speckled"], p=[0.35, 0.25, 0.2, 0.2])
     if kind == "graded":
         return np.clip(along + 0.5, 0, 1)
-    if kind == "striped" and extent >= 20:
+    if extent < 20:  # pixels: a texture would hide the shape
+        return np.zeros_like(along)
+    if kind == "striped":
         period = rng.uniform(5, max(7, extent / 4)) / extent
         return np.clip(0.5 + 1.5 * np.sin(2 * np.pi * along / period), 0, 1)
-    if kind == "speckled" and extent >= 20:
+    if kind == "speckled":
         height, width = along.shape
         cells = int(extent / rng.uniform(2.5, 6))
         noise = smooth_noise(rng=rng, height=height, width=width, cells=cells)[:, :, 0]

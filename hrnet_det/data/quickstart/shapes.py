@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 CLASSES = ("disc", "ring", "square", "triangle", "star", "arrow")
+GROUND = "ground"  # the one kind of stuff: pixels of no object
+GROUND_ID = len(CLASSES) + 1  # its category in COCO's panoptic format
 KEYPOINTS = ("tip", "left_wing", "right_wing", "tail")
 
 SUBSAMPLES = 4  # sample points per pixel and axis
