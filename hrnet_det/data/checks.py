@@ -21,10 +21,8 @@ SMALLEST = 32  # pixels: the size of one cell of the coarsest branch
 
 
 def check_labels(run: RunConfig, splits: Splits) -> None:
-    """Compare what the detector learns with what the datasets have annotations of.
-
-    Raises: InputError if a dataset to train on lacks some, or one to test on wants what is not
-        predicted, or the package that reads a dataset is not installed.
+    """Raises: InputError if a dataset to train on lacks annotations that the detector learns from,
+    one to test on wants what is not predicted, or the package that reads one is not installed.
     """
     for name in splits.names:
         check_package(name)
@@ -33,13 +31,11 @@ def check_labels(run: RunConfig, splits: Splits) -> None:
         return
     branch = kind.semantic_classes is not None and run.semantic_branch
     needed = kind.learns | {SEMANTIC_LABELS} if branch else kind.learns
-    for name in splits.train:
-        if dataset_kind(name) is not None:
-            _check_learned(kind, name, needed)
-    for name in splits.test:
-        if dataset_kind(name) is not None:
-            instead = f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
-            _check_predicted(kind, name, instead)
+    for name in filter(dataset_kind, splits.train):
+        _check_learned(kind, name, needed)
+    instead = f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
+    for name in filter(dataset_kind, splits.test):
+        _check_predicted(kind, name, instead)
 
 
 def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:

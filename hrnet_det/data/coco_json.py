@@ -18,10 +18,8 @@ class CocoJson:
     """What a COCO detection json says, after a check that it can be trained or tested on.
 
     Args:
-        path: the json.
-        images: the folder that its file names start from.
-        masks: whether a mask head is to be trained, so that every object needs a segmentation.
-        keypoints: whether a keypoint head is, so that every object needs its keypoints.
+        path: the json. images: the folder that its file names start from.
+        masks, keypoints: whether such heads are trained, so that every object needs these.
         evaluated: whether pycocotools is to score detections on it, which wants more keys; if not,
             it is trained on, which wants objects.
     Attributes:
@@ -48,9 +46,8 @@ class CocoJson:
         categories = sorted(content["categories"], key=lambda row: row["id"])
         self.classes: list[str] = [row["name"] for row in categories]
         self.keypoint_names: list[str] = next(_keypoint_lists(categories), [])
-        self.has_rle = any(
-            isinstance(row.get("segmentation"), dict) for row in _objects(content["annotations"])
-        )
+        masks_of_objects = [row.get("segmentation") for row in _objects(content["annotations"])]
+        self.has_rle = any(isinstance(mask, dict) for mask in masks_of_objects)
 
     def _refuse(self, problems: Iterable[str]) -> None:
         lines = "\n  ".join(problems)
@@ -200,17 +197,13 @@ def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
     lists = [points if isinstance(points := row.get("keypoints"), list) else [] for row in rows]
     wrong = [row for row, points in zip(rows, lists, strict=True) if len(points) != 3 * number]
     yield from _count(_ids(wrong), rows, f"do not have {number} x 3 'keypoints' values, {needed}")
-    if (
-        not wrong
-        and not evaluated
-        and not any(values.is_amount(v) and v for x in lists for v in x[2::3])
-    ):
+    visible = any(values.is_amount(v) and v > 0 for points in lists for v in points[2::3])
+    if not (wrong or evaluated or visible):
         yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
     if evaluated:
-        uncounted = _ids(row for row in rows if not values.is_count(row.get("num_keypoints")))
-        yield from _count(
-            uncounted, rows, f"have no number of 'num_keypoints', {needed} for testing"
-        )
+        uncounted = [row for row in rows if not values.is_count(row.get("num_keypoints"))]
+        what = f"have no number of 'num_keypoints', {needed} for testing"
+        yield from _count(_ids(uncounted), rows, what)
 
 
 def _ids(rows: Iterable[dict]) -> list[str]:

@@ -134,8 +134,8 @@ def covers(segmentation: dict, height: int, width: int) -> bool:
 def _uncompressed(counts: str) -> list[int]:
     """The run lengths of COCO's compressed ones; [] if they are not such.
 
-    Five bits a character, the next higher one says that more follow, from the lowest on; from the
-    fourth number on only the difference to the last but one is written.
+    Five bits a character from the lowest on, and a sixth that says that more follow; from the
+    fourth number on the difference to the last but one.
     """
     codes = np.frombuffer(counts.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:

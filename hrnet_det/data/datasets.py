@@ -46,7 +46,7 @@ def used_splits(run: RunConfig, *, trains: bool) -> Splits:
 
 
 def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Splits:
-    """Make the datasets that a run uses usable, or say what is missing. Changes the run's settings.
+    """Make a run's datasets usable, or say what is missing. Changes the settings it is given.
 
     Registers custom data, makes the quickstart dataset if it is named, looks for the files of every
     dataset, and lets the numbers of classes and keypoints follow the data.
@@ -72,8 +72,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
 def register_custom(run: RunConfig, *, trains: bool = True) -> None:
     """Register the user's own COCO jsons, and name them as the datasets to train and test on.
 
-    Where they have run-length masks, the mask format becomes "bitmask". Where one split is given
-    alone, nothing is used for the other.
+    Run-length masks make the mask format "bitmask"; of a split that is not given none is used.
     """
     given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
     for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
@@ -160,10 +159,7 @@ def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
 
 
 def follow_keypoints(run: RunConfig, splits: Splits) -> None:
-    """Let the number of keypoints follow the data, unless the user states it.
-
-    Raises: InputError if there are none, or TEST.KEYPOINT_OKS_SIGMAS are not one for each.
-    """
+    """Let the number of keypoints follow the data, and check that each has its OKS sigma."""
     name = splits.names[0]
     metadata = MetadataCatalog.get(name)
     keypoints = list(metadata.get("keypoint_names", []))

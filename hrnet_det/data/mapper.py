@@ -28,9 +28,7 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 
     One of the scales of INPUT.SCALES_TRAIN, if any, takes the place of MIN_SIZE_TRAIN and
-    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image.
-
-    Raises: InputError if one of these keys cannot be followed.
+    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
     """
     check_scales(cfg)
     crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
@@ -93,9 +91,10 @@ def check_scales(cfg: CfgNode) -> None:
     for key, pair in pairs:
         whole = isinstance(pair, (list, tuple)) and all(isinstance(side, int) for side in pair)
         if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            example = "[[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]"
             raise InputError(
                 f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in pixels, "
-                + ("such as [[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]")
+                f"such as {example}"
             )
     if given.CROP_TRAIN and given.CROP.ENABLED:
         raise InputError(

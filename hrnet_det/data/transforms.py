@@ -54,9 +54,8 @@ class OpenCVResizeTransform(T.ResizeTransform):
         return resized.reshape(*resized.shape[:2], *img.shape[2:])  # cv2 drops a single channel
 
     def inverse(self) -> Transform:
-        return OpenCVResizeTransform(
-            self.new_height, self.new_width, self.height, self.width, self.as_float
-        )
+        sizes = self.new_height, self.new_width, self.height, self.width
+        return OpenCVResizeTransform(*sizes, self.as_float)
 
 
 def _opencv() -> object:
@@ -113,7 +112,7 @@ def check_resize(name: str) -> None:
 
 
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
-    """The augmentation, or for a ResizeShortestEdge that of INPUT.RESIZE; raises as check_resize."""
+    """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check."""
     check_resize(name)
     rule = RESIZE_RULES[name]
     replaced = rule is not None and type(augmentation) is T.ResizeShortestEdge
@@ -139,12 +138,11 @@ class CropAroundObject(T.Augmentation):
     """A crop of a fixed size around one of the image's objects, or anywhere without objects.
 
     Source: RandomResizeCrop of HRNet-Object-Detection: the crop's centre is that of a random
-    object, moved by up to JITTER; the crop stays inside the image.
+    object, moved by up to JITTER; the crop stays inside the image, and is no larger than it.
     Differs from source: an image without objects is cropped too, at a random place.
 
     Args:
-        size: shorter and longer side of the crop, in pixels, the longer one along the image's; a
-            side over the image's becomes that.
+        size: shorter and longer side of the crop, in pixels, the longer one along the image's.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:

@@ -1,7 +1,4 @@
-"""COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL.
-
-`python -m tools.coco_speed` measures those that are installed.
-"""
+"""COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL."""
 
 from __future__ import annotations
 
@@ -70,8 +67,7 @@ INTEGER_IDS = ("faster_coco_eval",)  # for which all ids have to be whole number
 def find_implementation(name: str) -> Implementation:
     """The implementation that TEST.COCO_EVAL names; "auto": the first of all that is installed.
 
-    Raises: InputError if it is unknown (the message lists the known ones) or not installed (the
-        message says how to install it).
+    Raises: InputError if it is unknown or not installed.
     """
     if name == "auto":
         return installed_implementations()[0]
@@ -103,10 +99,7 @@ class CocoEvaluator(COCOEvaluator):
     pycocotools, and encodes masks more slowly.
 
     Args:
-        implementation: of TEST.COCO_EVAL: "auto", "detectron2", "faster_coco_eval" or
-            "pycocotools".
-        output_dir: folder for the predictions, or None.
-        kpt_oks_sigmas: of each keypoint; () for COCO's.
+        implementation: as TEST.COCO_EVAL names it. The others: as Detectron2's.
     Raises: InputError as `find_implementation`, or if the implementation (but for "auto", which
         takes pycocotools then) cannot evaluate the dataset, whose ids are no whole numbers.
     """
@@ -144,8 +137,8 @@ class CocoEvaluator(COCOEvaluator):
             if getattr(masks, "dtype", None) != torch.bool:
                 super().process([given], [output])
                 continue
-            fields = {k: v for k, v in instances.get_fields().items() if k != "pred_masks"}
-            plain = Instances(instances.image_size, **fields)
+            plain = Instances(instances.image_size, **instances.get_fields())
+            plain.remove("pred_masks")
             super().process([given], [output | {"instances": plain}])
             rows = self._predictions[-1]["instances"]
             for row, encoded in zip(rows, encode_masks(masks), strict=True):
@@ -159,28 +152,20 @@ class CocoEvaluator(COCOEvaluator):
 
 def _has_integer_ids(dataset: dict) -> bool:
     """Whether all ids of a COCO json are integers."""
-    keys = {
-        "images": ["id"],
-        "categories": ["id"],
-        "annotations": ["id", "image_id", "category_id"],
-    }
     return all(
-        type(row[key]) is int
-        for rows_of, ids in keys.items()
+        type(value) is int
+        for rows_of in ("images", "categories", "annotations")
         for row in dataset.get(rows_of, ())
-        for key in ids
+        for key, value in row.items()
+        if key in ("id", "image_id", "category_id")
     )
 
 
 def encode_masks(masks: torch.Tensor) -> list[dict]:
-    """COCO's compressed run lengths of each mask.
+    """COCO's compressed run lengths {"size": [H, W], "counts": str} of masks, (N, H, W) bool.
 
     Run lengths go down the columns, whose pixels lie apart in a mask: to gather them takes longer
     than to count them. Most objects are narrow, so only an object's own columns are gathered.
-
-    Args:
-        masks: (N, H, W) bool.
-    Returns: N rows {"size": [H, W], "counts": str}.
     """
     pixels = masks.cpu().numpy()
     occupied = pixels.view(np.uint8).max(axis=1, initial=0)  # (N, W): max is faster than any
@@ -194,12 +179,8 @@ def _encode(mask: np.ndarray, occupied: np.ndarray) -> dict:
     first, end = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
     values = mask[:, first:end].T.ravel()
     # Where a run ends, counted down the columns of the whole mask. The first run is of zeros.
-    ends = np.flatnonzero(values[1:] != values[:-1]) + (first * height + 1)
-    if len(values) and values[0]:
-        ends = np.concatenate([[first * height], ends])
-    if len(values) and values[-1] and end < width:
-        ends = np.concatenate([ends, [end * height]])
-    counts = np.diff(ends, prepend=0, append=height * width)
+    ends = np.flatnonzero(np.diff(values, prepend=False, append=False)) + first * height
+    counts = np.diff(ends[ends < height * width], prepend=0, append=height * width)
     plain = {"size": [height, width], "counts": counts.tolist()}
     packed = coco_mask.frPyObjects(plain, height, width)
     return {"size": [height, width], "counts": packed["counts"].decode()}

@@ -50,8 +50,7 @@ def check_evaluator(run: RunConfig, dataset_name: str) -> None:
 
 def best_metric(run: RunConfig) -> str:
     """What model_best.pth is the best of, as metrics.json names it."""
-    names = run[settings.TEST_DATASETS]
-    kind = kind_of(run)
+    names, kind = run[settings.TEST_DATASETS], kind_of(run)
     metric = metric_for(kind, names[0]) or kind.metric
     return f"{names[0]}/{metric}" if len(names) > 1 else metric
 
@@ -60,8 +59,7 @@ class LvisEvaluator(evaluation.LVISEvaluator):
     """Detectron2's LVISEvaluator, with NumPy as it is today.
 
     Source: Detectron2 and the package lvis (0.5.3, its last), arXiv:1908.03195.
-    Differs from source: not in the results. The package lvis names np.float, which NumPy 1.24 has
-    dropped.
+    Differs from source: not in the results; lvis names np.float, which NumPy 1.24 has dropped.
     """
 
     def evaluate(self) -> OrderedDict | None:

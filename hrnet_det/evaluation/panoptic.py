@@ -26,9 +26,6 @@ class PanopticEvaluator(DatasetEvaluator):
     Differs from source (panopticapi): predictions are compared at once instead of being written
     as images; of several crowds of a category in an image all forgive, not one (COCO has one).
 
-    Args:
-        dataset_name: registered with panoptic_json and panoptic_root, and with the contiguous
-            numbers of its things and stuff.
     Results: {"panoptic_seg": {"PQ", "SQ", "RQ", and each with _th for things, _st for stuff}}, in
         percent, means over the categories that occur.
     """
@@ -54,10 +51,8 @@ class PanopticEvaluator(DatasetEvaluator):
             truth = self._truth[given["image_id"]]
             pixels = Image.open(self._root / truth["file_name"]).convert("RGB")
             true = segment_ids(np.asarray(pixels)), truth["segments_info"]
-            found = [
-                s | {"category_id": self._categories[bool(s["isthing"])][s["category_id"]]}
-                for s in segments
-            ]
+            numbers = [self._categories[bool(s["isthing"])][s["category_id"]] for s in segments]
+            found = [s | {"category_id": n} for s, n in zip(segments, numbers, strict=True)]
             self._counts.append(compare(ids.cpu().numpy(), found, *true))
 
     def evaluate(self) -> OrderedDict | None:
@@ -125,11 +120,7 @@ def compare(
 
 
 def quality(counts: Sequence[np.ndarray]) -> dict[str, float]:
-    """Means over categories of PQ, SQ and RQ, in 0..1; nan without any category.
-
-    Args:
-        counts: of each category that occurs, as `compare` gives them.
-    """
+    """Means of PQ, SQ and RQ, in 0..1, of categories' counts from `compare`; nan without any."""
     rows = [
         (iou / found, iou / max(matched, 1), matched / found)
         for iou, matched, missed, wrong in counts

@@ -28,9 +28,8 @@ def annotate(
 ) -> np.ndarray:
     """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
 
-    Objects with masks have a colour each, so that neighbours are told apart; objects with boxes
-    alone have that of their class. Where masks overlap, their colours are blended. Names that
-    would cover each other are left out, those of the first objects last.
+    Objects with masks have a colour each, those with boxes alone that of their class. Where masks
+    overlap, colours are blended. Names that would cover those of earlier objects are left out.
 
     Args:
         image: (H, W, 3) uint8, RGB.

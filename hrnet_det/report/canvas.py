@@ -84,9 +84,8 @@ class Canvas:
     def label(self, text: str, box: Sequence[float], colour: Colour) -> None:
         """Write text on a ground of a colour at a box, where it covers no earlier label.
 
-        The places: above the box, inside it at its top, below it, inside at its bottom, each from
-        the box's left side and then from its right. Where none is free there is no label: a crowd
-        of objects would be hidden under their names.
+        Above the box, inside it at its top, below it, or inside at its bottom, from the box's left
+        side or else from its right. Without a free place there is no label.
         """
         left, top, right, bottom = self._scaled(box)
         width, height = self._font.getlength(text) + 4, self._font.size + 3

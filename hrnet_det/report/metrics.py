@@ -17,7 +17,6 @@ TABLES = (
     (("PQ", "SQ", "RQ", "PQ_th", "PQ_st"), {"panoptic_seg": "panoptic"}),
 )
 TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
-OF_CLASSES = ("AP-", "IoU-")  # what the metrics of single classes begin with
 
 
 def results_tables(results: dict) -> str:
@@ -43,7 +42,7 @@ def results_tables(results: dict) -> str:
 def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
     """For each kind of metric that tasks have of classes, a row for each class."""
     parts = []
-    for start in OF_CLASSES:
+    for start in ("AP-", "IoU-"):  # what the metrics of single classes begin with
         of_tasks = {
             task: {key.removeprefix(start): x for key, x in values.items() if key.startswith(start)}
             for task, values in tasks.items()
@@ -80,7 +79,7 @@ def draw_curves(output: Path) -> bool:
     points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
     rate.plot(*zip(*points, strict=True), color="black")
     rate.set(ylabel="learning rate", xlabel="iteration")
-    for axes in (losses, rate):
-        axes.grid(alpha=0.3)
+    losses.grid(alpha=0.3)
+    rate.grid(alpha=0.3)
     figure.savefig(output / "curves.png", dpi=120)
     return True

@@ -32,11 +32,7 @@ View = tuple[Instances | None, np.ndarray | None]  # objects; labels, (H, W) int
 def draw_predictions(
     dataset: str, model: nn.Module, mapper: Callable[[dict], dict], path: Path
 ) -> None:
-    """A sheet of images spread over a dataset: ground truth left, prediction right.
-
-    Each image is enlarged or shrunk to about SMALL_SIDE pixels. A mapper prepares the dataset's
-    rows for the model.
-    """
+    """Ground truth beside prediction of images spread over a dataset, all of about SMALL_SIDE."""
     rows, metadata = DatasetCatalog.get(dataset), MetadataCatalog.get(dataset)
     count = min(IMAGES, len(rows))
     pairs = []
@@ -143,10 +139,7 @@ def _panoptic(ids: torch.Tensor, segments: Sequence[dict]) -> View:
 
 
 def with_colours_of(truth: View, found: View) -> View:
-    """The found objects, each with the colour of the true one that its box covers best.
-
-    Below an IoU of SAME_IOU an object has a colour of its own.
-    """
+    """The found objects, each in the colour of the true one of the best IoU from SAME_IOU on."""
     (true, _), (objects, labels) = truth, found
     if true is None or objects is None or not len(true) or not len(objects):
         return found

@@ -20,7 +20,7 @@ from hrnet_det.engine import trainer_of
 from hrnet_det.engine.preflight import preflight
 from hrnet_det.engine.train import load_job
 from hrnet_det.modeling.kinds import KINDS, kind_of
-from hrnet_det.report.next_steps import next_steps
+from hrnet_det.report.summary import next_steps
 from tools.matrix import matrix_configs
 
 LAZY = "COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w18_1x.py"

@@ -134,18 +134,17 @@ def _write_annotations(
         "licenses": [{"id": 1, "name": "CC0 1.0", "url": url}],
         "images": images,
     }
-    shapes = [
-        {"id": number, "name": name, "supercategory": "shape"}
-        for number, name in enumerate(CLASSES, start=1)
-    ]
+    numbers = enumerate(CLASSES, start=1)
+    shapes = [{"id": number, "name": name, "supercategory": "shape"} for number, name in numbers]
     arrow = {**shapes[-1], "id": 1, "keypoints": list(KEYPOINTS), "skeleton": SKELETON}
     ground = {"id": GROUND_ID, "name": GROUND, "supercategory": GROUND, "isthing": 0}
     everything = [*({**shape, "isthing": 1} for shape in shapes), ground]
     categories = {"instances": shapes, "keypoints": [arrow], "panoptic": everything}
-    (root / "annotations").mkdir(exist_ok=True)
+    folder = root / "annotations"
+    folder.mkdir(exist_ok=True)
     for (kind, named), rows in zip(categories.items(), annotations, strict=True):
         content = {**header, "categories": named, "annotations": rows}
-        (root / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(content))
+        (folder / f"{kind}_{split}.json").write_text(json.dumps(content))
 
 
 def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | dict:
@@ -154,10 +153,9 @@ def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | di
     These go down the columns, by turns outside (first) and inside.
     """
     height, width = visible.shape
-    polygons = figure.members[0]
-    points = polygons[0]
-    whole = bool(np.all((points >= 0) & (points <= [width, height])))
-    if whole and len(figure.members) == len(polygons) == 1 and np.array_equal(visible, figure.mask):
+    points = figure.members[0][0]
+    single = sum(map(len, figure.members)) == 1 and np.array_equal(visible, figure.mask)
+    if single and np.all((points >= 0) & (points <= [width, height])):
         return [np.round(points, 2).ravel().tolist()]
     flat = np.concatenate([[False], visible.ravel(order="F")])
     starts = np.flatnonzero(flat[1:] != flat[:-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb
+
 import numpy as np
 from PIL import Image
 
@@ -71,25 +73,19 @@ def _add_stroke(canvas: np.ndarray, rng: np.random.Generator) -> None:
 def contrasting_colour(*, hue: float, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A colour of about a hue that stands out from the pixels `ground`, (..., 3); returns (3,).
 
-    The first of 30 draws that is `MIN_CONTRAST` away from the mean of the ground and half as much
+    The first of 30 draws that is MIN_CONTRAST away from the mean of the ground and half as much
     from four fifths of its pixels; without one, the draw that is furthest from the mean.
     """
     ground = ground.reshape(-1, 3)
     hues = (hue + rng.normal(scale=HUE_SPREAD, size=30)) % 1
-    draws = hsv_to_rgb(np.stack([hues, *rng.uniform([[0.55], [0.4]], 1.0, size=(2, 30))], axis=1))
+    saturations, values = rng.uniform([[0.55], [0.4]], 1.0, size=(2, 30))
+    draws = 255 * np.array(list(map(hsv_to_rgb, hues, saturations, values)))
     from_mean = np.sqrt(np.mean((draws - ground.mean(axis=0)) ** 2, axis=1))
     for draw, distance in zip(draws, from_mean, strict=True):
         from_pixels = np.sqrt(np.mean((ground - draw) ** 2, axis=1))
         if distance >= MIN_CONTRAST and np.quantile(from_pixels, 0.2) >= MIN_CONTRAST / 2:
             return draw
     return draws[np.argmax(from_mean)]
-
-
-def hsv_to_rgb(hsv: np.ndarray) -> np.ndarray:
-    """RGB in 0..255 of hue, saturation and value in 0..1; (N, 3) to (N, 3)."""
-    hue, saturation, value = (column[:, None] for column in hsv.T)
-    distance = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3)  # from the channel's opposite
-    return 255 * value * (1 - saturation * (1 - np.clip(distance - 1, 0, 1)))
 
 
 def paint(

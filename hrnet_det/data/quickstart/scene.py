@@ -45,12 +45,9 @@ class Figure:
 
 
 def draw_scene(*, split: str, index: int) -> tuple[np.ndarray, list[Figure]]:
-    """Draw one image, the same one whenever it is asked for.
+    """The pixels of one image, (H, W, 3) uint8, and its figures from the lowest to the topmost.
 
-    One index in 16 has no object and one in 10 has a crowd (no index is both), so that each split
-    has its share of them.
-
-    Output: pixels, (H, W, 3) uint8, and the figures from the lowest to the topmost.
+    One index in 16 has no object and one in 10 has a crowd (no index is both).
     """
     rng = np.random.default_rng([SEED, FIRST_IMAGE_ID[split], index])
     width, height = (int(side) for side in rng.integers(SIDES[0], SIDES[1] + 1, size=2))
@@ -97,10 +94,7 @@ def _crowd(*, rng: np.random.Generator, height: int, width: int) -> Figure:
 def _try_to_place(
     figures: list[Figure], *, rng: np.random.Generator, height: int, width: int
 ) -> Figure | None:
-    """A new topmost object that leaves every object visible enough; None if no place was found.
-
-    Most objects lie wholly inside the image, and most of them touch no other one.
-    """
+    """A new topmost object that leaves every object visible enough; None if no place was found."""
     name = str(rng.choice(CLASSES))
     size = float(np.exp(rng.uniform(*np.log(SIZES))))
     inside, apart = rng.random() < 0.85, rng.random() < 0.75
@@ -146,10 +140,7 @@ def semantic_labels(
 ) -> tuple[dict[str, np.ndarray], list[dict]]:
     """Images of labels, and COCO's panoptic segments_info.
 
-    Args:
-        figures: what the image shows.
-        visible: (H, W) bool of each, the pixels that are seen of it.
-        shape: H, W.
+    Input:  figures, and of each the pixels that are seen of it, (H, W) bool.
     Output: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
         class; "stuff" (H, W), 0 for objects, 1 for ground; "panoptic" (H, W, 3), whose red is the
         id of the segment: 1 for the ground, 2, 3, ... for the figures. And the segments.

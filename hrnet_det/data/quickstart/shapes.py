@@ -74,9 +74,6 @@ def coverage(
 ) -> tuple[slice, slice, np.ndarray]:
     """How much of each pixel lies inside the polygons, by the even-odd rule, with supersampling.
 
-    Each row of sample points is crossed with every edge; between its first and second crossing, its
-    third and fourth, ... samples are inside.
-
     Output: the rows and columns of the window that the polygons touch, cut at the image's edge,
         and the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
     """
@@ -84,7 +81,7 @@ def coverage(
     x0, y0 = np.clip(np.floor(points.min(axis=0)).astype(int), 0, [width, height])
     x1, y1 = np.clip(np.ceil(points.max(axis=0)).astype(int), [x0, y0], [width, height])
     ends = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
-    (ax, ay), (bx, by) = points.T, ends.T  # of all edges
+    (ax, ay), (bx, by) = points.T, ends.T  # of all edges, with which rows of samples are crossed
     sample_y = y0 + (np.arange((y1 - y0) * SUBSAMPLES) + 0.5) / SUBSAMPLES
     row, edge = np.nonzero((ay <= sample_y[:, None]) != (by <= sample_y[:, None]))
     share = (sample_y[row] - ay[edge]) / (by[edge] - ay[edge])
