@@ -102,7 +102,6 @@ def compare(
     found = {s["id"]: s["category_id"] for s in predicted_segments}
     found = {p: category for p, category in found.items() if ("predicted", p) in area}
     counts: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(4))
-
     for (t, p), n in common.items():
         if t not in truth or truth[t] != found.get(p):
             continue
