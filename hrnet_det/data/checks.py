@@ -21,10 +21,8 @@ SMALLEST = 32  # pixels: the size of one cell of the coarsest branch
 
 
 def check_labels(run: RunConfig, splits: Splits) -> None:
-    """Compare what the detector learns with what the datasets have annotations of.
-
-    Raises: InputError if a dataset to train on lacks some, or one to test on wants what is not
-        predicted, or the package that reads a dataset is not installed.
+    """Raises: InputError if a dataset to train on lacks annotations that the detector learns from,
+    one to test on wants what is not predicted, or the package that reads one is not installed.
     """
     for name in splits.names:
         check_package(name)
@@ -32,24 +30,22 @@ def check_labels(run: RunConfig, splits: Splits) -> None:
     if not kind.learns:
         return
     branch = kind.semantic_classes is not None and run.semantic_branch
-    for name in splits.train:
-        _check_learned(kind, name, kind.learns | ({SEMANTIC_LABELS} if branch else set()))
-    for name in splits.test:
-        _check_predicted(
-            kind, name, f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
-        )
+    needed = kind.learns | {SEMANTIC_LABELS} if branch else kind.learns
+    for name in filter(dataset_kind, splits.train):
+        _check_learned(kind, name, needed)
+    instead = f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
+    for name in filter(dataset_kind, splits.test):
+        _check_predicted(kind, name, instead)
 
 
 def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
     found = labels_of(name)
-    if found is None:
-        return
     for missing in sorted(needed - found, reverse=True):
+        of_branch = missing not in kind.learns
         without = ", or leave the semantic branch out (MODEL.HTC.SEMANTIC_ON False)"
         raise InputError(
             f"{kind.title} learns from {_said(needed)}, but {name} has no {missing}: train on a "
-            f"dataset that has them, such as {EXAMPLES[missing]}"
-            + (without if missing not in kind.learns else "")
+            f"dataset that has them, such as {EXAMPLES[missing]}{without if of_branch else ''}"
         )
     if kind.masks and not dataset_kind(name).masks:
         raise InputError(
@@ -60,8 +56,6 @@ def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
 
 def _check_predicted(kind: Kind, name: str, instead: str) -> None:
     row = dataset_kind(name)
-    if row is None:
-        return
     if not row.labels <= kind.learns:
         raise InputError(
             f"dataset {name} evaluates {_said(row.labels)}, but {kind.title} predicts "
@@ -80,25 +74,16 @@ def check_images(run: RunConfig) -> None:
         return  # a LazyConfig names its transforms themselves
     check_resize(run.cfg.INPUT.RESIZE)
     check_scales(run.cfg)
-    for setting, may_be_zero in (
-        (settings.MIN_SIZE_TRAIN, False),
-        (settings.MAX_SIZE_TRAIN, False),
-        (settings.MIN_SIZE_TEST, True),
-        (settings.MAX_SIZE_TEST, False),
-    ):
+    train, test = settings.MIN_SIZE_TRAIN, settings.MIN_SIZE_TEST
+    for setting in (train, settings.MAX_SIZE_TRAIN, test, settings.MAX_SIZE_TEST):
         value = run[setting]
-        sides = value if isinstance(value, (list, tuple)) else (value,)
-        right = [isinstance(side, int) and side >= SMALLEST for side in sides]
-        if may_be_zero and value == 0:  # images keep their size
+        if setting is test and value == 0:  # images keep their size
             continue
-        if not right or not all(right):
+        sides = value if isinstance(value, (list, tuple)) else (value,)
+        if not sides or not all(isinstance(side, int) and side >= SMALLEST for side in sides):
+            several = ', or several of them such as "(640, 800)"' if setting is train else ""
             raise InputError(
-                f"{run.shown(setting)}: a side of images in pixels, at least {SMALLEST}"
-                + (
-                    ', or several of them such as "(640, 800)"'
-                    if setting is settings.MIN_SIZE_TRAIN
-                    else ""
-                )
+                f"{run.shown(setting)}: a side of images in pixels, at least {SMALLEST}{several}"
             )
     sampling, lengths = run.cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING, run[settings.MIN_SIZE_TRAIN]
     if sampling not in ("choice", "range") or (sampling == "range" and len(lengths) != 2):

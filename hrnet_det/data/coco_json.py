@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hrnet_det.data.coco_checks import contradictions, keypoint_lists, misshapen, objects
-from hrnet_det.data.coco_values import examples, shown
+from hrnet_det.data import coco_values as values
 from hrnet_det.errors import InputError, MissingInputError
+
+Content = dict[str, list[dict]]
 
 
 class CocoJson:
     """What a COCO detection json says, after a check that it can be trained or tested on.
 
     Args:
-        path: the json.
-        images: the folder that its file names start from.
-        masks: whether a mask head is to be trained, so that every object needs a segmentation.
-        keypoints: whether a keypoint head is, so that every object needs its keypoints.
+        path: the json. images: the folder that its file names start from.
+        masks, keypoints: whether such heads are trained, so that every object needs these.
         evaluated: whether pycocotools is to score detections on it, which wants more keys; if not,
             it is trained on, which wants objects.
     Attributes:
@@ -46,15 +45,14 @@ class CocoJson:
         self._check_images([row["file_name"] for row in content["images"]])
         categories = sorted(content["categories"], key=lambda row: row["id"])
         self.classes: list[str] = [row["name"] for row in categories]
-        self.keypoint_names: list[str] = next(keypoint_lists(categories), [])
-        self.has_rle = any(
-            isinstance(row.get("segmentation"), dict) for row in objects(content["annotations"])
-        )
+        self.keypoint_names: list[str] = next(_keypoint_lists(categories), [])
+        masks_of_objects = [row.get("segmentation") for row in _objects(content["annotations"])]
+        self.has_rle = any(isinstance(mask, dict) for mask in masks_of_objects)
 
     def _refuse(self, problems: Iterable[str]) -> None:
-        problems = list(problems)
-        if problems:
-            raise InputError(f"{self.path} cannot be used:\n  " + "\n  ".join(problems))
+        lines = "\n  ".join(problems)
+        if lines:
+            raise InputError(f"{self.path} cannot be used:\n  {lines}")
 
     def _check_images(self, names: list[str]) -> None:
         # pathlib is slower, and fails at names that are too long for the file system.
@@ -62,19 +60,19 @@ class CocoJson:
         if missing:
             raise MissingInputError(
                 f"{len(missing)} of {len(names)} images of {self.path} are not in {self.images}: "
-                f"{examples(map(shown, missing))}"
+                f"{values.examples(map(values.shown, missing))}"
             )
 
 
-def _read(path: Path) -> dict[str, list[object]]:
+def _read(path: Path) -> Content:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unrepeated)
     except OSError as error:
         raise InputError(f"COCO json {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is not valid JSON: {_reason(error)}") from error
-    lists = ("images", "annotations", "categories")
     found = content if isinstance(content, dict) else {}
+    lists = ("images", "annotations", "categories")
     missing = [key for key in lists if not isinstance(found.get(key), list)]
     if missing:
         raise InputError(
@@ -99,5 +97,126 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) != len(pairs):
         ((key, count),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"an object has the key {shown(key)} {count} times")
+        raise ValueError(f"an object has the key {values.shown(key)} {count} times")
     return row
+
+
+def misshapen(content: Content, *, evaluated: bool) -> Iterator[str]:
+    """Rows that lack a key, or have no usable ids; nothing more can be said of these."""
+    for rows_of, wanted in values.rules(evaluated=evaluated).items():
+        rows = content[rows_of]
+        if not rows and rows_of != "annotations":
+            yield f"there are no {rows_of}"
+        odd = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
+        yield from _count(odd, rows, "are not objects {...}", rows_of, "entry ")
+        for key, is_right, allowed, required in () if odd else wanted:
+            lacking = [i for i, row in enumerate(rows) if required and key not in row]
+            yield from _count(lacking, rows, f"have no {key!r}", rows_of, "entry ")
+            if is_right is values.is_id and not lacking:
+                wrong = [i for i, row in enumerate(rows) if not values.is_id(row[key])]
+                what = f"have {_a(key)} that is not {allowed}"
+                yield from _count(wrong, rows, what, rows_of, "entry ")
+
+
+def contradictions(
+    content: Content, *, masks: bool, keypoints: bool, evaluated: bool
+) -> Iterator[str]:
+    """Values that are not allowed, or do not fit together, of content that is not `misshapen`."""
+    annotations = content["annotations"]
+    for rows_of, wanted in values.rules(evaluated=evaluated).items():
+        rows = content[rows_of]
+        for key, is_right, allowed, _ in wanted:
+            wrong = [row for row in rows if key in row and not is_right(row[key])]
+            found = [f"{values.shown(row[key])} of id {row['id']}" for row in wrong]
+            yield from _count(found, rows, f"have {_a(key)} that is not {allowed}", rows_of)
+    yield from _repeated(content)
+    for rows_of, key in (("categories", "category_id"), ("images", "image_id")):
+        known = {row["id"] for row in content[rows_of]}
+        wrong = [f"{row[key]} of id {row['id']}" for row in annotations if row[key] not in known]
+        yield from _count(wrong, annotations, f"have an unknown {key!r}")
+    if evaluated and any(row["id"] == 0 for row in annotations):
+        yield "annotation id 0 is used: pycocotools counts its object as missed; number from 1"
+    if not evaluated and not _objects(annotations):
+        yield "there are no objects to train on: no annotations but those with iscrowd 1"
+    yield from _wrong_run_lengths(content)
+    if masks:
+        why = "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone)"
+        bare = [row for row in annotations if not row.get("segmentation")]
+        yield from _count(_ids(bare), annotations, f"have no 'segmentation', which {why}")
+    if keypoints:
+        yield from _wrong_keypoints(content, evaluated=evaluated)
+
+
+def _objects(annotations: Iterable[dict]) -> list[dict]:
+    """The annotations that are not crowds."""
+    return [row for row in annotations if not row.get("iscrowd", 0)]
+
+
+def _keypoint_lists(categories: Iterable[dict]) -> Iterator[list[str]]:
+    """The names of the keypoints of those categories that have some."""
+    lists = (row.get("keypoints") for row in categories)
+    return (names for names in lists if names and values.are_names(names))
+
+
+def _repeated(content: Content) -> Iterator[str]:
+    lists = {"category": "categories", "image": "images", "annotation": "annotations"}
+    given = {f"{one} id": [row["id"] for row in content[many]] for one, many in lists.items()}
+    names = [row["name"] for row in content["categories"]]
+    given["category name"] = [name for name in names if isinstance(name, str)]
+    for what, found in given.items():
+        twice = [values.shown(value) for value, count in Counter(found).items() if count > 1]
+        if twice:
+            yield f"{what} given more than once: {values.examples(twice)}"
+
+
+def _wrong_run_lengths(content: Content) -> Iterator[str]:
+    sizes = {row["id"]: (row["height"], row["width"]) for row in content["images"]}
+    wrong = [
+        row
+        for row in content["annotations"]
+        if isinstance(row.get("segmentation"), dict)
+        and values.is_segmentation(row["segmentation"])
+        and all(map(values.is_side, sizes.get(row["image_id"], (None,))))
+        and not values.covers(row["segmentation"], *sizes[row["image_id"]])
+    ]
+    what = "have a 'segmentation' whose run lengths do not fill an image of their image's size"
+    yield from _count(_ids(wrong), content["annotations"], what)
+
+
+def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
+    named = list(_keypoint_lists(content["categories"]))
+    if not named:  # said where the model's keypoints are compared with the data's
+        return
+    if any(names != named[0] for names in named):
+        yield (
+            "categories have different keypoints, but MODEL.KEYPOINT_ON learns one list of them: "
+            f"{values.examples(map(values.shown, named))}"
+        )
+    number, needed = len(named[0]), "which MODEL.KEYPOINT_ON needs"
+    rows = content["annotations"] if evaluated else _objects(content["annotations"])
+    lists = [points if isinstance(points := row.get("keypoints"), list) else [] for row in rows]
+    wrong = [row for row, points in zip(rows, lists, strict=True) if len(points) != 3 * number]
+    yield from _count(_ids(wrong), rows, f"do not have {number} x 3 'keypoints' values, {needed}")
+    visible = any(values.is_amount(v) and v > 0 for points in lists for v in points[2::3])
+    if not (wrong or evaluated or visible):
+        yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
+    if evaluated:
+        uncounted = [row for row in rows if not values.is_count(row.get("num_keypoints"))]
+        what = f"have no number of 'num_keypoints', {needed} for testing"
+        yield from _count(_ids(uncounted), rows, what)
+
+
+def _ids(rows: Iterable[dict]) -> list[str]:
+    return [f"id {row['id']}" for row in rows]
+
+
+def _count(
+    wrong: list, rows: list, what: str, rows_of: str = "annotations", before: str = ""
+) -> Iterator[str]:
+    """A line that counts those of the rows that are wrong and shows examples; none without any."""
+    if wrong:
+        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{values.examples(wrong)}"
+
+
+def _a(key: str) -> str:
+    return f"{'an' if key[0] in 'aei' else 'a'} {key!r}"

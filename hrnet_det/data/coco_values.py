@@ -1,7 +1,4 @@
-"""What the values of a COCO json may be, as far as Detectron2 and pycocotools read them.
-
-Source: https://cocodataset.org/#format-data.
-"""
+"""What the values of a COCO json may be (https://cocodataset.org/#format-data)."""
 
 from __future__ import annotations
 
@@ -15,73 +12,50 @@ import numpy as np
 LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
 
 
-class _Short(reprlib.Repr):
-    """Values cut short, as JSON has them where that differs from Python."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlist, self.maxstring, self.maxlong = 8, 200, 60
-
-    def repr_NoneType(self, _: None, __: int) -> str:
-        return "null"
-
-    def repr_bool(self, value: bool, _: int) -> str:
-        return "true" if value else "false"
+_SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python
+_SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 8, 200, 60
+_SHORT.repr_NoneType = lambda _, __: "null"
+_SHORT.repr_bool = lambda value, _: str(value).lower()
 
 
 class Rule(NamedTuple):
-    """A key of the rows of one list of the json.
-
-    Args:
-        key: the key.
-        is_right: whether a value is allowed.
-        allowed: what is allowed, to follow "that is not".
-        required: whether every row has to have the key.
-    """
+    """A key of the rows of one list of the json, and what its values may be."""
 
     key: str
     is_right: Callable[[object], bool]
-    allowed: str
-    required: bool = True
+    allowed: str  # to follow "that is not"
+    required: bool = True  # in every row
 
 
-def rules(*, evaluated: bool) -> dict[str, tuple[Rule, ...]]:
-    """Of each of the json's lists, the rules for its rows; those of ids come first.
-
-    Args:
-        evaluated: whether the json is tested on.
-    """
+def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
+    """Of each of the json's lists, the rules for its rows, of a json that is tested on or not."""
     number, side = "a whole number", "a whole number of pixels above 0"
-    return {
-        "categories": (
-            Rule("id", is_id, number),
-            Rule("name", is_text, "text"),
-            Rule("keypoints", are_names, "a list of different names", required=False),
-        ),
-        "images": (
-            Rule("id", is_id, number),
-            Rule("file_name", is_text, "text"),
-            Rule("height", is_side, side),
-            Rule("width", is_side, side),
-        ),
-        "annotations": (
-            Rule("id", is_id, number),
-            Rule("image_id", is_id, number),
-            Rule("category_id", is_id, number),
-            Rule("bbox", is_box, "[x, y, width, height] in pixels"),
-            Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
-            Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
-            Rule("segmentation", is_segmentation, SEGMENTATION, required=False),
-            Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
-            *((Rule("area", is_amount, "a number of square pixels"),) if evaluated else ()),
-        ),
-    }
-
-
-SEGMENTATION = (
-    "a list of polygons [x1, y1, x2, y2, x3, y3, ...] or run lengths "
-    '{"size": [height, width], "counts": ...}'
-)
+    polygons = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
+    masks = f'{polygons} or run lengths {{"size": [height, width], "counts": ...}}'
+    categories = [
+        Rule("id", is_id, number),
+        Rule("name", is_text, "text"),
+        Rule("keypoints", are_names, "a list of different names", required=False),
+    ]
+    images = [
+        Rule("id", is_id, number),
+        Rule("file_name", is_text, "text"),
+        Rule("height", is_side, side),
+        Rule("width", is_side, side),
+    ]
+    annotations = [
+        Rule("id", is_id, number),
+        Rule("image_id", is_id, number),
+        Rule("category_id", is_id, number),
+        Rule("bbox", is_box, "[x, y, width, height] in pixels"),
+        Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
+        Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
+        Rule("segmentation", is_segmentation, masks, required=False),
+        Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
+    ]
+    if evaluated:
+        annotations.append(Rule("area", is_amount, "a number of square pixels"))
+    return {"categories": categories, "images": images, "annotations": annotations}
 
 
 def is_id(value: object) -> bool:
@@ -94,7 +68,7 @@ def is_count(value: object) -> bool:
 
 
 def is_side(value: object) -> bool:
-    return is_count(value) and 0 < value < LARGEST
+    return is_id(value) and 0 < value < LARGEST
 
 
 def is_text(value: object) -> bool:
@@ -104,9 +78,8 @@ def is_text(value: object) -> bool:
 
 def are_names(value: object) -> bool:
     """None, or text without repetition."""
-    if value is None:
-        return True
-    return isinstance(value, list) and all(map(is_text, value)) and len(set(value)) == len(value)
+    is_list = isinstance(value, list) and all(map(is_text, value))
+    return value is None or (is_list and len(set(value)) == len(value))
 
 
 def is_flag(value: object) -> bool:
@@ -119,9 +92,8 @@ def is_unset(value: object) -> bool:
 
 def are_numbers(value: object) -> bool:
     """A list of finite numbers."""
-    if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
-        return False
-    return all(-LARGEST < number < LARGEST for number in value)
+    numbers = isinstance(value, list) and set(map(type, value)) <= {int, float}
+    return numbers and all(-LARGEST < number < LARGEST for number in value)
 
 
 def is_amount(value: object) -> bool:
@@ -162,8 +134,8 @@ def covers(segmentation: dict, height: int, width: int) -> bool:
 def _uncompressed(counts: str) -> list[int]:
     """The run lengths of COCO's compressed ones; [] if they are not such.
 
-    Five bits a character, the next higher one says that more follow, from the lowest on; from the
-    fourth number on only the difference to the last but one is written.
+    Five bits a character from the lowest on, and a sixth that says that more follow; from the
+    fourth number on the difference to the last but one.
     """
     codes = np.frombuffer(counts.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
@@ -189,4 +161,4 @@ def examples(values: Iterable[object], most: int = 3) -> str:
 
 def shown(value: object) -> str:
     """A value of the json on one line, cut short; text in quotes."""
-    return _Short().repr(value)
+    return _SHORT.repr(value)

@@ -1,17 +1,12 @@
 """The kinds of datasets: one row each, which everything reads that asks what a dataset has.
 
-A dataset's kind is what Detectron2 calls its metadata's `evaluator_type`. To add one:
-
-1. A row here, or `register_dataset_kind(DatasetKind(...))` in a program of your own.
-2. If no evaluator measures what is wanted: a function of `evaluation.evaluators.BUILDERS`.
-3. Register datasets with Detectron2's DatasetCatalog, and set in their metadata evaluator_type and
-   thing_classes or stuff_classes.
+A dataset's kind is its metadata's `evaluator_type`; docs/development.md says how to add one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,48 +17,28 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind
 
 # What the metadata of datasets of any kind may name on disk.
-FILES = (
-    "{json_file}",
-    "{image_root}",
-    "{panoptic_json}",
-    "{panoptic_root}",
-    "{sem_seg_root}",
-    "{image_dir}",
-    "{gt_dir}",
-)
+_PANOPTIC_FILES = ("{panoptic_json}", "{panoptic_root}", "{sem_seg_root}")
+FILES = ("{json_file}", "{image_root}", *_PANOPTIC_FILES, "{image_dir}", "{gt_dir}")
 BOX_METRICS = ("bbox/AP", "box_proposals/AR@1000")
 
 
 @dataclass(frozen=True)
 class DatasetKind:
-    """A kind of datasets.
+    """A kind of datasets: what is in them, and how they are evaluated."""
 
-    Args:
-        name: the evaluator_type.
-        labels: what it has annotations of: OBJECTS, SEMANTIC_LABELS or both.
-        evaluators: those that measure detectors on it: keys of `evaluation.evaluators.BUILDERS`.
-        metrics: what these measure, as metrics.json names it, what counts most first. The best
-            checkpoint is chosen by the detector's own metric (`Kind.metric`) if it is one of them,
-            else by the first one of a task that the detector has.
-        masks: whether its objects have masks, or may have.
-        files: paths that it needs, of fields of its metadata, beside FILES.
-        labels_from: metadata without which Detectron2 reads no labels that detectors learn from.
-        evaluated_with: metadata that its evaluators cannot do without.
-        package: the Python package that reads and evaluates it, beside those of hrnet_det; "" for
-            none.
-        install: the command that installs the package.
-    """
-
-    name: str
-    labels: frozenset[str]
-    evaluators: tuple[str, ...]
+    name: str  # the evaluator_type
+    labels: frozenset[str]  # what it has annotations of: OBJECTS, SEMANTIC_LABELS or both
+    evaluators: tuple[str, ...]  # of detectors on it: keys of `evaluation.evaluators.BUILDERS`
+    # What these measure, as metrics.json names it, what counts most first. The best checkpoint is
+    # chosen by the detector's own metric (`Kind.metric`) if it is one of them, else by the first
+    # one of a task that the detector has.
     metrics: tuple[str, ...]
-    masks: bool = True
-    files: tuple[str, ...] = ()
-    labels_from: tuple[str, ...] = ()
-    evaluated_with: tuple[str, ...] = ()
-    package: str = ""
-    install: str = ""
+    masks: bool = True  # whether its objects have masks, or may have
+    files: tuple[str, ...] = ()  # paths of fields of its metadata that it needs, beside FILES
+    labels_from: tuple[str, ...] = ()  # metadata without which Detectron2 reads no labels to learn
+    evaluated_with: tuple[str, ...] = ()  # metadata that its evaluators cannot do without
+    package: str = ""  # the Python package that reads and evaluates it, beside hrnet_det's own
+    install: str = ""  # the command that installs the package
 
 
 DATASET_KINDS: dict[str, DatasetKind] = {}
@@ -77,69 +52,54 @@ def register_dataset_kind(kind: DatasetKind) -> DatasetKind:
     return kind
 
 
+_HAS_OBJECTS, _HAS_LABELS = frozenset({OBJECTS}), frozenset({SEMANTIC_LABELS})
+_VOC_FOLDERS = ("{dirname}/Annotations", "{dirname}/JPEGImages")
 _CITYSCAPES = {
     "evaluated_with": ("gt_dir",),
     "package": "cityscapesscripts",
     "install": "pip install cityscapesscripts",
 }
 for _kind in (
+    DatasetKind("coco", _HAS_OBJECTS, ("coco",), BOX_METRICS),
     DatasetKind(
-        name="coco",
-        labels=frozenset({OBJECTS}),
-        evaluators=("coco",),
-        metrics=BOX_METRICS,
-    ),
-    DatasetKind(
-        name="lvis",
-        labels=frozenset({OBJECTS}),
-        evaluators=("lvis",),
-        metrics=BOX_METRICS,
+        "lvis",
+        _HAS_OBJECTS,
+        ("lvis",),
+        BOX_METRICS,
         evaluated_with=("json_file",),
         package="lvis",
         install="pip install lvis (it brings opencv-python, which wants a display; without one: "
         "pip install --no-deps lvis opencv-python-headless)",
     ),
     DatasetKind(
-        name="pascal_voc",
-        labels=frozenset({OBJECTS}),
-        evaluators=("pascal_voc",),
-        metrics=("bbox/AP",),
+        "pascal_voc",
+        _HAS_OBJECTS,
+        ("pascal_voc",),
+        ("bbox/AP",),
         masks=False,
-        files=(
-            "{dirname}/ImageSets/Main/{split}.txt",
-            "{dirname}/Annotations",
-            "{dirname}/JPEGImages",
-        ),
+        files=("{dirname}/ImageSets/Main/{split}.txt", *_VOC_FOLDERS),
         evaluated_with=("dirname", "split", "year"),
     ),
     DatasetKind(
-        name="sem_seg",
-        labels=frozenset({SEMANTIC_LABELS}),
-        evaluators=("sem_seg",),
-        metrics=("sem_seg/mIoU",),
+        "sem_seg",
+        _HAS_LABELS,
+        ("sem_seg",),
+        ("sem_seg/mIoU",),
         evaluated_with=("stuff_classes", "ignore_label"),
     ),
     DatasetKind(
-        name="coco_panoptic_seg",
-        labels=frozenset({OBJECTS, SEMANTIC_LABELS}),
-        evaluators=("coco", "sem_seg", "panoptic"),
-        metrics=("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
+        "coco_panoptic_seg",
+        _HAS_OBJECTS | _HAS_LABELS,
+        ("coco", "sem_seg", "panoptic"),
+        ("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
         labels_from=("sem_seg_root",),
         evaluated_with=("panoptic_json", "panoptic_root", "stuff_classes", "ignore_label"),
     ),
     DatasetKind(
-        name="cityscapes_instance",
-        labels=frozenset({OBJECTS}),
-        evaluators=("cityscapes_instance",),
-        metrics=("segm/AP",),
-        **_CITYSCAPES,
+        "cityscapes_instance", _HAS_OBJECTS, ("cityscapes_instance",), ("segm/AP",), **_CITYSCAPES
     ),
     DatasetKind(
-        name="cityscapes_sem_seg",
-        labels=frozenset({SEMANTIC_LABELS}),
-        evaluators=("cityscapes_sem_seg",),
-        metrics=("sem_seg/IoU",),
-        **_CITYSCAPES,
+        "cityscapes_sem_seg", _HAS_LABELS, ("cityscapes_sem_seg",), ("sem_seg/IoU",), **_CITYSCAPES
     ),
 ):
     register_dataset_kind(_kind)
@@ -164,11 +124,11 @@ def labels_of(dataset: str) -> frozenset[str] | None:
 
 def files_of(dataset: str) -> Iterator[str]:
     """The files and folders that a dataset's metadata names."""
-    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset)
+    kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset).as_dict()
+    named = {field: value for field, value in metadata.items() if value}
     for path in (*FILES, *(kind.files if kind else ())):
-        fields = [field for _, field, _, _ in string.Formatter().parse(path) if field]
-        if all(metadata.get(field) for field in fields):
-            yield path.format(**{field: metadata.get(field) for field in fields})
+        with contextlib.suppress(KeyError):  # of a field that the metadata does not have
+            yield path.format(**named)
 
 
 def metric_for(detector: Kind, dataset: str) -> str | None:
@@ -178,19 +138,14 @@ def metric_for(detector: Kind, dataset: str) -> str | None:
         return detector.metric
     if not detector.learns:  # of the user's own
         return kind.metrics[0]
-    tasks = _tasks(detector)
-    return next((metric for metric in kind.metrics if metric.split("/")[0] in tasks), None)
-
-
-def _tasks(detector: Kind) -> set[str]:
-    """What the evaluators of a detector's predictions call their results."""
-    boxes = {"bbox", "segm"} if detector.masks else {"bbox"}
-    return {
+    boxes = ("bbox", "segm") if detector.masks else ("bbox",)
+    tasks = {  # what the evaluators of a detector's predictions call their results
         "instances": boxes,
-        "proposals": {"box_proposals"},
-        "sem_seg": {"sem_seg"},
-        "panoptic_seg": {*boxes, "sem_seg", "panoptic_seg"},
-    }.get(detector.output, set())
+        "proposals": ("box_proposals",),
+        "sem_seg": ("sem_seg",),
+        "panoptic_seg": (*boxes, "sem_seg", "panoptic_seg"),
+    }.get(detector.output, ())
+    return next((metric for metric in kind.metrics if metric.split("/")[0] in tasks), None)
 
 
 def check_package(dataset: str) -> None:

@@ -46,22 +46,19 @@ def used_splits(run: RunConfig, *, trains: bool) -> Splits:
 
 
 def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Splits:
-    """Make the datasets that a run uses usable, or say what is missing. Changes the run's settings.
+    """Make a run's datasets usable, or say what is missing. Changes the settings it is given.
 
     Registers custom data, makes the quickstart dataset if it is named, looks for the files of every
     dataset, and lets the numbers of classes and keypoints follow the data.
 
-    Args:
-        config: a RunConfig, or Detectron2's own, which is changed in place.
-        trains: whether the datasets to train on are used.
     Raises: MissingInputError if files are missing, InputError if the data cannot be used.
     """
     run = config if isinstance(config, RunConfig) else YamlRun(config)
     register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
-    needed = (settings.TRAIN_DATASETS, "train") if trains else (settings.TEST_DATASETS, "test")
-    if not getattr(splits, needed[1]):
-        raise InputError(f"{run.name(needed[0])} is empty: name a dataset to {needed[1]} on")
+    split = "train" if trains else "test"
+    if not getattr(splits, split):
+        raise InputError(f"{run.name(CUSTOM[split][2])} is empty: name a dataset to {split} on")
     check_registered(splits.names)
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
@@ -75,10 +72,9 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
 def register_custom(run: RunConfig, *, trains: bool = True) -> None:
     """Register the user's own COCO jsons, and name them as the datasets to train and test on.
 
-    A mask format that the data does not have is changed to "bitmask" where it has RLE masks. Where
-    one split is given alone, nothing is used for the other.
+    Run-length masks make the mask format "bitmask"; of a split that is not given none is used.
     """
-    given = {split for split, (json_file, _, _) in CUSTOM.items() if run[json_file]}
+    given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
     for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
         json_file, images = str(run[json_setting]), str(run[images_setting])
         if bool(json_file) != bool(images):
@@ -87,13 +83,8 @@ def register_custom(run: RunConfig, *, trains: bool = True) -> None:
                 f"{images!r}; give both or neither"
             )
         if json_file and (trains or split == "test"):
-            file = CocoJson(
-                Path(json_file),
-                Path(images),
-                masks=run.model.masks,
-                keypoints=run.model.keypoints,
-                evaluated=split == "test",
-            )
+            heads = {"masks": run.model.masks, "keypoints": run.model.keypoints}
+            file = CocoJson(Path(json_file), Path(images), **heads, evaluated=split == "test")
             options = {
                 "name": f"custom_{split}",
                 "json_file": file.path,
@@ -120,26 +111,22 @@ def check_registered(names: Sequence[str]) -> None:
     for name in names:
         if name not in DatasetCatalog.list():
             near = nearest(name, DatasetCatalog.list())
-            raise InputError(
-                f"there is no dataset {name!r}" + (f"; nearest: {', '.join(near)}" if near else "")
-            )
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise InputError(f"there is no dataset {name!r}{hint}")
 
 
 def check_files(run: RunConfig, names: Sequence[str]) -> None:
     """Raises: MissingInputError if files that the datasets' metadata names are not there."""
-    wanted = list(dict.fromkeys(file for name in names for file in files_of(name)))
-    missing = [file for file in wanted if not Path(file).exists()]
-    if not missing:
+    wanted = (file for name in names for file in files_of(name))
+    states = {file: "found" if Path(file).exists() else "missing" for file in wanted}
+    if "missing" not in states.values():
         return
     setting = os.getenv("DETECTRON2_DATASETS")
     root = f"DETECTRON2_DATASETS={setting}" if setting else "DETECTRON2_DATASETS is not set"
-    own = [
-        *run.words(settings.TRAIN_JSON, "my.json"),
-        *run.words(settings.TRAIN_IMAGES, "my/images"),
-    ]
+    own = run.words(settings.TRAIN_JSON, "my.json") + run.words(settings.TRAIN_IMAGES, "my/images")
     lines = [
         f"the data of {', '.join(names)} is not there. Looked for",
-        *(f"  {file}  ({'missing' if file in missing else 'found'})" for file in wanted),
+        *(f"  {file}  ({state})" for file, state in states.items()),
         f"in {datasets_root().resolve()} ({root}).",
         "Next, one of:",
         "  python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there",
@@ -152,10 +139,7 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
 
 
 def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
-    """Let the numbers of classes follow the data, unless the user states them.
-
-    Raises: InputError if datasets have other classes than one another, or than is stated.
-    """
+    """Let the numbers of classes follow the data, on which datasets and user have to agree."""
     kind = kind_of(run)
     for field, setting, what in (
         ("thing_classes", kind.classes, "classes"),
@@ -175,10 +159,7 @@ def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
 
 
 def follow_keypoints(run: RunConfig, splits: Splits) -> None:
-    """Let the number of keypoints follow the data, unless the user states it.
-
-    Raises: InputError if there are none, or TEST.KEYPOINT_OKS_SIGMAS are not one for each.
-    """
+    """Let the number of keypoints follow the data, and check that each has its OKS sigma."""
     name = splits.names[0]
     metadata = MetadataCatalog.get(name)
     keypoints = list(metadata.get("keypoint_names", []))
@@ -213,20 +194,18 @@ def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: li
     run[setting] = len(found)
     run.note(f"{run.shown(setting)}, as {dataset} has.")
     weights = run[settings.CLASS_WEIGHTS] if what == "semantic classes" else ()
-    if weights and len(weights) != len(found):
-        _drop_class_weights(run, len(weights), dataset, len(found))
-
-
-def _drop_class_weights(run: RunConfig, weights: int, dataset: str, classes: int) -> None:
-    """Those of another dataset: an error if the user states them."""
-    name = run.name(settings.CLASS_WEIGHTS)
+    if len(weights) in (0, len(found)):
+        return
+    name = run.name(settings.CLASS_WEIGHTS)  # of another dataset's classes
     if run.states(settings.CLASS_WEIGHTS):
         raise InputError(
-            f"{name} has {weights} values, but {dataset} has {classes} classes: give one for each, "
-            "or [] for none"
+            f"{name} has {len(weights)} values, but {dataset} has {len(found)} classes: give one "
+            "for each, or [] for none"
         )
     run[settings.CLASS_WEIGHTS] = []
-    run.note(f"{name} [], as the config's {weights} are for other classes than those of {dataset}.")
+    run.note(
+        f"{name} [], as the config's {len(weights)} are for other classes than those of {dataset}."
+    )
 
 
 def _some(names: list[str], most: int = 8) -> str:

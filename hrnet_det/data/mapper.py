@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from detectron2.config import CfgNode, instantiate
 from detectron2.data import DatasetMapper
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
-from fvcore.transforms.transform import Transform, TransformList
+from fvcore.transforms.transform import TransformList
 
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
@@ -25,10 +27,8 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 
-    Where INPUT.SCALES_TRAIN names scales, one of them takes the place of MIN_SIZE_TRAIN and
-    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image.
-
-    Raises: InputError if one of these keys cannot be followed.
+    One of the scales of INPUT.SCALES_TRAIN, if any, takes the place of MIN_SIZE_TRAIN and
+    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
     """
     check_scales(cfg)
     crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
@@ -37,11 +37,9 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     for augmentation in mapper.augmentations.augs:
         resizes = type(augmentation) is T.ResizeShortestEdge
         if resizes and is_train and cfg.INPUT.SCALES_TRAIN:
-            scales = [T.ResizeShortestEdge(short, long) for short, long in cfg.INPUT.SCALES_TRAIN]
-            scales = [with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales]
-            augmentations.append(OneOf(scales))
-        else:
-            augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
+            scales = [T.ResizeShortestEdge(*scale) for scale in cfg.INPUT.SCALES_TRAIN]
+            augmentation = OneOf([with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales])
+        augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
         if resizes and crops:
             augmentations.append(CropAroundObject(cfg.INPUT.CROP_TRAIN))
     mapper.augmentations = T.AugmentationList(augmentations)
@@ -58,35 +56,26 @@ class CropMapper(DatasetMapper):
     def __call__(self, dataset_dict: dict) -> dict:
         objects = [o for o in dataset_dict.get("annotations", ()) if not o.get("iscrowd", 0)]
         plain, boxes = self.augmentations, np.array([_box(o) for o in objects]).reshape(-1, 4)
-        try:
-            self.augmentations = _WithBoxes(plain, boxes)
-            return super().__call__(dataset_dict)
-        finally:
-            self.augmentations = plain
+
+        def augment(aug_input: T.AugInput) -> TransformList:
+            aug_input.boxes = boxes  # which move along
+            return plain(aug_input)
+
+        of_image = copy.copy(self)
+        of_image.augmentations = augment
+        return DatasetMapper.__call__(of_image, dataset_dict)
 
     def _transform_annotations(
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
     ) -> None:
         height, width = image_shape
-        kept = []
-        for row in dataset_dict["annotations"]:
+
+        def is_inside(row: dict) -> bool:
             x0, y0, x1, y1 = transforms.apply_box(_box(row)[None])[0]
-            if 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height:
-                kept.append(row)
-        dataset_dict["annotations"] = kept
+            return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
+
+        dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
         super()._transform_annotations(dataset_dict, transforms, image_shape)
-
-
-class _WithBoxes(T.Augmentation):
-    """Augmentations that are told the boxes of one image's objects, which move along."""
-
-    def __init__(self, augmentations: T.AugmentationList, boxes: np.ndarray) -> None:
-        super().__init__()
-        self.augmentations, self.boxes = augmentations, boxes
-
-    def __call__(self, aug_input: T.AugInput) -> Transform:
-        aug_input.boxes = self.boxes
-        return self.augmentations(aug_input)
 
 
 def _box(row: dict) -> np.ndarray:
@@ -102,9 +91,10 @@ def check_scales(cfg: CfgNode) -> None:
     for key, pair in pairs:
         whole = isinstance(pair, (list, tuple)) and all(isinstance(side, int) for side in pair)
         if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+            example = "[[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]"
             raise InputError(
                 f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in pixels, "
-                + ("such as [[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]")
+                f"such as {example}"
             )
     if given.CROP_TRAIN and given.CROP.ENABLED:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from detectron2.data.datasets.coco_panoptic import merge_to_panoptic
 
 from hrnet_det.data import quickstart
 
-QUICKSTART = {
-    f"quickstart_{kind}{split}": (kind.rstrip("_"), split)
+QUICKSTART = tuple(
+    f"quickstart_{kind}{split}"
     for kind in ("", "keypoints_", "semantic_", "panoptic_")
     for split in ("train", "val")
-}
+)
 IGNORED = 255  # the label of pixels that count for nothing
 
 
@@ -27,51 +27,44 @@ def datasets_root() -> Path:
 
 
 def register_quickstart() -> None:
-    """Register the quickstart's datasets, which are made when they are first read.
-
-    quickstart_{train,val} and quickstart_keypoints_{train,val} have objects,
-    quickstart_semantic_{train,val} a class for each pixel, quickstart_panoptic_{train,val} objects
-    and stuff, as Detectron2 has them for Panoptic FPN.
-    """
+    """Register the quickstart's datasets, QUICKSTART, which are made when they are first read."""
     root = datasets_root() / "quickstart"
-    for name, (kind, split) in QUICKSTART.items():
-        keypoints = kind == "keypoints"
-        stem = "keypoints" if keypoints else "instances"
-        json_file, images = root / "annotations" / f"{stem}_{split}.json", root / split
-        if kind == "semantic":
-            labels = root / f"semantic_{split}"
-            _register(
-                name,
-                partial(load_sem_seg, str(labels), str(images), "png", "png"),
-                evaluator_type="sem_seg",
-                image_root=str(images),
-                sem_seg_root=str(labels),
-                stuff_classes=[quickstart.GROUND, *quickstart.CLASSES],
-                ignore_label=IGNORED,
-            )
-            continue
-        register_coco(
-            name,
-            json_file=json_file,
+    for split in ("train", "val"):
+        objects = {
+            "json_file": root / "annotations" / f"instances_{split}.json",
+            "image_root": root / split,
+            "classes": list(quickstart.CLASSES),
+        }
+        arrows = {
+            "json_file": root / "annotations" / f"keypoints_{split}.json",
+            "classes": ["arrow"],
+            "keypoint_names": list(quickstart.KEYPOINTS),
+        }
+        images, labels = str(root / split), str(root / f"semantic_{split}")
+        register_coco(f"quickstart_{split}", **objects)
+        register_coco(f"quickstart_keypoints_{split}", **objects | arrows)
+        register_coco(f"quickstart_panoptic_{split}", **objects, **_panoptic(root, split))
+        _register(
+            f"quickstart_semantic_{split}",
+            partial(load_sem_seg, labels, images, "png", "png"),
+            evaluator_type="sem_seg",
             image_root=images,
-            classes=["arrow"] if keypoints else list(quickstart.CLASSES),
-            keypoint_names=list(quickstart.KEYPOINTS) if keypoints else [],
-            **(_panoptic(root, split) if kind == "panoptic" else {}),
+            sem_seg_root=labels,
+            stuff_classes=[quickstart.GROUND, *quickstart.CLASSES],
+            ignore_label=IGNORED,
         )
 
 
 def _panoptic(root: Path, split: str) -> dict[str, object]:
     """The metadata of objects and stuff together."""
+    ids = range(1, quickstart.GROUND_ID + 1)
     return {
         "evaluator_type": "coco_panoptic_seg",
         "panoptic_json": str(root / "annotations" / f"panoptic_{split}.json"),
         "panoptic_root": str(root / f"panoptic_{split}"),
         "sem_seg_root": str(root / f"stuff_{split}"),
-        "stuff_classes": ["things", quickstart.GROUND],
-        "stuff_dataset_id_to_contiguous_id": {  # 0 for all things
-            number: int(number == quickstart.GROUND_ID)
-            for number in range(1, quickstart.GROUND_ID + 1)
-        },
+        "stuff_classes": ["things", quickstart.GROUND],  # 0 for all things
+        "stuff_dataset_id_to_contiguous_id": {i: int(i == quickstart.GROUND_ID) for i in ids},
         "ignore_label": IGNORED,
     }
 
@@ -82,7 +75,7 @@ def register_coco(
     json_file: Path,
     image_root: Path,
     classes: list[str],
-    keypoint_names: list[str],
+    keypoint_names: Sequence[str] = (),
     evaluator_type: str = "coco",
     **metadata: object,
 ) -> None:
@@ -96,8 +89,8 @@ def register_coco(
         return merge_to_panoptic(rows, labels)
 
     if keypoint_names:
-        pairs = flip_pairs(keypoint_names)
-        metadata |= {"keypoint_names": keypoint_names, "keypoint_flip_map": pairs}
+        metadata["keypoint_names"] = keypoint_names
+        metadata["keypoint_flip_map"] = flip_pairs(keypoint_names)
     _register(
         name,
         load,

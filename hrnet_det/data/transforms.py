@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import transforms as T
@@ -27,11 +28,10 @@ def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple
     return (shortest, other) if height <= width else (other, shortest)
 
 
-class OpenCVResizeTransform(Transform):
+class OpenCVResizeTransform(T.ResizeTransform):
     """Bilinear resizing by OpenCV, which does not average the pixels that it skips.
 
     Args:
-        height, width: of the image. new_height, new_width: of the result. In pixels.
         as_float: the result is float32, not rounded to whole levels.
     Raises: InputError if OpenCV is not installed.
     """
@@ -39,10 +39,13 @@ class OpenCVResizeTransform(Transform):
     def __init__(
         self, height: int, width: int, new_height: int, new_width: int, as_float: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(height, width, new_height, new_width)
         self._set_attributes(locals())
 
-    def apply_image(self, img: np.ndarray) -> np.ndarray:
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        """The resized image; with an `interp`, as for semantic labels, by Pillow."""
+        if interp is not None:
+            return super().apply_image(img, interp)
         cv2 = _opencv()
         if self.as_float:
             img = img.astype(np.float32)
@@ -50,19 +53,9 @@ class OpenCVResizeTransform(Transform):
         resized = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
         return resized.reshape(*resized.shape[:2], *img.shape[2:])  # cv2 drops a single channel
 
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        coords[:, 0] = coords[:, 0] * (self.new_width / self.width)
-        coords[:, 1] = coords[:, 1] * (self.new_height / self.height)
-        return coords
-
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        plain = T.ResizeTransform(self.height, self.width, self.new_height, self.new_width)
-        return plain.apply_segmentation(segmentation)
-
     def inverse(self) -> Transform:
-        return OpenCVResizeTransform(
-            self.new_height, self.new_width, self.height, self.width, self.as_float
-        )
+        sizes = self.new_height, self.new_width, self.height, self.width
+        return OpenCVResizeTransform(*sizes, self.as_float)
 
 
 def _opencv() -> object:
@@ -76,40 +69,29 @@ def _opencv() -> object:
     return cv2
 
 
-@dataclass(frozen=True)
-class ResizeRule:
+class ResizeRule(NamedTuple):
     """How a code base chooses the size, and what it resizes with."""
 
     sides: Callable[[int, int, int, int], tuple[int, int]]
     transform: Callable[..., Transform]
 
 
-def _opencv_float(*sizes: int) -> Transform:
-    return OpenCVResizeTransform(*sizes, as_float=True)
-
-
-# "pillow" is Detectron2's own ResizeShortestEdge.
-RESIZE_RULES: dict[str, ResizeRule] = {
+RESIZE_RULES: dict[str, ResizeRule | None] = {
+    "pillow": None,  # Detectron2's own ResizeShortestEdge
     "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
-    "opencv_float": ResizeRule(nearest_sides, _opencv_float),
+    "opencv_float": ResizeRule(nearest_sides, partial(OpenCVResizeTransform, as_float=True)),
     "pillow_floor": ResizeRule(floored_sides, T.ResizeTransform),
 }
 
 
 class CompatResize(T.ResizeShortestEdge):
-    """Detectron2's ResizeShortestEdge with another code base's rule.
-
-    Args:
-        plain: the ResizeShortestEdge to take the place of: its lengths and the way it samples.
-        rule: a row of RESIZE_RULES.
-    """
+    """Detectron2's ResizeShortestEdge, whose lengths and sampling it takes, with another rule."""
 
     def __init__(self, plain: T.ResizeShortestEdge, rule: ResizeRule) -> None:
         T.Augmentation.__init__(self)
         self._init({"plain": plain, "rule": rule})
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        height, width = image.shape[:2]
         lengths = self.plain.short_edge_length
         if self.plain.is_range:
             shortest = int(np.random.randint(lengths[0], lengths[1] + 1))
@@ -117,59 +99,50 @@ class CompatResize(T.ResizeShortestEdge):
             shortest = int(np.random.choice(lengths))
         if not shortest:
             return NoOpTransform()
-        return self.rule.transform(
-            height, width, *self.rule.sides(height, width, shortest, self.plain.max_size)
-        )
+        size = image.shape[:2]
+        return self.rule.transform(*size, *self.rule.sides(*size, shortest, self.plain.max_size))
 
 
 def check_resize(name: str) -> None:
     """Raises: InputError if there is no INPUT.RESIZE of this name, or OpenCV, which it needs."""
-    if name != "pillow" and name not in RESIZE_RULES:
-        raise InputError(f"unknown INPUT.RESIZE {name!r}; known: pillow, {', '.join(RESIZE_RULES)}")
-    if name != "pillow" and RESIZE_RULES[name].transform is not T.ResizeTransform:
+    if name not in RESIZE_RULES:
+        raise InputError(f"unknown INPUT.RESIZE {name!r}; known: {', '.join(RESIZE_RULES)}")
+    if name.startswith("opencv"):
         _opencv()
 
 
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
-    """The augmentation, or in place of a ResizeShortestEdge that of INPUT.RESIZE `name`.
-
-    Raises: InputError if there is no such way to resize (the message lists them).
-    """
+    """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check."""
     check_resize(name)
-    if name == "pillow" or type(augmentation) is not T.ResizeShortestEdge:
-        return augmentation
-    return CompatResize(augmentation, RESIZE_RULES[name])
+    rule = RESIZE_RULES[name]
+    replaced = rule is not None and type(augmentation) is T.ResizeShortestEdge
+    return CompatResize(augmentation, rule) if replaced else augmentation
 
 
 JITTER = (10, 30)  # pixels, at most, up or down and to either side
 
 
 class OneOf(T.Augmentation):
-    """One of several augmentations, each as likely as the others.
-
-    Args:
-        augmentations: such as a ResizeShortestEdge for each scale.
-    """
+    """One of several augmentations, such as a ResizeShortestEdge of each scale; all as likely."""
 
     def __init__(self, augmentations: Sequence[T.Augmentation]) -> None:
         super().__init__()
         self.augmentations = list(augmentations)
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        number = np.random.randint(len(self.augmentations))
-        return self.augmentations[number].get_transform(image)
+        chosen = self.augmentations[np.random.randint(len(self.augmentations))]
+        return chosen.get_transform(image)
 
 
 class CropAroundObject(T.Augmentation):
     """A crop of a fixed size around one of the image's objects, or anywhere without objects.
 
     Source: RandomResizeCrop of HRNet-Object-Detection: the crop's centre is that of a random
-    object, moved by up to JITTER; the crop stays inside the image.
+    object, moved by up to JITTER; the crop stays inside the image, and is no larger than it.
     Differs from source: an image without objects is cropped too, at a random place.
 
     Args:
-        size: shorter and longer side of the crop, in pixels, the longer one along the image's; a
-            side over the image's becomes that.
+        size: shorter and longer side of the crop, in pixels, the longer one along the image's.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -178,8 +151,7 @@ class CropAroundObject(T.Augmentation):
 
     def get_transform(self, image: np.ndarray, boxes: np.ndarray) -> Transform:
         sides = np.array(image.shape[:2])
-        wanted = np.array(self.size[::-1] if sides[0] > sides[1] else self.size)
-        crop = np.minimum(wanted, sides)
+        crop = np.minimum(self.size[::-1] if sides[0] > sides[1] else self.size, sides)
         free = sides - crop
         if len(boxes):
             x0, y0, x1, y1 = boxes[np.random.randint(len(boxes))]
@@ -189,4 +161,4 @@ class CropAroundObject(T.Augmentation):
         else:
             start = np.array([np.random.randint(most + 1) for most in free])
         (top, left), (height, width) = start.tolist(), crop.tolist()
-        return CropTransform(left, top, width, height, int(sides[1]), int(sides[0]))
+        return CropTransform(left, top, width, height, *sides[::-1].tolist())

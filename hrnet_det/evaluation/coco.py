@@ -1,34 +1,28 @@
-"""COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL.
-
-`python -m tools.coco_speed` measures those that are installed.
-"""
+"""COCO evaluation by the fastest implementation that is installed: TEST.COCO_EVAL."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from unittest import mock
 
+import numpy as np
 import torch
 from detectron2.evaluation import COCOEvaluator, coco_evaluation
 from detectron2.structures import Instances
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hrnet_det.environment import (
-    FAST_COCO_EVALUATION,
-    INSTALL_COMMAND,
-    OFFICIAL_SPEC,
-    REQUIREMENTS,
-    one_line,
-)
+from hrnet_det import environment
+from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation.run_lengths import encode_masks
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
-# Ground truth, detections, and "bbox", "segm" or "keypoints".
+# Of ground truth, detections, and "bbox", "segm" or "keypoints".
 Evaluation = Callable[[COCO, COCO, str], COCOeval]
 
 
@@ -38,52 +32,42 @@ class Implementation:
 
     name: str
     evaluation: Evaluation
-    integer_ids: bool = False  # ids of images, objects and categories have to be whole numbers
 
 
-def _detectron2() -> Implementation:
-    """Detectron2's own: there only where its C++ part was built."""
-    from detectron2.evaluation.fast_eval_api import COCOeval_opt
+def _detectron2() -> Evaluation:
+    from detectron2.evaluation.fast_eval_api import COCOeval_opt  # where its C++ part was built
 
-    return Implementation("detectron2", COCOeval_opt)
+    return COCOeval_opt
 
 
-def _faster_coco_eval() -> Implementation:
-    """The package faster-coco-eval, printing its summary as pycocotools does."""
+def _faster_coco_eval() -> Evaluation:
     from faster_coco_eval import COCO as Annotations
     from faster_coco_eval import COCOeval_faster
 
     def evaluation(truth: COCO, detections: COCO, iou_type: str) -> COCOeval:
-        made = COCOeval_faster(
-            Annotations(truth.dataset),
-            Annotations(detections.dataset),
-            iou_type,
-            print_function=print,
-        )
+        both = Annotations(truth.dataset), Annotations(detections.dataset)
+        made = COCOeval_faster(*both, iou_type, print_function=print)  # as pycocotools prints
         # For keypoints it would leave out categories without objects: the others would move up.
         made.params.catIds = sorted(truth.getCatIds())
         return made
 
-    return Implementation("faster_coco_eval", evaluation, integer_ids=True)
+    return evaluation
 
 
-def _pycocotools() -> Implementation:
-    return Implementation("pycocotools", COCOeval)
-
-
+_BUILD = f"{environment.INSTALL_COMMAND} --from '{environment.OFFICIAL_SPEC}' (needs a compiler)"
 # "auto" takes the first that is installed. Of each: what loads it, what installs it.
-_KNOWN: dict[str, tuple[Callable[[], Implementation], str]] = {
-    "detectron2": (_detectron2, f"{INSTALL_COMMAND} --from '{OFFICIAL_SPEC}' (needs a compiler)"),
-    "faster_coco_eval": (_faster_coco_eval, f"pip install '{FAST_COCO_EVALUATION}'"),
-    "pycocotools": (_pycocotools, f"pip install '{REQUIREMENTS['pycocotools']}'"),
+_KNOWN: dict[str, tuple[Callable[[], Evaluation], str]] = {
+    "detectron2": (_detectron2, _BUILD),
+    "faster_coco_eval": (_faster_coco_eval, f"pip install '{environment.FAST_COCO_EVALUATION}'"),
+    "pycocotools": (lambda: COCOeval, f"pip install '{environment.REQUIREMENTS['pycocotools']}'"),
 }
+INTEGER_IDS = ("faster_coco_eval",)  # for which all ids have to be whole numbers
 
 
 def find_implementation(name: str) -> Implementation:
     """The implementation that TEST.COCO_EVAL names; "auto": the first of all that is installed.
 
-    Raises: InputError if it is unknown (the message lists the known ones) or not installed (the
-        message says how to install it).
+    Raises: InputError if it is unknown or not installed.
     """
     if name == "auto":
         return installed_implementations()[0]
@@ -91,7 +75,7 @@ def find_implementation(name: str) -> Implementation:
         raise InputError(f"unknown TEST.COCO_EVAL {name!r}; known: auto, {', '.join(_KNOWN)}")
     load, how = _KNOWN[name]
     try:
-        return load()
+        return Implementation(name, load())
     except ImportError as error:
         raise InputError(
             f"TEST.COCO_EVAL {name} cannot be used here ({one_line(error)}): {how}, or set "
@@ -102,9 +86,9 @@ def find_implementation(name: str) -> Implementation:
 def installed_implementations() -> list[Implementation]:
     """All that can be used here, in the order in which "auto" prefers them."""
     found = []
-    for load, _ in _KNOWN.values():
+    for name, (load, _) in _KNOWN.items():
         with contextlib.suppress(ImportError):
-            found.append(load())
+            found.append(Implementation(name, load()))
     return found
 
 
@@ -115,11 +99,7 @@ class CocoEvaluator(COCOEvaluator):
     pycocotools, and encodes masks more slowly.
 
     Args:
-        dataset_name: a registered dataset.
-        implementation: of TEST.COCO_EVAL: "auto", "detectron2", "faster_coco_eval" or
-            "pycocotools".
-        output_dir: folder for the predictions, or None.
-        kpt_oks_sigmas: of each keypoint; () for COCO's.
+        implementation: as TEST.COCO_EVAL names it. The others: as Detectron2's.
     Raises: InputError as `find_implementation`, or if the implementation (but for "auto", which
         takes pycocotools then) cannot evaluate the dataset, whose ids are no whole numbers.
     """
@@ -139,7 +119,7 @@ class CocoEvaluator(COCOEvaluator):
             use_fast_impl=False,  # else it warns that its own is not built
             kpt_oks_sigmas=kpt_oks_sigmas,
         )
-        if found.integer_ids and not _has_integer_ids(self._coco_api.dataset):
+        if found.name in INTEGER_IDS and not _has_integer_ids(self._coco_api.dataset):
             if implementation != "auto":
                 raise InputError(
                     f"TEST.COCO_EVAL {implementation} takes only whole numbers as ids; "
@@ -151,45 +131,56 @@ class CocoEvaluator(COCOEvaluator):
         logger.info("COCO evaluation of %s: %s", dataset_name, found.name)
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Keep a batch's predictions, in COCO's format."""
         for given, output in zip(inputs, outputs, strict=True):
             instances = output.get("instances")
             masks = instances.get_fields().get("pred_masks") if instances is not None else None
             if getattr(masks, "dtype", None) != torch.bool:
                 super().process([given], [output])
                 continue
-            fields = {k: v for k, v in instances.get_fields().items() if k != "pred_masks"}
-            plain = Instances(instances.image_size, **fields)
+            plain = Instances(instances.image_size, **instances.get_fields())
+            plain.remove("pred_masks")
             super().process([given], [output | {"instances": plain}])
             rows = self._predictions[-1]["instances"]
             for row, encoded in zip(rows, encode_masks(masks), strict=True):
                 row["segmentation"] = encoded
 
     def _eval_predictions(self, predictions: list[dict], img_ids: list | None = None) -> None:
-        with _as_fast_implementation(self.implementation.evaluation):
+        evaluation = self.implementation.evaluation  # in the place of Detectron2's fast one
+        with mock.patch.object(coco_evaluation, "COCOeval_opt", evaluation):
             super()._eval_predictions(predictions, img_ids=img_ids)
 
 
 def _has_integer_ids(dataset: dict) -> bool:
     """Whether all ids of a COCO json are integers."""
     return all(
-        type(row[key]) is int
-        for kind, keys in (
-            ("images", ("id",)),
-            ("categories", ("id",)),
-            ("annotations", ("id", "image_id", "category_id")),
-        )
-        for row in dataset.get(kind, ())
-        for key in keys
+        type(value) is int
+        for rows_of in ("images", "categories", "annotations")
+        for row in dataset.get(rows_of, ())
+        for key, value in row.items()
+        if key in ("id", "image_id", "category_id")
     )
 
 
-@contextlib.contextmanager
-def _as_fast_implementation(evaluation: Evaluation) -> Iterator[None]:
-    """In this block it is what Detectron2's COCOEvaluator takes for its fast implementation."""
-    before = coco_evaluation.COCOeval_opt
-    coco_evaluation.COCOeval_opt = evaluation
-    try:
-        yield
-    finally:
-        coco_evaluation.COCOeval_opt = before
+def encode_masks(masks: torch.Tensor) -> list[dict]:
+    """COCO's compressed run lengths {"size": [H, W], "counts": str} of masks, (N, H, W) bool.
+
+    Run lengths go down the columns, whose pixels lie apart in a mask: to gather them takes longer
+    than to count them. Most objects are narrow, so only an object's own columns are gathered.
+    """
+    pixels = masks.cpu().numpy()
+    occupied = pixels.view(np.uint8).max(axis=1, initial=0)  # (N, W): max is faster than any
+    return [_encode(*each) for each in zip(pixels, occupied, strict=True)]
+
+
+def _encode(mask: np.ndarray, occupied: np.ndarray) -> dict:
+    """A mask (H, W) bool, of which only the columns with occupied (W,) have anything."""
+    height, width = mask.shape
+    columns = np.flatnonzero(occupied)
+    first, end = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
+    values = mask[:, first:end].T.ravel()
+    # Where a run ends, counted down the columns of the whole mask. The first run is of zeros.
+    ends = np.flatnonzero(np.diff(values, prepend=False, append=False)) + first * height
+    counts = np.diff(ends[ends < height * width], prepend=0, append=height * width)
+    plain = {"size": [height, width], "counts": counts.tolist()}
+    packed = coco_mask.frPyObjects(plain, height, width)
+    return {"size": [height, width], "counts": packed["counts"].decode()}

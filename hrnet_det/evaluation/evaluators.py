@@ -6,13 +6,8 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
-from detectron2.evaluation import (
-    DatasetEvaluator,
-    DatasetEvaluators,
-    PascalVOCDetectionEvaluator,
-    SemSegEvaluator,
-)
 from PIL import Image
 
 from hrnet_det.config import settings
@@ -28,15 +23,14 @@ from hrnet_det.evaluation.dropped_names import (
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
 
+VOC_YEARS = (2007, 2012)
 
-def build_evaluator(run: RunConfig, dataset_name: str) -> DatasetEvaluator:
-    """What evaluates a dataset: Detectron2's evaluators; of COCO and panoptic quality ours.
 
-    Raises: InputError as check_evaluator.
-    """
+def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
+    """What evaluates a dataset, by its kind; raises as check_evaluator."""
     check_evaluator(run, dataset_name)
     built = [BUILDERS[name](run, dataset_name) for name in dataset_kind(dataset_name).evaluators]
-    return built[0] if len(built) == 1 else DatasetEvaluators(built)
+    return built[0] if len(built) == 1 else evaluation.DatasetEvaluators(built)
 
 
 def check_evaluator(run: RunConfig, dataset_name: str) -> None:
@@ -54,6 +48,11 @@ def check_evaluator(run: RunConfig, dataset_name: str) -> None:
             f"evaluation of a dataset of evaluator_type {kind.name} needs: "
             f"MetadataCatalog.get({dataset_name!r}).set({missing[0]}=...)"
         )
+    if kind.name == "pascal_voc" and metadata.year not in VOC_YEARS:
+        raise InputError(
+            f"dataset {dataset_name} has the year {metadata.year!r} in its metadata, which chooses "
+            "how VOC's AP is measured: set 2007 (11 points) or 2012 (the area under the curve)"
+        )
     check_package(dataset_name)
     if "coco" in kind.evaluators:
         find_implementation(str(run[settings.COCO_EVAL]))
@@ -61,23 +60,9 @@ def check_evaluator(run: RunConfig, dataset_name: str) -> None:
 
 def best_metric(run: RunConfig) -> str:
     """What model_best.pth is the best of, as metrics.json names it."""
-    names = run[settings.TEST_DATASETS]
-    kind = kind_of(run)
+    names, kind = run[settings.TEST_DATASETS], kind_of(run)
     metric = metric_for(kind, names[0]) or kind.metric
     return f"{names[0]}/{metric}" if len(names) > 1 else metric
-
-
-def _coco(run: RunConfig, name: str) -> DatasetEvaluator:
-    return CocoEvaluator(
-        name,
-        implementation=str(run[settings.COCO_EVAL]),
-        output_dir=_folder(run),
-        kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
-    )
-
-
-def _semantic(run: RunConfig, name: str) -> DatasetEvaluator:
-    return SemSegEvaluator(name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels)
 
 
 def _read_labels(path: str, dtype: type) -> np.ndarray:
@@ -90,11 +75,18 @@ def _folder(run: RunConfig) -> str:
 
 
 # Each makes the evaluator of a dataset for a run.
-BUILDERS: dict[str, Callable[[RunConfig, str], DatasetEvaluator]] = {
-    "coco": _coco,
+BUILDERS: dict[str, Callable[[RunConfig, str], evaluation.DatasetEvaluator]] = {
+    "coco": lambda run, name: CocoEvaluator(
+        name,
+        implementation=str(run[settings.COCO_EVAL]),
+        output_dir=_folder(run),
+        kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
+    ),
     "lvis": lambda run, name: LvisEvaluator(name, output_dir=_folder(run)),
-    "pascal_voc": lambda _, name: PascalVOCDetectionEvaluator(name),
-    "sem_seg": _semantic,
+    "pascal_voc": lambda _, name: evaluation.PascalVOCDetectionEvaluator(name),
+    "sem_seg": lambda run, name: evaluation.SemSegEvaluator(
+        name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels
+    ),
     "panoptic": lambda _, name: PanopticEvaluator(name),
     "cityscapes_instance": lambda _, name: CityscapesInstances(name),
     "cityscapes_sem_seg": lambda _, name: CityscapesSemanticLabels(name),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,9 +26,6 @@ class PanopticEvaluator(DatasetEvaluator):
     Differs from source (panopticapi): predictions are compared at once instead of being written
     as images; of several crowds of a category in an image all forgive, not one (COCO has one).
 
-    Args:
-        dataset_name: registered with panoptic_json and panoptic_root, and with the contiguous
-            numbers of its things and stuff.
     Results: {"panoptic_seg": {"PQ", "SQ", "RQ", and each with _th for things, _st for stuff}}, in
         percent, means over the categories that occur.
     """
@@ -38,50 +36,36 @@ class PanopticEvaluator(DatasetEvaluator):
         self._root = Path(metadata.panoptic_root)
         self._truth = {row["image_id"]: row for row in content["annotations"]}
         self._is_thing = {row["id"]: bool(row["isthing"]) for row in content["categories"]}
-        self._things = _inverse(metadata.thing_dataset_id_to_contiguous_id)
-        self._stuff = _inverse(metadata.stuff_dataset_id_to_contiguous_id)
+        self._categories = {  # the dataset's ids of contiguous numbers, of things and of stuff
+            True: {n: id for id, n in metadata.thing_dataset_id_to_contiguous_id.items()},
+            False: {n: id for id, n in metadata.stuff_dataset_id_to_contiguous_id.items()},
+        }
         self.reset()
 
     def reset(self) -> None:
-        """Forget all images."""
         self._counts: list[dict[int, np.ndarray]] = []
 
     def process(self, inputs: list[dict], outputs: list[dict]) -> None:
-        """Compare a batch's predictions, Detectron2's "panoptic_seg", with the truth."""
         for given, output in zip(inputs, outputs, strict=True):
             ids, segments = output["panoptic_seg"]
             truth = self._truth[given["image_id"]]
             pixels = Image.open(self._root / truth["file_name"]).convert("RGB")
-            self._counts.append(
-                compare(
-                    ids.cpu().numpy(),
-                    [s | {"category_id": self._category(s)} for s in segments],
-                    segment_ids(np.asarray(pixels)),
-                    truth["segments_info"],
-                )
-            )
-
-    def _category(self, segment: Mapping[str, object]) -> int:
-        """The dataset's id of a predicted segment's category."""
-        numbers = self._things if segment["isthing"] else self._stuff
-        return numbers[segment["category_id"]]
+            true = segment_ids(np.asarray(pixels)), truth["segments_info"]
+            numbers = [self._categories[bool(s["isthing"])][s["category_id"]] for s in segments]
+            found = [s | {"category_id": n} for s, n in zip(segments, numbers, strict=True)]
+            self._counts.append(compare(ids.cpu().numpy(), found, *true))
 
     def evaluate(self) -> OrderedDict | None:
-        """The results, in the main process of a job."""
         gathered = comm.gather(self._counts)
         if not comm.is_main_process():
             return None
-        total: dict[int, np.ndarray] = {}
-        for of_image in (counts for part in gathered for counts in part):
+        total: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(4))
+        for of_image in itertools.chain.from_iterable(gathered):
             for category, values in of_image.items():
-                total[category] = total.get(category, 0) + values
+                total[category] += values
         results = {}
-        for suffix, wanted in (("", None), ("_th", True), ("_st", False)):
-            chosen = [
-                values
-                for category, values in total.items()
-                if wanted is None or self._is_thing[category] == wanted
-            ]
+        for suffix, kinds in (("", (True, False)), ("_th", (True,)), ("_st", (False,))):
+            chosen = [values for key, values in total.items() if self._is_thing[key] in kinds]
             for name, value in quality(chosen).items():
                 results[name + suffix] = 100 * value
         return OrderedDict(panoptic_seg=results)
@@ -109,13 +93,15 @@ def compare(
     keys = true.ravel().astype(np.int64) << 32 | predicted.ravel().astype(np.int64)
     keys, sizes = (x.tolist() for x in np.unique(keys, return_counts=True))
     common = {(key >> 32, key & 0xFFFFFFFF): n for key, n in zip(keys, sizes, strict=True)}
-    area = _areas(common)
+    area: Counter[tuple[str, int]] = Counter()  # pixels of each true and each predicted segment
+    for (t, p), n in common.items():
+        area["true", t] += n
+        area["predicted", p] += n
     truth = {s["id"]: s["category_id"] for s in true_segments if not s.get("iscrowd", 0)}
     crowds = [s for s in true_segments if s.get("iscrowd", 0)]
     found = {s["id"]: s["category_id"] for s in predicted_segments}
     found = {p: category for p, category in found.items() if ("predicted", p) in area}
     counts: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(4))
-
     for (t, p), n in common.items():
         if t not in truth or truth[t] != found.get(p):
             continue
@@ -132,21 +118,8 @@ def compare(
     return dict(counts)
 
 
-def _areas(common: Mapping[tuple[int, int], int]) -> dict[tuple[str, int], int]:
-    """Pixels of each true and each predicted segment."""
-    area: dict[tuple[str, int], int] = {}
-    for (t, p), n in common.items():
-        for key in (("true", t), ("predicted", p)):
-            area[key] = area.get(key, 0) + n
-    return area
-
-
 def quality(counts: Sequence[np.ndarray]) -> dict[str, float]:
-    """Means over categories of PQ, SQ and RQ, in 0..1; nan without any category.
-
-    Args:
-        counts: of each category that occurs, as `compare` gives them.
-    """
+    """Means of PQ, SQ and RQ, in 0..1, of categories' counts from `compare`; nan without any."""
     rows = [
         (iou / found, iou / max(matched, 1), matched / found)
         for iou, matched, missed, wrong in counts
@@ -154,7 +127,3 @@ def quality(counts: Sequence[np.ndarray]) -> dict[str, float]:
     ]
     means = np.mean(rows, axis=0) if rows else np.full(3, np.nan)
     return dict(zip(("PQ", "SQ", "RQ"), means.tolist(), strict=True))
-
-
-def _inverse(numbers: Mapping[int, int]) -> dict[int, int]:
-    return {contiguous: category for category, contiguous in numbers.items()}

@@ -28,9 +28,8 @@ def annotate(
 ) -> np.ndarray:
     """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
 
-    Objects with masks have a colour each, so that neighbours are told apart; objects with boxes
-    alone have that of their class. Where masks overlap, their colours are blended. Names that
-    would cover each other are left out, those of the first objects last.
+    Objects with masks have a colour each, those with boxes alone that of their class. Where masks
+    overlap, colours are blended. Names that would cover those of earlier objects are left out.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -38,9 +37,8 @@ def annotate(
             its mappers prepare them (gt_..., with bitmasks): boxes, and where there are any
             classes, masks, keypoints and scores. Objects with masks may have `colours`, (N,)
             numbers: the same number is the same colour.
-        classes: names of the objects' classes.
+        classes, label_names: names of the classes of objects, and of labels.
         labels: (H, W), the class of each pixel, UNLABELLED for none.
-        label_names: names of the labels' classes.
         scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
     Output: (H * scale, W * scale, 3) uint8, RGB.
     """
@@ -86,12 +84,9 @@ def _draw_objects(canvas: Canvas, objects: Instances, classes: Sequence[str]) ->
         for points in fields["keypoints"].tolist():
             canvas.points([(x, y) for x, y, seen in points if seen > least], (255, 255, 255))
     if numbers is not None:
-        names = [_name(classes, number) for number in numbers]
-        if "scores" in fields:
-            scores = fields["scores"].tolist()
-            names = [f"{name} {score:.2f}" for name, score in zip(names, scores, strict=True)]
-        for name, box, colour in zip(names, boxes, colours, strict=True):
-            canvas.label(name, box, colour)
+        scores = [f" {score:.2f}" for score in fields.get("scores", ())] or [""] * len(objects)
+        for number, score, box, colour in zip(numbers, scores, boxes, colours, strict=True):
+            canvas.label(_name(classes, number) + score, box, colour)
 
 
 def _name(names: Sequence[str], number: int) -> str:

@@ -27,11 +27,10 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 class Canvas:
-    """An image that is drawn on.
+    """A copy of an image, (H, W, 3) uint8 RGB, that is drawn on, in the image's pixels.
 
     Args:
-        image: (H, W, 3) uint8, RGB; stays as it is.
-        scale: drawn pixels for a pixel of the image. What is drawn is given in the image's pixels.
+        scale: drawn pixels for a pixel of the image.
     """
 
     def __init__(self, image: np.ndarray, scale: float = 1) -> None:
@@ -52,10 +51,9 @@ class Canvas:
     def mask(
         self, mask: np.ndarray, colour: Colour, alpha: float = MASK_ALPHA, *, outline: bool = True
     ) -> None:
-        """Blend a colour into the pixels of a mask, (H, W) bool: over what is there, not for it.
+        """Blend a share `alpha` of a colour into the pixels of a mask, (H, W) bool.
 
         Args:
-            alpha: share of the colour in the result, 0..1.
             outline: give the mask's own border pixels the whole colour.
         """
         whole = Image.fromarray(mask.astype(np.uint8) * 255)
@@ -86,31 +84,28 @@ class Canvas:
     def label(self, text: str, box: Sequence[float], colour: Colour) -> None:
         """Write text on a ground of a colour at a box, where it covers no earlier label.
 
-        The places: above the box, inside it at its top, below it, inside at its bottom, each from
-        the box's left side and then from its right. Where none is free there is no label: a crowd
-        of objects would be hidden under their names.
+        Above the box, inside it at its top, below it, or inside at its bottom, from the box's left
+        side or else from its right. Without a free place there is no label.
         """
         left, top, right, bottom = self._scaled(box)
         width, height = self._font.getlength(text) + 4, self._font.size + 3
-        for x in (left, right - width):
-            for y in (top - height, top, bottom, bottom - height):
-                x = min(max(x, 0), self._size[0] - width)
-                place = (x, y, x + width, y + height)
-                if self._free(place):
-                    self._labels.append(place)
-                    self._draw.rectangle(place, fill=colour)
-                    brightness = np.dot(colour, (0.299, 0.587, 0.114))  # ITU-R BT.601
-                    ink = "black" if brightness > 120 else "white"
-                    middle = (x + 2, y + height / 2)
-                    self._draw.text(middle, text, fill=ink, font=self._font, anchor="lm")
-                    return
+        lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]
+        tops = (top - height, top, bottom, bottom - height)
+        places = [(x, y, x + width, y + height) for x in lefts for y in tops]
+        place = next(filter(self._is_free, places), None)
+        if place is None:
+            return
+        self._labels.append(place)
+        self._draw.rectangle(place, fill=colour)
+        ink = "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else "white"  # ITU-R BT.601
+        middle = (place[0] + 2, place[1] + height / 2)
+        self._draw.text(middle, text, fill=ink, font=self._font, anchor="lm")
 
-    def _free(self, place: tuple[float, float, float, float]) -> bool:
+    def _is_free(self, place: tuple[float, float, float, float]) -> bool:
         """Whether a label fits there: on the image, and clear of the others."""
         left, top, right, bottom = place
-        if left < 0 or top < 0 or right > self._size[0] or bottom > self._size[1]:
-            return False
-        return not any(
+        inside = left >= 0 and top >= 0 and right <= self._size[0] and bottom <= self._size[1]
+        return inside and not any(
             left < right2 and left2 < right and top < bottom2 and top2 < bottom
             for left2, top2, right2, bottom2 in self._labels
         )

@@ -9,31 +9,30 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.data.detection_utils import read_image
+from detectron2.data.detection_utils import annotations_to_instances, read_image
 from detectron2.evaluation.evaluator import inference_context
+from detectron2.structures import BitMasks, BoxMode, Instances, pairwise_iou
 from PIL import Image, ImageDraw
 from torch import nn
 
-from hrnet_det.report.annotate import SMALL_SIDE, annotate, enlargement
+from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
 from hrnet_det.report.canvas import font
-from hrnet_det.report.views import View, ground_truth, prediction, with_colours_of
 
 IMAGES = 8
 PAIRS_IN_A_ROW = 2
 GAP = 8  # pixels between images
 CAPTION = 20  # pixels: the height of the line above an image
+SCORE_SHOWN = 0.5
+PROPOSALS_SHOWN = 10
+SAME_IOU = 0.5
+
+View = tuple[Instances | None, np.ndarray | None]  # objects; labels, (H, W) integers
 
 
 def draw_predictions(
     dataset: str, model: nn.Module, mapper: Callable[[dict], dict], path: Path
 ) -> None:
-    """A sheet of images spread over a dataset: ground truth left, prediction right.
-
-    Its size follows the images, each of which is enlarged or shrunk to about SMALL_SIDE pixels.
-
-    Args:
-        mapper: makes of a row of the dataset what the model takes.
-    """
+    """Ground truth beside prediction of images spread over a dataset, all of about SMALL_SIDE."""
     rows, metadata = DatasetCatalog.get(dataset), MetadataCatalog.get(dataset)
     count = min(IMAGES, len(rows))
     pairs = []
@@ -42,23 +41,23 @@ def draw_predictions(
         truth = ground_truth(row, image.shape[:2], metadata)
         with inference_context(model), torch.no_grad():
             found, shown = prediction(model([mapper(row)])[0])
-        name = Path(row["file_name"]).name
-        left = _tile(image, truth, metadata, f"ground truth, {name}")
-        found = with_colours_of(truth, found)
-        right = _tile(image, found, metadata, f"prediction, {shown}")
-        pairs.append(in_rows([left, right], columns=2))
+        views = {
+            f"ground truth, {Path(row['file_name']).name}": truth,
+            f"prediction, {shown}": with_colours_of(truth, found),
+        }
+        tiles = [_tile(image, view, metadata, caption) for caption, view in views.items()]
+        pairs.append(in_rows(tiles, columns=2))
     in_rows(pairs, columns=min(PAIRS_IN_A_ROW, count)).save(path)
 
 
 def _tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Image.Image:
     """An image with what is known of it, under a caption."""
     side = max(image.shape[:2])
-    objects, labels = view
     drawn = annotate(
         image,
-        objects=objects,
+        objects=view[0],
         classes=metadata.get("thing_classes", ()),
-        labels=labels,
+        labels=view[1],
         label_names=metadata.get("stuff_classes", ()),
         scale=enlargement(image) if side <= SMALL_SIDE else SMALL_SIDE / side,
     )
@@ -79,3 +78,73 @@ def in_rows(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
         for j, tile in enumerate(row):
             sheet.paste(tile, (sum(widths[:j]), sum(heights[:i])))
     return sheet
+
+
+def ground_truth(row: dict, size: tuple[int, int], metadata: Metadata) -> View:
+    """What a row of a dataset says of an image of a size (height, width in pixels)."""
+    objects = _true_objects(row["annotations"], size) if "annotations" in row else None
+    if "sem_seg_file_name" not in row:
+        return objects, None
+    labels = np.asarray(Image.open(row["sem_seg_file_name"])).astype(np.int64)
+    labels[labels == metadata.get("ignore_label")] = UNLABELLED
+    names = list(metadata.get("stuff_classes", ()))
+    if "things" in names:  # one class for all objects, which are drawn as such
+        labels[labels == names.index("things")] = UNLABELLED
+    return objects, labels
+
+
+def _true_objects(annotations: Sequence[dict], size: tuple[int, int]) -> Instances:
+    """All but crowds; with masks, and with keypoints, where each object has them."""
+    objects = [dict(o) for o in annotations if not o.get("iscrowd", 0)]
+    for key in ("segmentation", "keypoints"):
+        if not all(o.get(key) for o in objects):
+            for o in objects:
+                o.pop(key, None)
+    for o in objects:  # the same form as a box that Detectron2's mapper has transformed
+        o["bbox"] = BoxMode.convert(o["bbox"], o["bbox_mode"], BoxMode.XYXY_ABS)
+        o["bbox_mode"] = BoxMode.XYXY_ABS
+        if "keypoints" in o:
+            o["keypoints"] = np.reshape(o["keypoints"], (-1, 3)).tolist()
+    return annotations_to_instances(objects, size, mask_format="bitmask")
+
+
+def prediction(output: dict) -> tuple[View, str]:
+    """What a Detectron2 model's output says of an image, and in words which part of it that is."""
+    if "panoptic_seg" in output:
+        return _panoptic(*output["panoptic_seg"]), "panoptic segments"
+    if "instances" in output:
+        found = output["instances"].to("cpu")
+        return (found[found.scores > SCORE_SHOWN], None), f"score over {SCORE_SHOWN}"
+    if "proposals" in output:
+        best = output["proposals"].to("cpu")[:PROPOSALS_SHOWN]
+        boxes = Instances(best.image_size, pred_boxes=best.proposal_boxes)
+        return (boxes, None), f"the best {PROPOSALS_SHOWN} proposals"
+    return (None, output["sem_seg"].argmax(dim=0).cpu().numpy()), "semantic labels"
+
+
+def _panoptic(ids: torch.Tensor, segments: Sequence[dict]) -> View:
+    """Things as objects, stuff as labels."""
+    ids = ids.cpu()
+    things = [s for s in segments if s["isthing"]]
+    numbers = torch.tensor([s["id"] for s in things], dtype=ids.dtype)
+    masks = BitMasks(ids == numbers.view(-1, 1, 1))
+    objects = Instances(tuple(ids.shape), pred_boxes=masks.get_bounding_boxes())
+    objects.pred_masks = masks.tensor
+    objects.pred_classes = torch.tensor([s["category_id"] for s in things], dtype=torch.long)
+    labels = np.full(tuple(ids.shape), UNLABELLED)
+    for segment in segments:
+        if not segment["isthing"]:
+            labels[(ids == segment["id"]).numpy()] = segment["category_id"]
+    return objects, labels
+
+
+def with_colours_of(truth: View, found: View) -> View:
+    """The found objects, each in the colour of the true one of the best IoU from SAME_IOU on."""
+    (true, _), (objects, labels) = truth, found
+    if true is None or objects is None or not len(true) or not len(objects):
+        return found
+    iou, numbers = pairwise_iou(objects.pred_boxes, true.gt_boxes).max(dim=1)
+    others = len(true) + torch.arange(len(objects))
+    coloured = objects[:]  # the argument stays as it is
+    coloured.colours = torch.where(iou >= SAME_IOU, numbers, others)
+    return coloured, labels

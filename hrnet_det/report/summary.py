@@ -1,10 +1,12 @@
-"""The report of a run: its metrics, curves and images in OUTPUT_DIR, and what is there."""
+"""The report of a run: its metrics, curves and images in OUTPUT_DIR, and what to type next."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,17 @@ from torch import nn
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
-from hrnet_det.report.curves import draw_curves
-from hrnet_det.report.next_steps import next_steps
+from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
+from hrnet_det.modeling.kinds import kind_of
+from hrnet_det.report.metrics import draw_curves, results_tables
 from hrnet_det.report.sheet import draw_predictions
-from hrnet_det.report.tables import results_tables
+
+OWN_DATA = {
+    settings.TRAIN_JSON: "train.json",
+    settings.TRAIN_IMAGES: "images",
+    settings.TEST_JSON: "val.json",
+    settings.TEST_IMAGES: "images",
+}
 
 
 def write_report(
@@ -36,16 +45,17 @@ def write_report(
         model: the trained detector; wrapped by DistributedDataParallel or not.
         results: as `Trainer.test` returns them; {} where nothing was evaluated.
         mapper: prepares a row of the test set for the model; None without a test set.
-        weights: the file with the model's.
     """
     output, tests = Path(str(run[settings.OUTPUT_DIR])), run[settings.TEST_DATASETS]
-    written = {"model_final.pth": "weights"}
-    if tests:
+    written, lines = {}, []
+    if (output / "model_final.pth").is_file():
+        written["model_final.pth"] = "weights"
+    if tests and (output / "model_best.pth").is_file():
         written["model_best.pth"] = f"weights of the best {best_metric(run)}"
-    written = {name: what for name, what in written.items() if (output / name).is_file()}
-    lines = []
     if results:
-        (output / "results.json").write_text(json.dumps(_without_nan(results), indent=2) + "\n")
+        # JSON has no NaN, COCO's AP of a class without objects: null.
+        plain = json.loads(json.dumps(results), parse_constant=lambda _: None)
+        (output / "results.json").write_text(json.dumps(plain, indent=2) + "\n")
         written["results.json"] = "all metrics of the evaluation"
         lines.append(results_tables(results))
     if (output / "metrics.json").is_file() and draw_curves(output):
@@ -57,13 +67,48 @@ def write_report(
         written["predictions.png"] = "ground truth beside prediction"
     written["config.yaml"] = "the config"
     written["log.txt"] = "progress, results, warnings, environment and config"
-    lines.append(f"\nIn {output}{os.sep}:")
-    lines += [f"  {name:<18} {what}" for name, what in written.items()]
-    return "\n".join([*lines, "", next_steps(run, weights)])
+    files = [f"  {name:<18} {what}" for name, what in written.items()]
+    return "\n".join([*lines, f"\nIn {output}{os.sep}:", *files, "", next_steps(run, weights)])
 
 
-def _without_nan(value: object) -> object:
-    """JSON has no NaN, COCO's AP of a class without objects: null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+def next_steps(run: RunConfig, weights: Path) -> str:
+    """Commands that evaluate a run's weights again, predict with them, show curves and train."""
+    output = Path(str(run[settings.OUTPUT_DIR]))
+    saved = output / "config.yaml"  # there unless the config has no form as text
+    config = str(saved) if saved.is_file() else run.path
+    evaluate = _train(config, "--eval-only", *run.words(settings.WEIGHTS, weights))
+    predict = _shell(_program("hrnet-det"), "predict", weights, "image.jpg")
+    words = [word for setting, value in OWN_DATA.items() for word in (setting.yaml, value)]
+    own = _train("quickstart/mask_rcnn.yaml", "OUTPUT_DIR", "output/mine", *words)
+    on_coco = ("--num-gpus", "8", "MODEL.WEIGHTS", IMAGENET_WEIGHTS["w32"])
+    steps = {
+        "evaluate again": evaluate,
+        "objects in other images": predict,
+        "curves in the browser": _shell(_program("tensorboard"), "--logdir", output),
+        "your own data in COCO's format": own,
+        "COCO on 8 GPUs, from ImageNet weights": _train("hrnetv2p_faster_rcnn.yaml", *on_coco),
+    }
+    if not kind_of(run).detects:
+        del steps["objects in other images"]
+    return "\n".join(["Next:", *(f"  {what}:\n    {command}" for what, command in steps.items())])
+
+
+def _train(config: str, *words: str) -> str:
+    """Training is started by train_net.py in a checkout, else by hrnet-det."""
+    start = [_program("python"), "train_net.py"]
+    if not Path("train_net.py").is_file():
+        start = [_program("hrnet-det"), "train"]
+    return _shell(*start, "--config-file", config, *words)
+
+
+def _program(name: str) -> str:
+    """A program of this environment: its name where the shell finds it, else its path."""
+    folder = os.path.dirname(sys.executable)
+    found = shutil.which(name)
+    if found and os.path.dirname(os.path.abspath(found)) == folder:
+        return name
+    return os.path.join(os.path.relpath(folder), name)
+
+
+def _shell(*words: object) -> str:
+    return shlex.join(str(word) for word in words)

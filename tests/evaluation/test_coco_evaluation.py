@@ -24,8 +24,12 @@ from hrnet_det.config.keys import get_cfg
 from hrnet_det.config.load import as_run
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation, installed_implementations
-from hrnet_det.evaluation.run_lengths import encode_masks
+from hrnet_det.evaluation.coco import (
+    CocoEvaluator,
+    encode_masks,
+    find_implementation,
+    installed_implementations,
+)
 
 HEIGHT, WIDTH, POINTS = 160, 240, 17
 IDS = (9, 4, 2, 7)  # of the categories, unsorted; 7 has neither objects nor detections

@@ -233,6 +233,13 @@ def test_voc_trains_and_is_evaluated(voc, tmp_path):
     assert "MODEL.ROI_HEADS.NUM_CLASSES 2" in outcome.out
 
 
+def test_a_year_that_voc_has_no_rule_for(tmp_path):
+    with registered_voc(tmp_path / "VOC", year=2020) as name:
+        outcome = train("faster_rcnn", name, tmp_path)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: dataset {name} has the year 2020 in its metadata")
+
+
 def test_voc_has_no_masks(voc, tmp_path):
     outcome = train("mask_rcnn", voc, tmp_path)
     assert outcome.code == 2

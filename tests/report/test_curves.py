@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import hrnet_det
-from hrnet_det.report.curves import draw_curves
+from hrnet_det.report.metrics import draw_curves
 
 
 def write_metrics(folder, rows):

@@ -12,7 +12,7 @@ import torch
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.report import write_report
-from hrnet_det.report.next_steps import next_steps
+from hrnet_det.report.summary import next_steps
 
 
 def commands(run, weights="w.pth"):

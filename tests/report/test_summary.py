@@ -8,7 +8,7 @@ import torch
 
 from hrnet_det.config.load import load_run
 from hrnet_det.report import write_report
-from hrnet_det.report.tables import results_tables
+from hrnet_det.report.metrics import results_tables
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOX = dict(zip(METRICS, (36.24, 58.0, 39.96, 20.0, 38.0, 47.0), strict=True))

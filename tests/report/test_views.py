@@ -7,7 +7,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
-from hrnet_det.report.views import ground_truth, prediction, with_colours_of
+from hrnet_det.report.sheet import ground_truth, prediction, with_colours_of
 
 BOX = {"bbox": [4, 4, 8, 8], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
 POLYGON = {"segmentation": [[4.0, 4.0, 12.0, 4.0, 12.0, 12.0]]}

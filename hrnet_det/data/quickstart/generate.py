@@ -1,10 +1,4 @@
-"""The quickstart dataset: drawn images with COCO annotations, made in seconds on first use.
-
-Discs, rings, squares, triangles, stars and arrows on cluttered ground. Shape tells them apart for
-certain; most have about the hue of their class, the others any. Boxes, masks, crowds, (for arrows)
-keypoints and panoptic segments follow COCO's format, and there are semantic labels, so whatever
-trains on COCO trains on this, from scratch and on a CPU.
-"""
+"""The quickstart dataset: drawn images with all that COCO annotates, made on first use."""
 
 from __future__ import annotations
 
@@ -19,15 +13,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from hrnet_det.data.quickstart.scene import FIRST_IMAGE_ID, Figure, draw_scene, visible_masks
-from hrnet_det.data.quickstart.semantic_labels import GROUND, GROUND_ID, KINDS, box, semantic_labels
-from hrnet_det.data.quickstart.shapes import CLASSES, KEYPOINTS
+from hrnet_det.data.quickstart.scene import (
+    FIRST_IMAGE_ID,
+    KINDS,
+    Figure,
+    draw_scene,
+    object_fields,
+    semantic_labels,
+    visible_masks,
+)
+from hrnet_det.data.quickstart.shapes import CLASSES, GROUND, GROUND_ID, KEYPOINTS
 from hrnet_det.errors import InputError
 
-__all__ = ["CLASSES", "GROUND", "GROUND_ID", "KEYPOINTS", "make_quickstart"]
-
-SKELETON = ((1, 2), (1, 3), (1, 4))  # pairs of keypoints, counted from 1 as COCO does
-
+SKELETON = [[1, 2], [1, 3], [1, 4]]  # pairs of keypoints, counted from 1 as COCO does
 VERSION = 2  # to be raised with every change of an image or an annotation
 MARKER = "VERSION"
 COUNTS = {"train": 320, "val": 100}  # images
@@ -36,25 +34,21 @@ COUNTS = {"train": 320, "val": 100}  # images
 def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> Path:
     """Make the dataset in `root` unless it is already there, and return `root`.
 
-    Layout: `{train,val}/*.png`, `annotations/instances_{train,val}.json` (all classes) and
-    `annotations/keypoints_{train,val}.json` (the same images, arrows only);
-    `semantic_{train,val}/*.png` (0: ground, 1 to 6: the classes), `stuff_{train,val}/*.png` (0: an
-    object, 1: ground), and in COCO's panoptic format `panoptic_{train,val}/*.png` with
-    `annotations/panoptic_{train,val}.json`. The set is written to
-    a folder beside `root` and renamed when complete, so neither an interruption nor a second
-    process leaves half a set. A set of another version or other counts is replaced.
+    Layout, for train and val: images in `train/`; labels in `semantic_train/` (0: ground, 1 to 6:
+    the classes), `stuff_train/` (0: an object, 1: ground) and, in COCO's format, `panoptic_train/`;
+    `annotations/{instances,keypoints,panoptic}_train.json`, of which keypoints has arrows alone.
+    The set is written to a folder beside `root` and renamed when complete, so neither an
+    interruption nor a second process leaves half a set. Other versions and counts are replaced.
 
     Args:
-        root: folder of the dataset; made if missing, its parents too.
         counts: images for "train" and for "val".
     Raises: InputError if `root` holds something that this function did not write, or cannot be
         written.
     """
     marker = f"hrnet_det quickstart {VERSION}: {counts['train']} train, {counts['val']} val\n"
     target = Path(root).expanduser().resolve()
-    if _marker_of(target) == marker:
+    if _is_made(target, marker):
         return Path(root)
-    _refuse_foreign(target)
     staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,30 +66,25 @@ def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> 
     return Path(root)
 
 
-def _marker_of(folder: Path) -> str | None:
-    """Text of the folder's marker, None without one."""
-    file = folder / MARKER
-    return file.read_text() if file.is_file() else None
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Raise InputError if the target exists, is not empty and carries no marker of ours."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not (_marker_of(target) or "").startswith("hrnet_det quickstart "):
+def _is_made(target: Path, marker: str) -> bool:
+    """Whether the set is there. Raises: InputError if the folder holds what is none of ours."""
+    file = target / MARKER
+    found = file.read_text() if file.is_file() else ""
+    is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not is_free and not found.startswith("hrnet_det quickstart "):
         raise InputError(
             f"{target} exists and is not a quickstart dataset (it has no {MARKER} file written by "
             "hrnet_det); nothing was changed. Give an empty or a new folder, or move it away."
         )
+    return found == marker
 
 
 def _install(staged: Path, *, target: Path, marker: str) -> None:
     """Rename the staged set to the target; another process may be doing the same."""
     aside = staged.with_name(f"{staged.name}.old")
     for _ in range(10):
-        if _marker_of(target) == marker:
+        if _is_made(target, marker):
             return
-        _refuse_foreign(target)
         try:
             if target.exists():
                 target.rename(aside)
@@ -112,101 +101,85 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
     """Draw `count` images and write them with all their annotations below `root`."""
     for folder in (split, *(f"{kind}_{split}" for kind in KINDS)):
         (root / folder).mkdir(parents=True)
-    (root / "annotations").mkdir(exist_ok=True)
     images, instances, keypoints, panoptic = [], [], [], []
     for index in tqdm(range(count), desc=f"quickstart {split}", disable=None, leave=False):
         pixels, figures = draw_scene(split=split, index=index)
         image_id = FIRST_IMAGE_ID[split] + index
-        file_name = f"{image_id:06d}.png"
-        Image.fromarray(pixels).save(root / split / file_name, compress_level=1)  # faster
-        height, width = pixels.shape[:2]
-        image = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        name, (height, width) = f"{image_id:06d}.png", pixels.shape[:2]
+        image = {"id": image_id, "file_name": name, "height": height, "width": width}
         images.append({**image, "license": 1})
         masks, covers = visible_masks(figures)
         labels, segments = semantic_labels(figures, masks, (height, width))
-        for kind, content in labels.items():
-            Image.fromarray(content).save(root / f"{kind}_{split}" / file_name, compress_level=1)
-        panoptic.append({"image_id": image_id, "file_name": file_name, "segments_info": segments})
+        written = {split: pixels, **{f"{kind}_{split}": labels[kind] for kind in KINDS}}
+        for folder, content in written.items():
+            Image.fromarray(content).save(root / folder / name, compress_level=1)  # faster
+        panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments})
         for figure, visible, covered in zip(figures, masks, covers, strict=True):
-            ids = {"id": len(instances) + 1, "image_id": image_id}
-            instance = {**ids, **_annotation(figure, visible=visible)}
+            instance = {"id": len(instances) + 1, "image_id": image_id}
+            instance |= object_fields(figure, visible)
+            instance["segmentation"] = _segmentation(figure, visible)
             instances.append(instance)
             if figure.name == "arrow":
-                named = _keypoint_fields(figure, covered=covered)
-                keypoints.append({**instance, "category_id": 1, **named})
-    shapes = [_category(name=name, number=i) for i, name in enumerate(CLASSES, start=1)]
-    arrow = {"keypoints": list(KEYPOINTS), "skeleton": [list(bone) for bone in SKELETON]}
-    arrows = [{**_category(name="arrow", number=1), **arrow}]
-    ground = {"id": GROUND_ID, "name": GROUND, "supercategory": GROUND}
-    everything = [*({**shape, "isthing": 1} for shape in shapes), {**ground, "isthing": 0}]
-    for kind, items, categories in (
-        ("instances", instances, shapes),
-        ("keypoints", keypoints, arrows),
-        ("panoptic", panoptic, everything),
-    ):
-        content = {**_header(), "images": images, "categories": categories, "annotations": items}
-        (root / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(content))
+                keypoints.append({**instance, "category_id": 1, **_keypoints(figure, covered)})
+    _write_annotations(root, split, images, (instances, keypoints, panoptic))
 
 
-def _header() -> dict:
-    """COCO's `info` and `licenses`."""
+def _write_annotations(
+    root: Path, split: str, images: list[dict], annotations: tuple[list[dict], ...]
+) -> None:
+    """COCO's json files: of all objects, of the arrows, and of the panoptic segments."""
     url = "https://creativecommons.org/publicdomain/zero/1.0/"
-    info = {"description": "hrnet_det quickstart: drawn shapes", "version": str(VERSION)}
-    return {"info": info, "licenses": [{"id": 1, "name": "CC0 1.0", "url": url}]}
+    header = {
+        "info": {"description": "hrnet_det quickstart: drawn shapes", "version": str(VERSION)},
+        "licenses": [{"id": 1, "name": "CC0 1.0", "url": url}],
+        "images": images,
+    }
+    numbers = enumerate(CLASSES, start=1)
+    shapes = [{"id": number, "name": name, "supercategory": "shape"} for number, name in numbers]
+    arrow = {**shapes[-1], "id": 1, "keypoints": list(KEYPOINTS), "skeleton": SKELETON}
+    ground = {"id": GROUND_ID, "name": GROUND, "supercategory": GROUND, "isthing": 0}
+    everything = [*({**shape, "isthing": 1} for shape in shapes), ground]
+    categories = {"instances": shapes, "keypoints": [arrow], "panoptic": everything}
+    folder = root / "annotations"
+    folder.mkdir(exist_ok=True)
+    for (kind, named), rows in zip(categories.items(), annotations, strict=True):
+        content = {**header, "categories": named, "annotations": rows}
+        (folder / f"{kind}_{split}.json").write_text(json.dumps(content))
 
 
-def _category(*, name: str, number: int) -> dict:
-    """One COCO category."""
-    return {"id": number, "name": name, "supercategory": "shape"}
+def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | dict:
+    """A polygon for one whole object that nothing covers or cuts off, else run lengths.
 
-
-def _annotation(figure: Figure, *, visible: np.ndarray) -> dict:
-    """COCO's fields of one figure but the ids; box and area are those of the visible mask.
-
-    A polygon where one polygon tells the whole truth: nothing covered, nothing cut off, no hole, no
-    crowd. Uncompressed RLE otherwise.
+    These go down the columns, by turns outside (first) and inside.
     """
     height, width = visible.shape
-    polygons = figure.members[0]
-    points = polygons[0]
-    whole = bool(np.all((points >= 0) & (points <= [width, height])))
-    if whole and len(figure.members) == len(polygons) == 1 and np.array_equal(visible, figure.mask):
-        segmentation = [np.round(points, 2).ravel().tolist()]
-    else:
-        segmentation = _uncompressed_rle(visible)
+    points = figure.members[0][0]
+    single = sum(map(len, figure.members)) == 1 and np.array_equal(visible, figure.mask)
+    if single and np.all((points >= 0) & (points <= [width, height])):
+        return [np.round(points, 2).ravel().tolist()]
+    flat = np.concatenate([[False], visible.ravel(order="F")])
+    starts = np.flatnonzero(flat[1:] != flat[:-1])
     return {
-        "category_id": CLASSES.index(figure.name) + 1,
-        "bbox": box(visible),
-        "area": int(visible.sum()),
-        "iscrowd": int(figure.is_crowd),
-        "segmentation": segmentation,
+        "counts": np.diff(starts, prepend=0, append=visible.size).tolist(),
+        "size": [height, width],
     }
 
 
-def _uncompressed_rle(mask: np.ndarray) -> dict:
-    """COCO's RLE: lengths of runs down the columns, by turns outside (first) and inside."""
-    flat = np.concatenate([[False], mask.ravel(order="F")])
-    starts = np.flatnonzero(flat[1:] != flat[:-1])
-    counts = np.diff(np.concatenate([[0], starts, [mask.size]]))
-    return {"counts": counts.tolist(), "size": list(mask.shape)}
-
-
-def _keypoint_fields(figure: Figure, *, covered: np.ndarray) -> dict:
+def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
     """COCO's `keypoints` (x, y, v for each, whole pixels) and `num_keypoints` of an arrow.
 
-    A corner is named by the arrow's own pixel nearest to it, since the pixel that holds the corner
-    itself is mostly ground. v is 2 where that is seen, 1 where another object covers it, 0 outside
-    the image (x = y = 0). A crowd has none, as in COCO.
+    A corner, itself mostly ground, is named by the arrow's own pixel nearest to it. v is 2 where
+    that is seen, 1 where another object covers it, 0 outside the image. A crowd has none.
     """
     height, width = figure.mask.shape
     rows, columns = np.nonzero(figure.mask)
-    triples = []
-    for x, y in np.full((4, 2), -1.0) if figure.keypoints is None else figure.keypoints:
+    triples = np.zeros((len(KEYPOINTS), 3), int)
+    for number, (x, y) in enumerate([] if figure.keypoints is None else figure.keypoints):
         if 0 <= x < width and 0 <= y < height:
             nearest = np.argmin((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2)
-            column, row = int(columns[nearest]), int(rows[nearest])
-            triples.append([column, row, 1 if covered[row, column] else 2])
-        else:
-            triples.append([0, 0, 0])
-    flat = [value for triple in triples for value in triple]
-    return {"keypoints": flat, "num_keypoints": sum(triple[2] > 0 for triple in triples)}
+            column, row = columns[nearest], rows[nearest]
+            triples[number] = column, row, 1 if covered[row, column] else 2
+    return {
+        "keypoints": triples.ravel().tolist(),
+        "num_keypoints": int(np.count_nonzero(triples[:, 2])),
+    }

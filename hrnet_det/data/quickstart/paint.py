@@ -1,9 +1,8 @@
-"""Paint of the quickstart images: backgrounds, colours and fills.
-
-Colours are float RGB in 0..255.
-"""
+"""Paint of the quickstart images: backgrounds, colours and fills, as float RGB in 0..255."""
 
 from __future__ import annotations
+
+from colorsys import hsv_to_rgb
 
 import numpy as np
 from PIL import Image
@@ -26,10 +25,7 @@ def smooth_noise(
 
 
 def background(*, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A colour gradient with noise of several scales and clutter that belongs to no class.
-
-    Output: (height, width, 3) float64; values can leave 0..255 by a little.
-    """
+    """Noise of several scales and clutter; (height, width, 3), which can leave 0..255 a little."""
     size = {"rng": rng, "height": height, "width": width}
     canvas = rng.uniform(55, 200) + rng.uniform(-25, 25, size=3)
     canvas = canvas + 40.0 * smooth_noise(cells=3, **size)
@@ -77,12 +73,13 @@ def _add_stroke(canvas: np.ndarray, rng: np.random.Generator) -> None:
 def contrasting_colour(*, hue: float, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A colour of about a hue that stands out from the pixels `ground`, (..., 3); returns (3,).
 
-    The first of 30 draws that is `MIN_CONTRAST` away from the mean of the ground and half as much
+    The first of 30 draws that is MIN_CONTRAST away from the mean of the ground and half as much
     from four fifths of its pixels; without one, the draw that is furthest from the mean.
     """
     ground = ground.reshape(-1, 3)
     hues = (hue + rng.normal(scale=HUE_SPREAD, size=30)) % 1
-    draws = hsv_to_rgb(np.stack([hues, *rng.uniform([[0.55], [0.4]], 1.0, size=(2, 30))], axis=1))
+    saturations, values = rng.uniform([[0.55], [0.4]], 1.0, size=(2, 30))
+    draws = 255 * np.array(list(map(hsv_to_rgb, hues, saturations, values)))
     from_mean = np.sqrt(np.mean((draws - ground.mean(axis=0)) ** 2, axis=1))
     for draw, distance in zip(draws, from_mean, strict=True):
         from_pixels = np.sqrt(np.mean((ground - draw) ** 2, axis=1))
@@ -91,29 +88,18 @@ def contrasting_colour(*, hue: float, ground: np.ndarray, rng: np.random.Generat
     return draws[np.argmax(from_mean)]
 
 
-def hsv_to_rgb(hsv: np.ndarray) -> np.ndarray:
-    """RGB in 0..255 of hue, saturation and value in 0..1; (N, 3) to (N, 3)."""
-    hue, saturation, value = (column[:, None] for column in hsv.T)
-    distance = np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3)  # from the channel's opposite
-    return 255 * value * (1 - saturation * (1 - np.clip(distance - 1, 0, 1)))
-
-
 def paint(
     canvas: np.ndarray, *, name: str, polygons: list[np.ndarray], rng: np.random.Generator
 ) -> None:
     """Draw one object of a class onto the canvas (H, W, 3), in place.
 
     Most objects have about the hue of their class, as things in photographs do, the others any.
-    The two colours stand out from the canvas below and around it. Objects of 20 pixels and more are
-    plain, striped, speckled or graded; smaller ones are plain or graded, since a texture would hide
-    their shape.
+    The two colours stand out from the canvas below and around it.
     """
     rows, columns, alpha = coverage(polygons, height=canvas.shape[0], width=canvas.shape[1])
-    margin = 2  # pixels, so that the ground beside a window-filling square counts too
-    ground = canvas[
-        max(rows.start - margin, 0) : rows.stop + margin,
-        max(columns.start - margin, 0) : columns.stop + margin,
-    ]
+    # Two pixels more, so that the ground beside a window-filling square counts too.
+    above, left = max(rows.start - 2, 0), max(columns.start - 2, 0)
+    ground = canvas[above : rows.stop + 2, left : columns.stop + 2]
     typical = rng.random() < TYPICAL_HUE
     hue = CLASSES.index(name) / len(CLASSES) if typical else rng.random()
     first, second = (contrasting_colour(hue=hue, ground=ground, rng=rng) for _ in range(2))
@@ -135,10 +121,12 @@ def _mix(*, x: np.ndarray, y: np.ndarray, extent: float, rng: np.random.Generato
     kind = rng.choice(["plain", "graded", "striped", "speckled"], p=[0.35, 0.25, 0.2, 0.2])
     if kind == "graded":
         return np.clip(along + 0.5, 0, 1)
-    if kind == "striped" and extent >= 20:
+    if extent < 20:  # pixels: a texture would hide the shape
+        return np.zeros_like(along)
+    if kind == "striped":
         period = rng.uniform(5, max(7, extent / 4)) / extent
         return np.clip(0.5 + 1.5 * np.sin(2 * np.pi * along / period), 0, 1)
-    if kind == "speckled" and extent >= 20:
+    if kind == "speckled":
         height, width = along.shape
         cells = int(extent / rng.uniform(2.5, 6))
         noise = smooth_noise(rng=rng, height=height, width=width, cells=cells)[:, :, 0]

@@ -1,7 +1,4 @@
-"""The images of the quickstart dataset: what lies where, what covers what.
-
-Each image is a pure function of `SEED`, its split and its index.
-"""
+"""The images of the quickstart dataset, each a pure function of `SEED`, its split and its index."""
 
 from __future__ import annotations
 
@@ -10,10 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrnet_det.data.quickstart.paint import background, paint
-from hrnet_det.data.quickstart.shapes import CLASSES, outline, pixel_mask, place, polygon_area
+from hrnet_det.data.quickstart.shapes import (
+    CLASSES,
+    GROUND_ID,
+    outline,
+    pixel_mask,
+    place,
+    polygon_area,
+)
 
 SEED = 1904_04514
 FIRST_IMAGE_ID = {"train": 1, "val": 100_001}
+
+KINDS = ("semantic", "stuff", "panoptic")
 
 SIDES = (128, 176)  # pixels, shortest and longest side of an image
 SIZES = (12.0, 120.0)  # pixels, an object's longer side, log-uniform
@@ -25,18 +31,13 @@ ATTEMPTS = 25  # places tried for an object before it is left out
 
 @dataclass(frozen=True)
 class Figure:
-    """One placed object, or a crowd of objects of one class.
-
-    `members` holds one list of polygons per object (one for a single object), in pixels; `mask` is
-    (H, W) bool, not yet reduced by what lies on top; `area` (square pixels) counts what the
-    image's edge cuts off too; `keypoints` is (4, 2), pixels, or None.
-    """
+    """One placed object, or a crowd of objects of one class."""
 
     name: str
-    members: list[list[np.ndarray]]
-    mask: np.ndarray
-    area: float
-    keypoints: np.ndarray | None
+    members: list[list[np.ndarray]]  # of each object its polygons, in pixels
+    mask: np.ndarray  # (H, W) bool, with what others cover
+    area: float  # square pixels, with what the image's edge cuts off
+    keypoints: np.ndarray | None  # (4, 2), pixels
 
     @property
     def is_crowd(self) -> bool:
@@ -44,12 +45,9 @@ class Figure:
 
 
 def draw_scene(*, split: str, index: int) -> tuple[np.ndarray, list[Figure]]:
-    """Draw one image, the same one whenever it is asked for.
+    """The pixels of one image, (H, W, 3) uint8, and its figures from the lowest to the topmost.
 
-    One index in 16 has no object and one in 10 has a crowd (no index is both), so that each split
-    has its share of them.
-
-    Output: pixels, (H, W, 3) uint8, and the figures from the lowest to the topmost.
+    One index in 16 has no object and one in 10 has a crowd (no index is both).
     """
     rng = np.random.default_rng([SEED, FIRST_IMAGE_ID[split], index])
     width, height = (int(side) for side in rng.integers(SIDES[0], SIDES[1] + 1, size=2))
@@ -57,18 +55,17 @@ def draw_scene(*, split: str, index: int) -> tuple[np.ndarray, list[Figure]]:
     figures: list[Figure] = []
     if index % 10 == 3:
         figures.append(_crowd(rng=rng, height=height, width=width))
-        _paint(canvas, figure=figures[0], rng=rng)
+        _paint(canvas, figures[0], rng)
     for _ in range(0 if index % 16 == 8 else rng.integers(1, 9)):
         figure = _try_to_place(figures, rng=rng, height=height, width=width)
         if figure is not None:
             figures.append(figure)
-            _paint(canvas, figure=figure, rng=rng)
+            _paint(canvas, figure, rng)
     canvas += rng.normal(scale=rng.uniform(1.0, 4.0), size=(height, width, 1))
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), figures
 
 
-def _paint(canvas: np.ndarray, *, figure: Figure, rng: np.random.Generator) -> None:
-    """Paint the figure's members one after the other, in place."""
+def _paint(canvas: np.ndarray, figure: Figure, rng: np.random.Generator) -> None:
     for polygons in figure.members:
         paint(canvas, name=figure.name, polygons=polygons, rng=rng)
 
@@ -91,16 +88,13 @@ def _crowd(*, rng: np.random.Generator, height: int, width: int) -> Figure:
         members.append([place(p, size=size, angle=angle, centre=centres[-1]) for p in polygons])
     masks = [pixel_mask(polygons, height=height, width=width) for polygons in members]
     mask = np.any(masks, axis=0)
-    return Figure(name=name, members=members, mask=mask, area=float(mask.sum()), keypoints=None)
+    return Figure(name, members, mask, area=float(mask.sum()), keypoints=None)
 
 
 def _try_to_place(
     figures: list[Figure], *, rng: np.random.Generator, height: int, width: int
 ) -> Figure | None:
-    """A new topmost object that leaves every object visible enough; None if no place was found.
-
-    Most objects lie wholly inside the image, and most of them touch no other one.
-    """
+    """A new topmost object that leaves every object visible enough; None if no place was found."""
     name = str(rng.choice(CLASSES))
     size = float(np.exp(rng.uniform(*np.log(SIZES))))
     inside, apart = rng.random() < 0.85, rng.random() < 0.75
@@ -118,9 +112,8 @@ def _try_to_place(
         outer, *holes = (polygon_area(p) for p in polygons)
         mask = pixel_mask(polygons, height=height, width=width)
         figure = Figure(name, [polygons], mask, outer - sum(holes), keypoints)
-        if apart and any(np.any(mask & other.mask) for other in figures):
-            continue
-        if _all_visible([*figures, figure]):
+        touches = apart and any(np.any(mask & other.mask) for other in figures)
+        if not touches and _all_visible([*figures, figure]):
             return figure
     return None
 
@@ -140,3 +133,42 @@ def _all_visible(figures: list[Figure]) -> bool:
     """Whether enough of every figure is seen."""
     needed = [max(MIN_VISIBLE * figure.area, MIN_VISIBLE_PIXELS) for figure in figures]
     return all(m.sum() >= n for m, n in zip(visible_masks(figures)[0], needed, strict=True))
+
+
+def semantic_labels(
+    figures: list[Figure], visible: list[np.ndarray], shape: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Images of labels, and COCO's panoptic segments_info.
+
+    Input:  figures, and of each the pixels that are seen of it, (H, W) bool.
+    Output: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
+        class; "stuff" (H, W), 0 for objects, 1 for ground; "panoptic" (H, W, 3), whose red is the
+        id of the segment: 1 for the ground, 2, 3, ... for the figures. And the segments.
+    """
+    classes, ids = np.zeros(shape, np.uint8), np.ones(shape, np.uint8)
+    segments = []
+    for number, (figure, mask) in enumerate(zip(figures, visible, strict=True), start=2):
+        segment = {"id": number, **object_fields(figure, mask)}
+        classes[mask], ids[mask] = segment["category_id"], number
+        segments.append(segment)
+    ground = classes == 0
+    segments.insert(0, {"id": 1, **mask_fields(ground, GROUND_ID)})
+    panoptic = np.stack([ids, np.zeros_like(ids), np.zeros_like(ids)], axis=2)
+    return {"semantic": classes, "stuff": ground.astype(np.uint8), "panoptic": panoptic}, segments
+
+
+def object_fields(figure: Figure, visible: np.ndarray) -> dict:
+    """COCO's fields that figures have as objects and as segments."""
+    return mask_fields(visible, CLASSES.index(figure.name) + 1, is_crowd=figure.is_crowd)
+
+
+def mask_fields(mask: np.ndarray, category: int, *, is_crowd: bool = False) -> dict:
+    """COCO's fields of a mask: its category, box (left, top, width, height in pixels) and area."""
+    ys, xs = np.nonzero(mask)
+    left, top = int(xs.min()), int(ys.min())
+    return {
+        "category_id": category,
+        "bbox": [left, top, int(xs.max()) + 1 - left, int(ys.max()) + 1 - top],
+        "area": len(xs),
+        "iscrowd": int(is_crowd),
+    }

@@ -1,14 +1,12 @@
-"""Geometry of the quickstart images: the classes' outlines, and which pixels they cover.
-
-Coordinates are continuous: x to the right and y downwards, in pixels, the centre of the top left
-pixel at (0.5, 0.5).
-"""
+"""Geometry of the quickstart images; the centre of the top left pixel is at (0.5, 0.5)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CLASSES = ("disc", "ring", "square", "triangle", "star", "arrow")
+GROUND = "ground"  # the one kind of stuff: pixels of no object
+GROUND_ID = len(CLASSES) + 1  # its category in COCO's panoptic format
 KEYPOINTS = ("tip", "left_wing", "right_wing", "tail")
 
 SUBSAMPLES = 4  # sample points per pixel and axis
@@ -18,9 +16,6 @@ CIRCLE_VERTICES = 40
 def outline(*, name: str, rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray | None]:
     """One random member of a class, unrotated, its longer side 1, centred at the origin.
 
-    Args:
-        name: one of `CLASSES`.
-        rng: source of the class's free proportions (ring width, arrow head, ...).
     Output: closed polygons, each (K, 2), filled by the even-odd rule (two for the ring), and the
         (4, 2) keypoints of an arrow in the order of `KEYPOINTS`, None for the other classes.
     Raises: ValueError if the name is unknown (the message lists the valid ones).
@@ -47,9 +42,8 @@ def _circle(radius: float) -> np.ndarray:
     """Vertices of a regular polygon with the area of the circle, (CIRCLE_VERTICES, 2)."""
     step = 2 * np.pi / CIRCLE_VERTICES
     angles = np.arange(CIRCLE_VERTICES) * step
-    return (
-        radius * np.sqrt(step / np.sin(step)) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    )
+    radius = radius * np.sqrt(step / np.sin(step))
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _arrow(rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
@@ -80,10 +74,6 @@ def coverage(
 ) -> tuple[slice, slice, np.ndarray]:
     """How much of each pixel lies inside the polygons, by the even-odd rule, with supersampling.
 
-    Each row of sample points is crossed with every edge; between its first and second crossing, its
-    third and fourth, ... samples are inside.
-
-    Input:  polygons, each (K, 2), pixels; the size of the image.
     Output: the rows and columns of the window that the polygons touch, cut at the image's edge,
         and the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
     """
@@ -91,7 +81,7 @@ def coverage(
     x0, y0 = np.clip(np.floor(points.min(axis=0)).astype(int), 0, [width, height])
     x1, y1 = np.clip(np.ceil(points.max(axis=0)).astype(int), [x0, y0], [width, height])
     ends = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
-    (ax, ay), (bx, by) = points.T, ends.T  # of all edges
+    (ax, ay), (bx, by) = points.T, ends.T  # of all edges, with which rows of samples are crossed
     sample_y = y0 + (np.arange((y1 - y0) * SUBSAMPLES) + 0.5) / SUBSAMPLES
     row, edge = np.nonzero((ay <= sample_y[:, None]) != (by <= sample_y[:, None]))
     share = (sample_y[row] - ay[edge]) / (by[edge] - ay[edge])

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from hrnet_det.data.quickstart import generate, paint, scene, shapes
 from hrnet_det.data.quickstart.generate import CLASSES, KEYPOINTS, make_quickstart
-from hrnet_det.data.quickstart.semantic_labels import KINDS
+from hrnet_det.data.quickstart.scene import KINDS
 from hrnet_det.errors import InputError
 
 SPLITS = ("train", "val")
@@ -476,7 +476,7 @@ def test_generator_does_without_detectron2(module):
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module if node.module.startswith("hrnet_det") else node.module[:3])
     assert not names & {"detectron2", "det", "torch", "tor"}
-    parts = ("data.quickstart." + name for name in ("paint", "scene", "semantic_labels", "shapes"))
+    parts = ("data.quickstart." + name for name in ("paint", "scene", "shapes"))
     allowed = {f"hrnet_det.{name}" for name in ("errors", *parts)}
     assert {n for n in names if n.startswith("hrnet_det")} <= allowed
 

@@ -1,6 +1,9 @@
-"""Metrics as text tables."""
+"""The metrics of a run as text tables and as curves."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -14,7 +17,6 @@ TABLES = (
     (("PQ", "SQ", "RQ", "PQ_th", "PQ_st"), {"panoptic_seg": "panoptic"}),
 )
 TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
-OF_CLASSES = ("AP-", "IoU-")  # what the metrics of single classes begin with
 
 
 def results_tables(results: dict) -> str:
@@ -40,7 +42,7 @@ def results_tables(results: dict) -> str:
 def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
     """For each kind of metric that tasks have of classes, a row for each class."""
     parts = []
-    for start in OF_CLASSES:
+    for start in ("AP-", "IoU-"):  # what the metrics of single classes begin with
         of_tasks = {
             task: {key.removeprefix(start): x for key, x in values.items() if key.startswith(start)}
             for task, values in tasks.items()
@@ -57,3 +59,27 @@ def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
 def _title(task: str) -> str:
     plain = task.removesuffix("_TTA")
     return TASKS.get(plain, plain) + (" TTA" if plain != task else "")
+
+
+def draw_curves(output: Path) -> bool:
+    """Losses and learning rate from output/metrics.json to output/curves.png; False if too few."""
+    from matplotlib.figure import Figure  # without pyplot: no backend is chosen
+
+    rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    rows = [row for row in rows if "total_loss" in row]
+    if len(rows) < 2:
+        return False
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    losses, rate = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for name in ["total_loss", *sorted(key for key in rows[-1] if key.startswith("loss_"))]:
+        points = [(row["iteration"], row[name]) for row in rows if name in row]
+        losses.plot(*zip(*points, strict=True), label=name, lw=2 if name == "total_loss" else 1)
+    losses.set(ylabel="loss", yscale="log")
+    losses.legend(fontsize="small", ncols=2)
+    points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
+    rate.plot(*zip(*points, strict=True), color="black")
+    rate.set(ylabel="learning rate", xlabel="iteration")
+    losses.grid(alpha=0.3)
+    rate.grid(alpha=0.3)
+    figure.savefig(output / "curves.png", dpi=120)
+    return True
