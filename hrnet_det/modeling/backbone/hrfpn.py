@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hrnet_det.modeling.backbone.blocks import Norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
-from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp
+from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp, upsampled
 
 POOLINGS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
 
@@ -87,9 +87,8 @@ class HRFPN(OnBottomUp):
         self.channels = [shapes[name].channels for name in in_features]
         self.pool = POOLINGS[pooling]
         self.checkpointed = checkpointed_parts(activation_checkpointing)
-        self.reduction_conv = _conv(
-            sum(self.channels), out_channels, 1, 1, norm, kind=ReductionConv
-        )
+        channels = sum(self.channels)
+        self.reduction_conv = _conv(channels, out_channels, 1, 1, norm, kind=ReductionConv)
         self.fpn_convs = nn.ModuleList(
             _conv(out_channels, out_channels, 3, conv_stride, norm)
             for _ in range(1 if share_conv else num_levels)
@@ -138,29 +137,10 @@ class ReductionConv(Conv2d):
         return y if self.norm is None else self.norm(y)
 
 
-def upsampled(x: Tensor, size: Sequence[int]) -> Tensor:
-    """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
 def _conv(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    norm: Norm,
-    kind: type[Conv2d] = Conv2d,
+    channels: int, out_channels: int, kernel: int, stride: int, norm: Norm, kind: type = Conv2d
 ) -> Conv2d:
-    layer = kind(
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        kernel // 2,
-        bias=norm == "",
-        norm=None if norm == "" else norm_layer(norm, out_channels),
-    )
+    normed = {"bias": norm == "", "norm": None if norm == "" else norm_layer(norm, out_channels)}
+    layer = kind(channels, out_channels, kernel, stride, kernel // 2, **normed)
     c2_xavier_fill(layer)
     return layer

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
 from torch import Tensor
 
 
+def upsampled(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
 class OnBottomUp(Backbone):
-    """A backbone on top of another one, whose demands on the size of an image are its own."""
+    """A backbone on top of another one, which decides what sizes images may have."""
 
     def __init__(self, *, bottom_up: Backbone) -> None:
         super().__init__()
@@ -46,8 +55,7 @@ class HRNetV2(OnBottomUp):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         finest, *coarser = self.bottom_up(images).values()
-        size = finest.shape[-2:]
-        maps = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
+        maps = [upsampled(x, finest.shape[-2:]) for x in coarser]
         return {self.out_feature: torch.cat([finest, *maps], dim=1) if maps else finest}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import KINDS, Kind
@@ -76,7 +76,7 @@ CONVENTIONS: dict[str, Conventions] = {
 
 
 def get_conventions(cfg: CfgNode) -> Conventions:
-    """The conventions that MODEL.CONVENTIONS names.
+    """The row that MODEL.CONVENTIONS names.
 
     Raises: InputError if the name is unknown (the message lists the valid ones).
     """
@@ -84,11 +84,26 @@ def get_conventions(cfg: CfgNode) -> Conventions:
     return CONVENTIONS[cfg.MODEL.CONVENTIONS]
 
 
-def check_conventions(kind: Kind, name: str) -> None:
-    """Whether a kind of detector follows the conventions of this name.
+class FollowsConventions:
+    """Base of the parts of a detector that follow conventions, before Detectron2's class.
 
-    Raises: InputError if it does not, or if the name is unknown.
+    Args:
+        conventions: a row of CONVENTIONS; built from a config, the one that it names.
+        shapes, others: as Detectron2's class.
     """
+
+    @configurable
+    def __init__(self, *shapes: object, conventions: Conventions, **others: object) -> None:
+        self.conventions = conventions
+        super().__init__(*shapes, **others)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *shapes: object) -> dict:
+        return {**super().from_config(cfg, *shapes), "conventions": get_conventions(cfg)}
+
+
+def check_conventions(kind: Kind, name: str) -> None:
+    """Raises: InputError if the name is unknown, or the kind of detector does not follow it."""
     _check_known(name)
     if name == DETECTRON2 or name in kind.conventions:
         return

@@ -11,8 +11,8 @@ from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_p
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_boxes, to_original
-from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_each, scaled
+from hrnet_det.modeling.compat.conventions import Conventions, FollowsConventions
 from hrnet_det.modeling.compat.masks import paste_masks
 from hrnet_det.modeling.meta_arch.htc import HTC
 
@@ -30,27 +30,23 @@ _PARTS = {
 
 
 @META_ARCH_REGISTRY.register()
-class CompatRCNN(GeneralizedRCNN):
+class CompatRCNN(FollowsConventions, GeneralizedRCNN):
     """Detectron2's GeneralizedRCNN with the conventions of another code base (MODEL.CONVENTIONS).
 
     The config names Detectron2's RPN, anchors and ROI heads; their forms with those conventions
     take their places.
 
     Args:
-        conventions: a row of `conventions.CONVENTIONS`.
         test_sides: shortest and largest longest side of a resized image, in pixels, from which
             a code base with one scale for both axes knows that scale.
-        others: as Detectron2's GeneralizedRCNN.
+        others: conventions, and as Detectron2's GeneralizedRCNN.
     Input, output: as GeneralizedRCNN's.
     Raises: ValueError if the config names parts that have no form with other conventions.
     """
 
     @configurable
-    def __init__(
-        self, *, conventions: Conventions, test_sides: tuple[int, int], **others: object
-    ) -> None:
+    def __init__(self, *, test_sides: tuple[int, int], **others: object) -> None:
         super().__init__(**others)
-        self.conventions = conventions
         self.test_sides = test_sides
 
     @classmethod
@@ -67,11 +63,7 @@ class CompatRCNN(GeneralizedRCNN):
                 )
             cfg.MODEL[group].NAME = names[name]
         sides = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        return {
-            **super().from_config(cfg),
-            "conventions": get_conventions(cfg),
-            "test_sides": sides,
-        }
+        return {**super().from_config(cfg), "test_sides": sides}
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         images = super().preprocess_image(batched_inputs)
@@ -127,7 +119,7 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
     size = results.image_size
     scale = getattr(size, "scale", (size[1] / width, size[0] / height))
     results = Instances((height, width), **results.get_fields())
-    boxes = to_original(results.pred_boxes.tensor, scale, conventions)
+    boxes = scaled(results.pred_boxes.tensor, torch.div, scale, conventions)
     results.pred_boxes = Boxes(boxes)
     if not conventions.keeps_empty_boxes:
         results = results[results.pred_boxes.nonempty()]
@@ -143,27 +135,14 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class CompatRPN(RPN):
-    """Detectron2's RPN with another code base's box coder and clipping.
-
-    Args:
-        conventions: a row of `conventions.CONVENTIONS`.
-        others: as Detectron2's RPN.
-    """
-
-    @configurable
-    def __init__(self, *, conventions: Conventions, **others: object) -> None:
-        super().__init__(**others)
-        self.conventions = conventions
+class CompatRPN(FollowsConventions, RPN):
+    """Detectron2's RPN with another code base's box coder and clipping."""
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        conventions = get_conventions(cfg)
-        return {
-            **super().from_config(cfg, input_shape),
-            "conventions": conventions,
-            "box2box_transform": box_transform(cfg.MODEL.RPN.BBOX_REG_WEIGHTS, conventions),
-        }
+        parts = super().from_config(cfg, input_shape)
+        coder = box_transform(cfg.MODEL.RPN.BBOX_REG_WEIGHTS, parts["conventions"])
+        return {**parts, "box2box_transform": coder}
 
     def predict_proposals(
         self,
@@ -174,15 +153,7 @@ class CompatRPN(RPN):
     ) -> list[Instances]:
         with torch.no_grad():  # as Detectron2: proposals are fixed for the heads
             levels = self._decode_proposals(anchors, pred_anchor_deltas)
-            clipped = [
-                torch.stack(
-                    [
-                        clip_boxes(boxes, size, self.conventions)
-                        for boxes, size in zip(level, image_sizes, strict=True)
-                    ]
-                )
-                for level in levels
-            ]
+            clipped = [torch.stack(clip_each(x, image_sizes, self.conventions)) for x in levels]
             return find_top_rpn_proposals(
                 clipped,
                 pred_objectness_logits,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from hrnet_det.modeling.backbone.blocks import BasicBlock, Bottleneck, ConvNorm
 from hrnet_det.modeling.backbone.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
-from hrnet_det.modeling.backbone.hrfpn import HRFPN, upsampled
+from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
+from hrnet_det.modeling.backbone.hrnetv2 import upsampled
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from detectron2.config import CfgNode, configurable
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec, batched_nms
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.box_regression import Box2BoxTransformLinear
@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from hrnet_det.modeling.compat.boxes import clip_boxes
-from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.conventions import FollowsConventions, get_conventions
 
 
 class FCOSHead(detectron2_fcos.FCOSHead):
@@ -33,22 +33,8 @@ class FCOSHead(detectron2_fcos.FCOSHead):
         exp(scale * x) with a learnt scale for each level, towers with a norm have no biases.
     """
 
-    def __init__(
-        self,
-        *,
-        input_shape: list[ShapeSpec],
-        conv_dims: list[int],
-        num_classes: int,
-        norm: str,
-        prior_prob: float,
-    ) -> None:
-        super().__init__(
-            input_shape=input_shape,
-            conv_dims=conv_dims,
-            num_classes=num_classes,
-            norm=norm,
-            prior_prob=prior_prob,
-        )
+    def __init__(self, *, input_shape: list[ShapeSpec], norm: str, **others: object) -> None:
+        super().__init__(input_shape=input_shape, norm=norm, **others)
         self.scales = nn.ParameterList(nn.Parameter(torch.tensor(1.0)) for _ in input_shape)
         if norm:
             for layer in [*self.cls_subnet, *self.bbox_subnet]:
@@ -66,23 +52,14 @@ class FCOSHead(detectron2_fcos.FCOSHead):
 
 
 @META_ARCH_REGISTRY.register()
-class FCOS(detectron2_fcos.FCOS):
+class FCOS(FollowsConventions, detectron2_fcos.FCOS):
     """Detectron2's FCOS, built from MODEL.FCOS, with mmdetection's head and test-time rules.
 
     Source: mmdetection's FCOSHead (arXiv:1904.01355).
     Differs from Detectron2's FCOS: candidates are chosen by their class probability alone, and
         ranked by its product with the centerness (not its root); boxes are clipped before the
         suppression.
-
-    Args:
-        conventions: a row of `conventions.CONVENTIONS`.
-        others: as Detectron2's FCOS.
     """
-
-    @configurable
-    def __init__(self, *, conventions: Conventions, **others: object) -> None:
-        super().__init__(**others)
-        self.conventions = conventions
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
