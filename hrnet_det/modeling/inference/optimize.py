@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +42,8 @@ def optimize_for_inference(
     - With `compile`, torch.compile makes the backbone, for images of any size, instead of
       oneDNN's fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
 
-    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. What gained nothing is
-    not here: joining convolutions that read the same map (some 0.1 ms for the three 1x1 ones of a
-    module), and adding a nearest-upsampled map by broadcasting (slower than upsampling it).
+    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. Joining convolutions
+    that read the same map, and adding a nearest-upsampled map by broadcasting, gained nothing.
 
     The copy runs on the device that the model is on. It can be neither trained nor saved: keep the
     model, which is not changed.
@@ -51,7 +51,6 @@ def optimize_for_inference(
     Args:
         model: a Detectron2 detector, HRFPN, HRNet, ...
         dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16.
-        compile: see above.
     Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
         weights are not float32.
     """
@@ -64,8 +63,12 @@ def optimize_for_inference(
     check_dtype(dtype, device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     use_channels_last(model)
+
+    def fused(weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> FusedConv2d:
+        return FusedConv2d(weight.to(dtype), bias, conv, onednn=not compile)
+
     for module in list(model.modules()):
-        _fuse_children(module, dtype, onednn=not compile)
+        _fuse_children(module, fused)
     if dtype != torch.float32:
         _compute_in(model, dtype, device)
     if compile:
@@ -90,46 +93,34 @@ def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
         raise ValueError("this CPU has no instructions for bfloat16; take float32")
 
 
-def _fuse_children(module: nn.Module, dtype: torch.dtype, *, onednn: bool) -> None:
-    """FusedConv2d in the place of the module's own convolutions and of what follows them."""
+def _fuse_children(module: nn.Module, fused: Callable[..., FusedConv2d]) -> None:
+    """FusedConv2d in the place of the module's own convolutions and of what follows them.
+
+    Args:
+        fused: makes one of weight, bias and the convolution that they are of.
+    """
     children = dict(module.named_children())
     if isinstance(module, (BasicBlock, Bottleneck, ConvNorm, HRNet)):
-        for conv, norm in _PAIRS:
-            if norm in children and can_be_folded(children[conv], children[norm]):
-                fused = _fused(children[conv], children[norm], dtype, onednn=onednn)
-                setattr(module, conv, fused)
+        for name, norm in _PAIRS:
+            if norm in children and can_be_folded(children[name], children[norm]):
+                conv = children[name]
+                setattr(module, name, fused(*folded(conv, children[norm]), conv))
                 setattr(module, norm, nn.Identity())
         return
     if isinstance(module, HRFPN) and has_fixed_values(module.reduction_conv.norm):
-        parts = _split(module.reduction_conv, module.channels, dtype, onednn=onednn)
-        module.reduction_conv = FusedReduction(parts)
+        conv = module.reduction_conv
+        weight, bias = folded(conv, conv.norm)
+        parts = enumerate(weight.split(module.channels, dim=1))
+        module.reduction_conv = FusedReduction(
+            [fused(part, None if k else bias, conv) for k, part in parts]
+        )
     for name, child in children.items():
         norm, activation = getattr(child, "norm", None), getattr(child, "activation", None)
-        if can_be_folded(child, norm) and _is_relu(activation):
-            fused = _fused(child, norm, dtype, onednn=onednn)
-            fused.relu = activation is not None
-            setattr(module, name, fused)
-
-
-def _is_relu(activation: object) -> bool:
-    return activation in (None, F.relu, F.relu_) or isinstance(activation, nn.ReLU)
-
-
-def _fused(
-    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype, *, onednn: bool
-) -> FusedConv2d:
-    weight, bias = folded(conv, norm)
-    return FusedConv2d(weight.to(dtype), bias, conv, onednn=onednn)
-
-
-def _split(
-    conv: nn.Conv2d, channels: list[int], dtype: torch.dtype, *, onednn: bool
-) -> list[FusedConv2d]:
-    weight, bias = folded(conv, conv.norm)
-    return [
-        FusedConv2d(part.to(dtype), None if k else bias, conv, onednn=onednn)
-        for k, part in enumerate(weight.split(channels, dim=1))
-    ]
+        is_relu = activation in (F.relu, F.relu_) or isinstance(activation, nn.ReLU)
+        if can_be_folded(child, norm) and (activation is None or is_relu):
+            conv = fused(*folded(child, norm), child)
+            conv.relu = is_relu
+            setattr(module, name, conv)
 
 
 class FusedReduction(nn.Module):

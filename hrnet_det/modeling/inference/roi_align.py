@@ -49,8 +49,9 @@ class BagROIAlign(ROIAlign):
 
     def _axis(self, low: Tensor, high: Tensor, size: int, bins: int) -> _Axis:
         """The cells that each bin reads along one axis; low, high (K,) in pixels of the image."""
-        start = low * self.spatial_scale - (0.5 if self.aligned else 0.0)
-        length = high * self.spatial_scale - (0.5 if self.aligned else 0.0) - start
+        offset = 0.5 if self.aligned else 0.0
+        start = low * self.spatial_scale - offset
+        length = high * self.spatial_scale - offset - start
         if not self.aligned:
             length = length.clamp(min=1)
         step = (length / bins).view(-1, 1, 1)
@@ -84,19 +85,16 @@ class _Axis(NamedTuple):
 
 def _weighted_sums(cells: Tensor, width: int, first: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     """Bins (K * h * w, C) of a map's cells (N * H * W, C); first (K, h): number of a bin's row."""
-    (k, h), w = first.shape, columns.count.shape[1]
 
     def of_bins(by_row: Tensor, by_column: Tensor) -> tuple[Tensor, Tensor]:
         """What belongs to the row and the column of each bin, (K, h) and (K, w), for each bin."""
-        pair = by_row.unsqueeze(2).expand(k, h, w), by_column.unsqueeze(1).expand(k, h, w)
+        pair = torch.broadcast_tensors(by_row.unsqueeze(2), by_column.unsqueeze(1))
         return pair[0].flatten(), pair[1].flatten()
 
     def starts(axis: _Axis) -> Tensor:
         """Where each bin's weights start in axis.weights.flatten()."""
-        each = axis.weights.shape[-1]
-        return torch.arange(0, axis.count.numel() * each, each, dtype=torch.int32).view_as(
-            axis.count
-        )
+        number = torch.arange(axis.count.numel(), dtype=torch.int32)
+        return number.view_as(axis.count) * axis.weights.shape[-1]
 
     high, wide = of_bins(rows.count, columns.count)
     terms = high * wide
@@ -111,6 +109,5 @@ def _weighted_sums(cells: Tensor, width: int, first: Tensor, rows: _Axis, column
     index = (row_cell + column_cell)[bin_of] + row * width + column
     weights = rows.weights.flatten()[row_start[bin_of] + row]
     weights = weights * columns.weights.flatten()[column_start[bin_of] + column]
-    return F.embedding_bag(
-        index, cells, offsets, mode="sum", per_sample_weights=weights.to(cells.dtype)
-    )
+    weights = weights.to(cells.dtype)
+    return F.embedding_bag(index, cells, offsets, mode="sum", per_sample_weights=weights)
