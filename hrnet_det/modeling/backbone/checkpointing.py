@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+Result = TypeVar("Result", Tensor, list[Tensor])
 
 # What is computed again in the backward pass instead of being kept, at each level of
 # ACTIVATION_CHECKPOINTING. Chosen by the bytes that each part alone saves per second that it
@@ -32,9 +35,9 @@ def checkpointed_parts(level: str) -> frozenset[str]:
 
 
 def run_checkpointed(
-    function: Callable[..., Tensor | list[Tensor]], *inputs: Tensor, module: nn.Module | None = None
-) -> Tensor | list[Tensor]:
-    """function(*inputs), whose inner activations are computed again in the backward pass, not kept.
+    wanted: bool, function: Callable[..., Result], *inputs: Tensor, module: nn.Module | None = None
+) -> Result:
+    """function(*inputs); if wanted, its activations are computed again in the backward pass.
 
     Running statistics of norms are updated once, in the first pass: the gradients and the state
     after a step are those of a plain call.
@@ -42,7 +45,7 @@ def run_checkpointed(
     Args:
         function: a module, or a method of `module`.
     """
-    if not torch.is_grad_enabled() or torch.jit.is_tracing():
+    if not wanted or not torch.is_grad_enabled() or torch.jit.is_tracing():
         return function(*inputs)
     module = function if module is None else module
     return checkpoint(

@@ -39,8 +39,7 @@ class HRFPN(OnBottomUp):
         pooling: "avg" or "max".
         norm: after each convolution, "" (as published) for none; with a norm they have no bias.
         share_conv: one 3x3 convolution for all levels.
-        activation_checkpointing: as HRNet's; the reduced map is the "pyramid" of
-            `blocks.CHECKPOINTING`.
+        activation_checkpointing: as HRNet's; of this it is the "pyramid".
     Input:  images (N, 3, H, W), as bottom_up takes them.
     Output: {"p2": (N, out_channels, H/4, W/4), "p3": ...}, each level's side half of the finer
         one's rounded down, at least 1; with the stride of 2 each 3x3 convolution rounds up.
@@ -93,19 +92,16 @@ class HRFPN(OnBottomUp):
             _conv(out_channels, out_channels, 3, conv_stride, norm)
             for _ in range(1 if share_conv else num_levels)
         )
-        self._out_features = [f"p{min_level + k}" for k in range(num_levels)]
+        levels = range(min_level, min_level + num_levels)
+        self._out_features = [f"p{k}" for k in levels]
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._out_feature_strides = {
-            name: 2 ** (min_level + k) for k, name in enumerate(self._out_features)
-        }
+        self._out_feature_strides = {f"p{k}": 2**k for k in levels}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.bottom_up(images)
         maps = [features[name] for name in self.in_features]
-        if "pyramid" in self.checkpointed:
-            levels = run_checkpointed(self.pyramid, *maps, module=self)
-        else:
-            levels = self.pyramid(*maps)
+        wanted = "pyramid" in self.checkpointed
+        levels = run_checkpointed(wanted, self.pyramid, *maps, module=self)
         return dict(zip(self._out_features, levels, strict=True))
 
     def pyramid(self, *maps: Tensor) -> list[Tensor]:

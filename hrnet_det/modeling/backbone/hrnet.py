@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,13 +12,7 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hrnet_det.modeling.backbone.blocks import (
-    Bottleneck,
-    Norm,
-    conv,
-    conv_norm,
-    norm_layer,
-)
+from hrnet_det.modeling.backbone.blocks import Bottleneck, Norm, conv, conv_norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
 from hrnet_det.modeling.backbone.exchange import HRModule, Transition
 from hrnet_det.modeling.backbone.variants import HRNetVariant, get_variant
@@ -43,8 +38,8 @@ class HRNet(Backbone):
         out_features: which of "hr2", ... to return, None for all.
         freeze_at: 0 trains everything, 1 freezes the stem, k the stem and stages 1 to k - 1: their
             parameters get no gradient and their batch norms become FrozenBN.
-        activation_checkpointing: "none", "balanced" or "smallest": what `blocks.CHECKPOINTING`
-            lists is computed again in the backward pass, instead of being kept.
+        activation_checkpointing: "none", "balanced" or "smallest": what is computed again in the
+            backward pass, instead of being kept (`checkpointing.CHECKPOINTING`).
     Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of
         `size_divisibility` (up to 3 pixels less is the same to the strided stem).
     Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
@@ -89,30 +84,26 @@ class HRNet(Backbone):
 
     def _build_stages(self, norm: Norm) -> None:
         width, out_width = self.variant.stage1_width, self.variant.stage1_width * 4
+        blocks = range(self.variant.stage1_blocks)
         self.layer1 = nn.Sequential(
-            *(
-                Bottleneck(out_width if b else STEM_CHANNELS, width, norm)
-                for b in range(self.variant.stage1_blocks)
-            )
+            *(Bottleneck(out_width if b else STEM_CHANNELS, width, norm) for b in blocks)
         )
         before: tuple[int, ...] = (out_width,)
         for s, modules in enumerate(self.variant.modules, start=2):
             widths = self.variant.widths[:s]
             transition = Transition(before=before, after=widths, norm=norm)
             self.add_module(f"transition{s - 1}", transition)
-            self.add_module(
-                f"stage{s}",
-                nn.ModuleList(
-                    HRModule(
-                        widths=widths,
-                        blocks=self.variant.blocks,
-                        norm=norm,
-                        targets=self._targets(s, last_module=m == modules - 1),
-                        checkpointed=self.checkpointed,
-                    )
-                    for m in range(modules)
-                ),
+            stage = nn.ModuleList(
+                HRModule(
+                    widths=widths,
+                    blocks=self.variant.blocks,
+                    norm=norm,
+                    targets=self._targets(s, last_module=m == modules - 1),
+                    checkpointed=self.checkpointed,
+                )
+                for m in range(modules)
             )
+            self.add_module(f"stage{s}", stage)
             before = widths
 
     def _targets(self, s: int, *, last_module: bool) -> list[int]:
@@ -160,20 +151,18 @@ class HRNet(Backbone):
             self._check_size(images)
         x = conv_norm(self.conv1, self.bn1, images, relu=True)
         x = conv_norm(self.conv2, self.bn2, x, relu=True)
-        if "stage1" in self.checkpointed:
-            branches = [run_checkpointed(self._stage1, x, module=self.layer1)]
-        else:
-            branches = [self._stage1(x)]
-        for s in range(2, len(self.variant.widths) + 1):
-            branches = getattr(self, f"transition{s - 1}")(branches)
-            for module in getattr(self, f"stage{s}"):
+        wanted = "stage1" in self.checkpointed
+        branches = [run_checkpointed(wanted, self._stage1, x, module=self.layer1)]
+        for transition, stage in self.stages()[2:]:
+            branches = transition(branches)
+            for module in stage:
                 branches = module(*branches)
         names = [name for name in branch_names(self.variant) if name in self._out_features]
         return dict(zip(names, branches, strict=True))
 
     def _stage1(self, x: Tensor) -> Tensor:
         for block in self.layer1:
-            x = run_checkpointed(block, x) if "bottlenecks" in self.checkpointed else block(x)
+            x = run_checkpointed("bottlenecks" in self.checkpointed, block, x)
         return x
 
     def _check_size(self, images: Tensor) -> None:
@@ -181,14 +170,16 @@ class HRNet(Backbone):
             raise ValueError(f"HRNet takes images (N, 3, H, W), got {tuple(images.shape)}")
         d = self.size_divisibility
         n, _, h, w = images.shape
+        rows, columns = math.ceil(h / d), math.ceil(w / d)  # of the coarsest map
         if min(h, w) == 0 or -h % d > 3 or -w % d > 3:
             raise ValueError(
                 f"HRNet: an image of {h}x{w} pixels (height x width) gives branches that do not "
-                f"fit together; pad it to {max(-(-h // d), 1) * d}x{max(-(-w // d), 1) * d}, "
-                f"multiples of {d} (Detectron2 does, by `size_divisibility`)"
+                f"fit together; pad it to {max(rows, 1) * d}x{max(columns, 1) * d}, multiples of "
+                f"{d} (Detectron2 does, by `size_divisibility`)"
             )
-        one_value = n * -(-h // d) * -(-w // d) == 1
-        if one_value and any(m.training for m in self.modules() if isinstance(m, _BatchNorm)):
+        if n * rows * columns == 1 and any(
+            m.training for m in self.modules() if isinstance(m, _BatchNorm)
+        ):
             raise ValueError(
                 f"HRNet: one image of {h}x{w} pixels leaves batch norm a single value per channel "
                 f"at stride {d}, which has no variance: train on larger images, on more than one, "
@@ -196,9 +187,7 @@ class HRNet(Backbone):
             )
 
 
-def _check_out_features(
-    out_features: Sequence[str] | None, names: tuple[str, ...]
-) -> tuple[str, ...]:
+def _check_out_features(out_features: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]:
     if out_features is None:
         return names
     unknown = [name for name in out_features if name not in names]
