@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hrnet_det.modeling.backbone.blocks import Norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
-from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp, upsampled
+from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp, resized
 
 POOLINGS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
 
@@ -129,7 +129,7 @@ class ReductionConv(Conv2d):
         biases = [self.bias, *[None] * (len(maps) - 1)]
         y, *coarser = (F.conv2d(*part) for part in zip(maps, weights, biases, strict=True))
         for x in coarser:
-            y = y.add_(upsampled(x, y.shape[-2:]))
+            y = y.add_(resized(x, y.shape[-2:]))
         return y if self.norm is None else self.norm(y)
 
 

@@ -10,7 +10,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor
 
 
-def upsampled(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+def resized(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
     if x.shape[-2:] == size:
         return x
@@ -55,7 +55,7 @@ class HRNetV2(OnBottomUp):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         finest, *coarser = self.bottom_up(images).values()
-        maps = [upsampled(x, finest.shape[-2:]) for x in coarser]
+        maps = [resized(x, finest.shape[-2:]) for x in coarser]
         return {self.out_feature: torch.cat([finest, *maps], dim=1) if maps else finest}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detectron2.config import CfgNode, configurable
 
@@ -24,15 +24,14 @@ class Conventions:
         clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
         averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
             mean of their probabilities.
-        keeps_empty_boxes: boxes whose width or height is 0 stay among the results: those that
-            clipping leaves nothing of, and closed ones of less than a pixel once they are enlarged.
+        keeps_empty_boxes: boxes whose width or height is 0, after clipping or as closed ones of
+            less than a pixel once they are enlarged, stay among the results.
         closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
             image, and it is the closed box that is divided by the scale of the image.
         anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
             or the sides of the unscaled anchor rounded.
-        roi_align: where RoIAlign takes a map's values to lie: "centre" of their cells
-            (Detectron2's), "corner", or "corner_closed": the same with boxes left closed and at
-            least a cell wide.
+        roi_align: where RoIAlign takes values to lie in their cells: "centre" (Detectron2's),
+            "corner", or "corner_closed": the same with closed boxes at least a cell wide.
         one_scale: both axes of an image are taken to have been resized by the same number.
         nms_in_original: classes are suppressed in the original image's pixels.
         mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
@@ -51,13 +50,12 @@ class Conventions:
 
 
 DETECTRON2 = "detectron2"
+_MMDET = Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
 CONVENTIONS: dict[str, Conventions] = {
     DETECTRON2: Conventions(),
-    "mmdet": Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True),
-    "hrnet_object_detection": Conventions(
-        clamps_shrinking=True,
-        averages_logits=True,
-        keeps_empty_boxes=True,
+    "mmdet": _MMDET,
+    "hrnet_object_detection": replace(
+        _MMDET,
         closed_boxes=True,
         anchor_rounding="corners",
         roi_align="corner",
@@ -75,13 +73,11 @@ CONVENTIONS: dict[str, Conventions] = {
 }
 
 
-def get_conventions(cfg: CfgNode) -> Conventions:
-    """The row that MODEL.CONVENTIONS names.
-
-    Raises: InputError if the name is unknown (the message lists the valid ones).
-    """
-    _check_known(cfg.MODEL.CONVENTIONS)
-    return CONVENTIONS[cfg.MODEL.CONVENTIONS]
+def get_conventions(name: str) -> Conventions:
+    """A row of CONVENTIONS. Raises: InputError if it is unknown (lists the valid names)."""
+    if name not in CONVENTIONS:
+        raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
 
 
 class FollowsConventions:
@@ -99,12 +95,13 @@ class FollowsConventions:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, *shapes: object) -> dict:
-        return {**super().from_config(cfg, *shapes), "conventions": get_conventions(cfg)}
+        conventions = get_conventions(cfg.MODEL.CONVENTIONS)
+        return {**super().from_config(cfg, *shapes), "conventions": conventions}
 
 
 def check_conventions(kind: Kind, name: str) -> None:
     """Raises: InputError if the name is unknown, or the kind of detector does not follow it."""
-    _check_known(name)
+    get_conventions(name)
     if name == DETECTRON2 or name in kind.conventions:
         return
     others = ", ".join(other.title for other in KINDS.values() if name in other.conventions)
@@ -113,8 +110,3 @@ def check_conventions(kind: Kind, name: str) -> None:
         f"MODEL.CONVENTIONS {name} is not for {kind.title}: set MODEL.CONVENTIONS {allowed}, or "
         f"take a config of a detector that follows {name} ({others})"
     )
-
-
-def _check_known(name: str) -> None:
-    if name not in CONVENTIONS:
-        raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")

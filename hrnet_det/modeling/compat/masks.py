@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from detectron2.structures import Boxes, ROIMasks
 from torch import Tensor
 
+from hrnet_det.modeling.backbone.hrnetv2 import resized
+
 
 def paste_masks(
     probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
@@ -18,9 +20,9 @@ def paste_masks(
         boxes: (N, 4), half-open, in the image's pixels.
         height, width: of the image.
         method: `Conventions.mask_paste`. "grid" samples each pixel's centre (Detectron2 and
-            mmdetection 2 and later). "box" resizes the mask to the pixels from the floored
-            corner to the floored closed corner (mmdetection 1.x). "padded_box" does so with a
-            border of a cell of zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
+            mmdetection 2 and later). "box" resizes the mask to the pixels between the floored
+            closed corners (mmdetection 1.x). "padded_box" does so with a border of a cell of
+            zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
     Output: (N, height, width) bool, probability of a pixel over 0.5.
     Differs from source: an empty box's mask is empty; mmdetection, which divides by its width of
         zero, gives it some pixels.
@@ -49,9 +51,7 @@ def _paste_in_whole_pixels(
     for mask, probability, corners in zip(masks, probabilities, closed.int().tolist(), strict=True):
         left, top, right, bottom = corners
         size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
-        inside = F.interpolate(
-            probability[None, None], size=size, mode="bilinear", align_corners=False
-        )[0, 0]
+        inside = resized(probability[None, None], size)[0, 0]
         y, x = max(top, 0), max(left, 0)
         part = inside[y - top : height - top, x - left : width - left] > 0.5
         mask[y : y + part.shape[0], x : x + part.shape[1]] = part

@@ -110,8 +110,8 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
     """Detections of a resized image in the pixels of the original one.
 
     Args:
-        results: of the ROI heads; their image_size is an ImageSize, or the scale follows from the
-            two sizes.
+        results: of the ROI heads; unless their image_size is an ImageSize, the scale follows from
+            the two sizes.
         height, width: of the original image.
     Output: pred_boxes in original pixels, pred_masks (N, height, width) bool where there are
         masks, pred_keypoints as Detectron2's.
@@ -119,8 +119,7 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
     size = results.image_size
     scale = getattr(size, "scale", (size[1] / width, size[0] / height))
     results = Instances((height, width), **results.get_fields())
-    boxes = scaled(results.pred_boxes.tensor, torch.div, scale, conventions)
-    results.pred_boxes = Boxes(boxes)
+    results.pred_boxes = Boxes(scaled(results.pred_boxes.tensor, torch.div, scale, conventions))
     if not conventions.keeps_empty_boxes:
         results = results[results.pred_boxes.nonempty()]
     if results.has("pred_masks"):

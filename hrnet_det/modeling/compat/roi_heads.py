@@ -119,7 +119,7 @@ class CompatCascadeROIHeads(_CompatHeads, CascadeROIHeads):
     @classmethod
     def _init_box_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         parts = super()._init_box_head(cfg, input_shape)
-        conventions = get_conventions(cfg)
+        conventions = get_conventions(cfg.MODEL.CONVENTIONS)
         weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
         coders = [box_transform(stage, conventions) for stage in weights]
         parts["box_predictors"] = [
@@ -163,4 +163,5 @@ class CompatHTCROIHeads(HTCROIHeads, CompatCascadeROIHeads):
 
     @classmethod
     def _embedding_pooler(cls, cfg: CfgNode, stride: int) -> ROIPooler:
-        return with_roi_align(super()._embedding_pooler(cfg, stride), get_conventions(cfg))
+        pooler = super()._embedding_pooler(cfg, stride)
+        return with_roi_align(pooler, get_conventions(cfg.MODEL.CONVENTIONS))

@@ -17,7 +17,7 @@ from hrnet_det.modeling.backbone.blocks import BasicBlock, Bottleneck, ConvNorm
 from hrnet_det.modeling.backbone.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
 from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
-from hrnet_det.modeling.backbone.hrnetv2 import upsampled
+from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -138,10 +138,10 @@ class FusedReduction(nn.Module):
         size, y = maps[0].shape[-2:], None
         for part, x in reversed(list(zip(self.parts, maps, strict=True))):
             if x.shape[1] > part.out_channels // 3:
-                z = upsampled(part(x), size)
+                z = resized(part(x), size)
                 y = z if y is None else y.add_(z)
             else:
-                y = part(upsampled(x, size), add=y)
+                y = part(resized(x, size), add=y)
         return y
 
 

@@ -74,7 +74,7 @@ class FCOS(FollowsConventions, detectron2_fcos.FCOS):
             prior_prob=options.PRIOR_PROB,
         )
         return {
-            "conventions": get_conventions(cfg),
+            "conventions": get_conventions(cfg.MODEL.CONVENTIONS),
             "backbone": backbone,
             "head": head,
             "head_in_features": options.IN_FEATURES,
@@ -92,41 +92,36 @@ class FCOS(FollowsConventions, detectron2_fcos.FCOS):
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: list[list[Tensor]]
     ) -> list[Instances]:
-        logits, distances, centerness = self._transpose_dense_predictions(
-            predictions, [self.num_classes, 4, 1]
-        )
-        points = self.anchor_generator(features)
-        levels = list(zip(points, logits, distances, centerness, strict=True))
+        outputs = self._transpose_dense_predictions(predictions, [self.num_classes, 4, 1])
+        levels = list(zip(self.anchor_generator(features), *outputs, strict=True))
         return [
-            self._detect([(p, *(x[n] for x in rest)) for p, *rest in levels], size)
+            self._detect([(points, *(x[n] for x in rest)) for points, *rest in levels], size)
             for n, size in enumerate(images.image_sizes)
         ]
 
-    def _detect(
-        self, levels: list[tuple[Boxes, Tensor, Tensor, Tensor]], size: tuple[int, int]
-    ) -> Instances:
+    def _detect(self, levels: list[tuple], size: tuple[int, int]) -> Instances:
         """One image's detections from its points, class logits, distances and centerness."""
-        boxes, scores, classes = (
-            torch.cat(parts)
-            for parts in zip(*(self._candidates(*level) for level in levels), strict=True)
-        )
-        boxes = clip_boxes(boxes, size, self.conventions)
-        full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)
-        boxes, scores, classes = boxes[full], scores[full], classes[full]
-        kept = batched_nms(boxes, scores, classes, self.test_nms_thresh)
-        kept = kept[: self.max_detections_per_image]
-        return Instances(
-            size, pred_boxes=Boxes(boxes[kept]), scores=scores[kept], pred_classes=classes[kept]
-        )
+        found = Instances.cat([self._candidates(size, *level) for level in levels])
+        found = found[found.pred_boxes.nonempty()]
+        boxes, threshold = found.pred_boxes.tensor, self.test_nms_thresh
+        kept = batched_nms(boxes, found.scores, found.pred_classes, threshold)
+        return found[kept[: self.max_detections_per_image]]
 
     def _candidates(
-        self, points: Boxes, logits: Tensor, distances: Tensor, centerness: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (n, 4), scores (n,) and classes (n,) of one level's best class probabilities."""
+        self,
+        size: tuple[int, int],
+        points: Boxes,
+        logits: Tensor,
+        distances: Tensor,
+        centerness: Tensor,
+    ) -> Instances:
+        """The clipped boxes of one level's best class probabilities."""
         probabilities = logits.sigmoid()
         places = (probabilities > self.test_score_thresh).nonzero()
         values = probabilities[places[:, 0], places[:, 1]]
         values, order = values.topk(min(self.test_topk_candidates, len(values)))
         cells, classes = places[order].unbind(dim=1)
         boxes = self.box2box_transform.apply_deltas(distances[cells], points.tensor[cells])
-        return boxes, values * centerness[cells, 0].sigmoid(), classes
+        boxes = Boxes(clip_boxes(boxes, size, self.conventions))
+        scores = values * centerness[cells, 0].sigmoid()
+        return Instances(size, pred_boxes=boxes, scores=scores, pred_classes=classes)

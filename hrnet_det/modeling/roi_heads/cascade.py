@@ -85,8 +85,8 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
 
     - In training each stage matches the boxes of the one before with the objects by its own IoU,
       with the objects' own boxes added, and samples a part of them; box and mask head learn from
-      these, with the stage's weight. (Detectron2's CascadeROIHeads sample once, weigh all stages
-      alike, and have one mask head, which learns from the proposals.)
+      these, with the stage's weight. (Detectron2's sample once, weigh all stages alike, and have
+      one mask head, which learns from the proposals.)
     - In inference the final boxes' masks are the mean of the mask heads' probabilities.
 
     Args:
@@ -146,10 +146,6 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
     ) -> tuple[Batch, dict[str, Tensor]]:
         if not self.training:
             return super().forward(images, features, proposals)
-        return proposals, self.losses(features, proposals, targets)
-
-    def losses(self, features: Features, proposals: Batch, targets: Batch) -> dict[str, Tensor]:
-        """The losses of all stages, by their names."""
         losses = {}
         maps = [features[name] for name in self.box_in_features]
         storage = get_event_storage()
@@ -170,7 +166,7 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
                         sampled = self._sample(boxes, sizes, targets, stage)
                     of_stage |= self._mask_losses(features, sampled, stage)
             losses |= {f"{name}_stage{stage}": weight * x for name, x in of_stage.items()}
-        return losses
+        return proposals, losses
 
     def _sample(
         self, boxes: list[Tensor], sizes: list[tuple[int, int]], targets: Batch, stage: int

@@ -36,7 +36,7 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
         semantic_head: None for no semantic branch.
         others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads; with a semantic_head, poolers
             that take the embedding, and "semantic" last among the features.
-    Losses: those of ResamplingCascadeROIHeads, loss_sem_seg.
+    Losses: those of ResamplingCascadeROIHeads, and loss_sem_seg.
     """
 
     interleaved = True
@@ -73,10 +73,8 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
     def forward(
         self, images: ImageList, features: Features, proposals: Batch, targets: Batch | None = None
     ) -> tuple[Batch, dict[str, Tensor]]:
-        if not self.training:
-            return super().forward(images, self.with_embedding(features), proposals)
         losses = {}
-        if self.semantic_head is not None:
+        if self.training and self.semantic_head is not None:
             logits, embedding = self.semantic_head(features)
             if not hasattr(images, "sem_seg"):
                 raise ValueError(
@@ -85,7 +83,9 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
                 )
             losses = self.semantic_head.losses(logits, images.sem_seg)
             features = {**features, EMBEDDING: embedding}
-        return proposals, {**losses, **self.losses(features, proposals, targets)}
+        features = self.with_embedding(features)
+        found, others = super().forward(images, features, proposals, targets)
+        return found, {**losses, **others}
 
     def forward_with_given_boxes(self, features: Features, instances: Batch) -> Batch:
         return super().forward_with_given_boxes(self.with_embedding(features), instances)

@@ -14,7 +14,7 @@ from detectron2.structures import Boxes
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 
-from hrnet_det.modeling.backbone.hrnetv2 import upsampled
+from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.roi_heads.cascade import StageMaskHeads
 
 
@@ -91,7 +91,7 @@ class FusedSemanticHead(nn.Module):
     def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         size = features[self.target].shape[-2:]
         pairs = zip(self.lateral_convs, self.in_features, strict=True)
-        x = sum(conv(upsampled(features[f], size, align_corners=True)) for conv, f in pairs)
+        x = sum(conv(resized(features[f], size, align_corners=True)) for conv, f in pairs)
         for conv in self.convs:
             x = conv(x)
         embedding = self.embedding(x)
