@@ -26,19 +26,17 @@ class HRFPN(OnBottomUp):
     = 2, 4, 8, 16, and a 3x3 convolution for each level. No activation.
 
     Two identities make it cheaper. The 1x1 convolution commutes with the interpolation, so that
-    each branch is reduced at its own size, and the sum of the upsampled parts stands for the
-    convolution of the concatenation. Pooling by 2^k is pooling by 2, k times.
+    each branch is reduced at its own size, then upsampled and added. Pooling by 2^k is pooling by
+    2, k times.
 
     Args:
         bottom_up: a backbone whose strides double from one in_feature to the next, as HRNet.
         in_features: its features to use, finest first.
-        out_channels: channels of every level.
-        num_levels: how many levels.
+        out_channels, num_levels: channels of every level, and how many there are.
         min_level: p{min_level} is the finest, of stride 2^min_level: that of the finest
             in_feature, or twice that, by 3x3 convolutions of stride 2 (for one-stage detectors).
-        pooling: "avg" or "max".
+        pooling: "avg" or "max". share_conv: one 3x3 convolution for all levels.
         norm: after each convolution, "" (as published) for none; with a norm they have no bias.
-        share_conv: one 3x3 convolution for all levels.
         activation_checkpointing: as HRNet's; of this it is the "pyramid".
     Input:  images (N, 3, H, W), as bottom_up takes them.
     Output: {"p2": (N, out_channels, H/4, W/4), "p3": ...}, each level's side half of the finer

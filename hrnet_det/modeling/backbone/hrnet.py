@@ -61,7 +61,10 @@ class HRNet(Backbone):
         super().__init__()
         self.variant = get_variant(variant)
         names = branch_names(self.variant)
-        self._out_features = _check_out_features(out_features, names)
+        asked = names if out_features is None else out_features
+        if not asked or any(name not in names for name in asked):
+            raise ValueError(f"HRNet out_features {list(asked)}: must be some of {list(names)}")
+        self._out_features = tuple(name for name in names if name in asked)
         self._out_feature_channels = dict(zip(names, self.variant.widths, strict=True))
         self._out_feature_strides = {name: 4 * 2**b for b, name in enumerate(names)}
         if norm_eval and norm in ("", "GN", "LN"):
@@ -114,11 +117,12 @@ class HRNet(Backbone):
 
     def stages(self) -> list[list[nn.Module]]:
         """The modules of [stem, stage 1, stage 2, ...], a transition with the stage it leads to."""
-        later = [
-            [getattr(self, f"transition{s - 1}"), getattr(self, f"stage{s}")]
-            for s in range(2, len(self.variant.widths) + 1)
+        later = range(2, len(self.variant.widths) + 1)
+        return [
+            [self.conv1, self.bn1, self.conv2, self.bn2],
+            [self.layer1],
+            *([getattr(self, f"transition{s - 1}"), getattr(self, f"stage{s}")] for s in later),
         ]
-        return [[self.conv1, self.bn1, self.conv2, self.bn2], [self.layer1], *later]
 
     def _freeze(self, freeze_at: int) -> None:
         stages = self.stages()
@@ -128,8 +132,7 @@ class HRNet(Backbone):
                 f"{len(stages)} the whole network"
             )
         frozen = nn.ModuleList(module for stage in stages[:freeze_at] for module in stage)
-        for parameter in frozen.parameters():
-            parameter.requires_grad = False
+        frozen.requires_grad_(False)
         FrozenBatchNorm2d.convert_frozen_batchnorm(frozen)
         if freeze_at:  # the stem's norms are our own attributes, converted only in the list
             self.bn1, self.bn2 = frozen[1], frozen[3]
@@ -157,8 +160,7 @@ class HRNet(Backbone):
             branches = transition(branches)
             for module in stage:
                 branches = module(*branches)
-        names = [name for name in branch_names(self.variant) if name in self._out_features]
-        return dict(zip(names, branches, strict=True))
+        return dict(zip(self._out_features, branches, strict=True))
 
     def _stage1(self, x: Tensor) -> Tensor:
         for block in self.layer1:
@@ -185,12 +187,3 @@ class HRNet(Backbone):
                 f"at stride {d}, which has no variance: train on larger images, on more than one, "
                 "or with norm_eval=True"
             )
-
-
-def _check_out_features(out_features: Sequence[str] | None, names: Sequence[str]) -> Sequence[str]:
-    if out_features is None:
-        return names
-    unknown = [name for name in out_features if name not in names]
-    if unknown or not out_features:
-        raise ValueError(f"HRNet out_features {list(out_features)}: must be some of {list(names)}")
-    return tuple(name for name in names if name in out_features)

@@ -36,11 +36,11 @@ class OnBottomUp(Backbone):
 class HRNetV2(OnBottomUp):
     """All branches brought to the finest one's size and concatenated.
 
-    Source: arXiv:1908.07919 section 3.3, Figure 4 (b): bilinear upsampling (align_corners=False),
-    then concatenation; the 1x1 convolution that follows there belongs to the task's head.
+    Source: arXiv:1908.07919 section 3.3, Figure 4 (b), with bilinear upsampling
+    (align_corners=False); the 1x1 convolution that follows there belongs to the task's head.
 
     Args:
-        bottom_up: an HRNet; more than one of its features are concatenated, finest first.
+        bottom_up: an HRNet; its features are concatenated finest first.
     Input:  images (N, 3, H, W). Output: {"hrv2": (N, 15C, H/4, W/4)}.
     """
 
@@ -65,8 +65,8 @@ class HRNetV1(HRNetV2):
     Source: arXiv:1908.07919 section 3.3, Figure 4 (a). It is HRNetV2 of one branch.
 
     Args:
-        bottom_up: an HRNet built with out_features=("hr2",), so that its last module has no
-            parameters which only the other branches would need.
+        bottom_up: an HRNet built with out_features=("hr2",), without what only the other
+            branches would need.
     Input:  images (N, 3, H, W). Output: {"hr2": (N, C, H/4, W/4)}.
     Raises: ValueError if bottom_up returns anything but hr2.
     """
@@ -74,9 +74,9 @@ class HRNetV1(HRNetV2):
     out_feature = "hr2"
 
     def __init__(self, *, bottom_up: Backbone) -> None:
-        if list(bottom_up.output_shape()) != ["hr2"]:
+        names = list(bottom_up.output_shape())
+        if names != ["hr2"]:
             raise ValueError(
-                "HRNetV1 is the finest branch alone: bottom_up must return ['hr2'], not "
-                f"{list(bottom_up.output_shape())}"
+                f"HRNetV1 is the finest branch alone: bottom_up must return ['hr2'], not {names}"
             )
         super().__init__(bottom_up=bottom_up)

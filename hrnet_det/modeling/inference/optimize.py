@@ -35,12 +35,8 @@ def optimize_for_inference(
 ) -> nn.Module:
     """A copy of a backbone or of a whole detector that computes the same in less time.
 
-    - Norms are folded into their convolutions, and shortcuts and ReLUs are computed within these
-      (`FusedConv2d`); everything is channels_last.
-    - With a dtype of 16 bits, convolutions and linear layers compute in it. What RoIAlign samples,
-      boxes and scores stay in single precision.
-    - With `compile`, torch.compile makes the backbone, for images of any size, instead of
-      oneDNN's fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
+    Norms are folded into their convolutions, shortcuts and ReLUs are computed within these
+    (`FusedConv2d`), and everything is channels_last.
 
     Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. Joining convolutions
     that read the same map, and adding a nearest-upsampled map by broadcasting, gained nothing.
@@ -50,16 +46,18 @@ def optimize_for_inference(
 
     Args:
         model: a Detectron2 detector, HRFPN, HRNet, ...
-        dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16.
+        dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16: of convolutions and linear
+            layers. What RoIAlign samples, boxes and scores stay in single precision.
+        compile: torch.compile makes the backbone, for images of any size, instead of oneDNN's
+            fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
     Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
         weights are not float32.
     """
     if is_optimized(model):
         raise ValueError("the model is optimised already: give the one that it was made from")
-    types = {(p.device, p.dtype) for p in model.parameters()}
-    if {kind for _, kind in types} != {torch.float32}:
+    if {p.dtype for p in model.parameters()} != {torch.float32}:
         raise ValueError("the model must have its weights in float32: give the one that trained")
-    device = next(iter(types))[0]
+    device = next(model.parameters()).device
     check_dtype(dtype, device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     use_channels_last(model)
@@ -94,11 +92,7 @@ def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
 
 
 def _fuse_children(module: nn.Module, fused: Callable[..., FusedConv2d]) -> None:
-    """FusedConv2d in the place of the module's own convolutions and of what follows them.
-
-    Args:
-        fused: makes one of weight, bias and the convolution that they are of.
-    """
+    """What `fused` makes, in the place of the module's own convolutions and what follows them."""
     children = dict(module.named_children())
     if isinstance(module, (BasicBlock, Bottleneck, ConvNorm, HRNet)):
         for name, norm in _PAIRS:
@@ -110,10 +104,9 @@ def _fuse_children(module: nn.Module, fused: Callable[..., FusedConv2d]) -> None
     if isinstance(module, HRFPN) and has_fixed_values(module.reduction_conv.norm):
         conv = module.reduction_conv
         weight, bias = folded(conv, conv.norm)
-        parts = enumerate(weight.split(module.channels, dim=1))
-        module.reduction_conv = FusedReduction(
-            [fused(part, None if k else bias, conv) for k, part in parts]
-        )
+        first, *others = weight.split(module.channels, dim=1)
+        parts = [fused(first, bias, conv), *(fused(part, None, conv) for part in others)]
+        module.reduction_conv = FusedReduction(parts)
     for name, child in children.items():
         norm, activation = getattr(child, "norm", None), getattr(child, "activation", None)
         is_relu = activation in (F.relu, F.relu_) or isinstance(activation, nn.ReLU)
@@ -155,10 +148,8 @@ def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
         if isinstance(module, ROIPooler) and device.type != "cpu":
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
         last = [getattr(module, name, None) for name in _LAST_LAYERS]
-        if isinstance(module, DenseDetector):
-            last.append(module.head)
-        if isinstance(module, _HEADS):
-            last.append(module)
+        last += [module.head] if isinstance(module, DenseDetector) else []
+        last += [module] if isinstance(module, _HEADS) else []
         for head in last:
             if isinstance(head, nn.Module):
                 head.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))

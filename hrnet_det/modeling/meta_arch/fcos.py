@@ -22,10 +22,9 @@ class FCOSHead(detectron2_fcos.FCOSHead):
 
     Args:
         input_shape: of each level.
-        conv_dims: output channels of each 3x3 convolution of a tower.
-        num_classes: foreground classes.
-        norm: after each of them, such as "GN"; with a norm they have no bias.
-        prior_prob: the class probability that the first predictions start from.
+        norm: after each 3x3 convolution of a tower, such as "GN"; with a norm they have no bias.
+        others: as Detectron2's: conv_dims (output channels of these convolutions), num_classes,
+            prior_prob (the class probability that the first predictions start from).
     Input:  maps (N, C, H_k, W_k) of the levels.
     Output: three lists over the levels: class logits (N, num_classes, H_k, W_k), distances to a
         box's left, top, right, bottom (N, 4, H_k, W_k) in pixels, centerness logits (N, 1, ...).
@@ -101,21 +100,15 @@ class FCOS(FollowsConventions, detectron2_fcos.FCOS):
 
     def _detect(self, levels: list[tuple], size: tuple[int, int]) -> Instances:
         """One image's detections from its points, class logits, distances and centerness."""
-        found = Instances.cat([self._candidates(size, *level) for level in levels])
+        found = Instances.cat([self._candidates(level, size) for level in levels])
         found = found[found.pred_boxes.nonempty()]
         boxes, threshold = found.pred_boxes.tensor, self.test_nms_thresh
         kept = batched_nms(boxes, found.scores, found.pred_classes, threshold)
         return found[kept[: self.max_detections_per_image]]
 
-    def _candidates(
-        self,
-        size: tuple[int, int],
-        points: Boxes,
-        logits: Tensor,
-        distances: Tensor,
-        centerness: Tensor,
-    ) -> Instances:
+    def _candidates(self, level: tuple, size: tuple[int, int]) -> Instances:
         """The clipped boxes of one level's best class probabilities."""
+        points, logits, distances, centerness = level
         probabilities = logits.sigmoid()
         places = (probabilities > self.test_score_thresh).nonzero()
         values = probabilities[places[:, 0], places[:, 1]]
