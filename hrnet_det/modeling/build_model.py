@@ -36,8 +36,7 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
         if "registry" not in reason:
             reason = (
                 f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
-                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that the backbone "
-                "makes"
+                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that it makes"
             )
         raise InputError(f"the model of this config cannot be built: {reason}") from error
 

@@ -13,11 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 Result = TypeVar("Result", Tensor, list[Tensor])
 
-# What is computed again in the backward pass instead of being kept, at each level of
-# ACTIVATION_CHECKPOINTING. Chosen by the bytes that each part alone saves per second that it
-# costs (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the cheapest, and whole
-# modules, which also drop what lies between branches and fusion, the most thorough. Stage 1 is then
-# the peak of the backward pass, unless its bottlenecks are checkpointed one by one within it.
+# What is computed again in the backward pass at each level of ACTIVATION_CHECKPOINTING, chosen by
+# the bytes saved per second (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the
+# cheapest, whole modules the most thorough. Stage 1 is then the peak of the backward pass, unless
+# its bottlenecks are checkpointed one by one within it.
 CHECKPOINTING: dict[str, frozenset[str]] = {
     "none": frozenset(),
     "balanced": frozenset({"stage1", "branch0", "branch1", "pyramid"}),

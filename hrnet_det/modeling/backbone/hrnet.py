@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -91,6 +90,9 @@ class HRNet(Backbone):
         self.layer1 = nn.Sequential(
             *(Bottleneck(out_width if b else STEM_CHANNELS, width, norm) for b in blocks)
         )
+        names = enumerate(branch_names(self.variant))
+        asked = [b for b, name in names if name in self._out_features]
+        very_last = len(self.variant.widths), self.variant.modules[-1] - 1
         before: tuple[int, ...] = (out_width,)
         for s, modules in enumerate(self.variant.modules, start=2):
             widths = self.variant.widths[:s]
@@ -101,19 +103,13 @@ class HRNet(Backbone):
                     widths=widths,
                     blocks=self.variant.blocks,
                     norm=norm,
-                    targets=self._targets(s, last_module=m == modules - 1),
+                    targets=asked if (s, m) == very_last else range(s),
                     checkpointed=self.checkpointed,
                 )
                 for m in range(modules)
             )
             self.add_module(f"stage{s}", stage)
             before = widths
-
-    def _targets(self, s: int, *, last_module: bool) -> list[int]:
-        """Branches a module of stage s fuses into: all, but in the very last those asked for."""
-        names = branch_names(self.variant)[:s]
-        last = last_module and s == len(self.variant.widths)
-        return [b for b, name in enumerate(names) if not last or name in self._out_features]
 
     def stages(self) -> list[list[nn.Module]]:
         """The modules of [stem, stage 1, stage 2, ...], a transition with the stage it leads to."""
@@ -144,10 +140,12 @@ class HRNet(Backbone):
     def train(self, mode: bool = True) -> HRNet:
         super().train(mode)
         if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            for norm in self._batch_norms():
+                norm.eval()
         return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if not torch.jit.is_tracing():
@@ -172,16 +170,14 @@ class HRNet(Backbone):
             raise ValueError(f"HRNet takes images (N, 3, H, W), got {tuple(images.shape)}")
         d = self.size_divisibility
         n, _, h, w = images.shape
-        rows, columns = math.ceil(h / d), math.ceil(w / d)  # of the coarsest map
+        rows, columns = -(-h // d), -(-w // d)  # of the coarsest map
         if min(h, w) == 0 or -h % d > 3 or -w % d > 3:
             raise ValueError(
                 f"HRNet: an image of {h}x{w} pixels (height x width) gives branches that do not "
                 f"fit together; pad it to {max(rows, 1) * d}x{max(columns, 1) * d}, multiples of "
                 f"{d} (Detectron2 does, by `size_divisibility`)"
             )
-        if n * rows * columns == 1 and any(
-            m.training for m in self.modules() if isinstance(m, _BatchNorm)
-        ):
+        if n * rows * columns == 1 and any(norm.training for norm in self._batch_norms()):
             raise ValueError(
                 f"HRNet: one image of {h}x{w} pixels leaves batch norm a single value per channel "
                 f"at stride {d}, which has no variance: train on larger images, on more than one, "

@@ -15,8 +15,8 @@ class Conventions:
     """How a code base turns the outputs of the heads into boxes and masks.
 
     Boxes are half-open everywhere here, (x1, y1, x2, y2) with width x2 - x1. The older code bases
-    have closed ones, whose width is x2 - x1 + 1; with x2 + 1, y2 + 1 in place of x2, y2 their
-    formulas for decoding, area and IoU are the half-open ones. What stays different is here.
+    have closed ones, of width x2 - x1 + 1; with x2 + 1, y2 + 1 for x2, y2 their formulas for
+    decoding, area and IoU are the half-open ones. What stays different is here.
 
     Source: mmdetection 3.3, HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark.
 

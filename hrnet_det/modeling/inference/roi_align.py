@@ -22,9 +22,8 @@ class BagROIAlign(ROIAlign):
     weight of the cell's row times one of its column. Each bin is therefore a weighted sum of
     cells, whose channels lie together in a channels_last map.
 
-    torchvision's form walks through one channel after the other in one thread, and wants a copy of
-    the map in another order. On two cores 700 large boxes on a map of 256x200x304 took 0.13 s here
-    and 1.6 s there; forward and backward of 512 boxes, 0.04 and 0.99 s.
+    torchvision's form walks through channel after channel in one thread. On two cores 700 large
+    boxes on a map of 256x200x304 took 0.13 s here and 1.6 s there.
 
     Input:  x (N, C, H, W), rois (K, 5): number of the image, x0, y0, x1, y1 in pixels.
     Output: (K, C, h, w) of x's type. The boxes keep theirs: torchvision's form rounds them to x's.

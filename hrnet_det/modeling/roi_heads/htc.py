@@ -33,9 +33,9 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
       pooled features of boxes and masks (SemanticPooler).
 
     Args:
-        semantic_head: None for no semantic branch.
-        others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads; with a semantic_head, poolers
-            that take the embedding, and "semantic" last among the features.
+        semantic_head: None for no semantic branch; with one, poolers take the embedding, and
+            "semantic" is last among the features.
+        others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads.
     Losses: those of ResamplingCascadeROIHeads, and loss_sem_seg.
     """
 
