@@ -47,20 +47,17 @@ class Kind:
         roi_heads: the MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise. The
             first is that of a checkpoint which does not say.
         masks, keypoints: whether its RoI heads predict them (MODEL.MASK_ON, KEYPOINT_ON).
-        learns: OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty: unknown, so
-            nothing is checked.
+        learns: OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty if unknown.
         output: the key of its predictions: "instances", "proposals", "sem_seg", "panoptic_seg".
         metric: what the best checkpoint is chosen by, as metrics.json names it.
         classes, semantic_classes: the settings with their numbers; None without any.
-        count_classes, count_semantic_classes: the numbers in a checkpoint, from its shapes; 0 where
-            it does not say.
-        marks: what the names of tensors begin with, each of which weights of this kind have. Of
-            several kinds that fit, weights are of the one with the most marks.
+        count_classes, count_semantic_classes: from a checkpoint's shapes; 0 if it does not say.
+        marks: beginnings of names of tensors, all of which weights of this kind have. Of several
+            kinds that fit, weights are of the one with the most marks.
         class_layers, transposed_class_layers: patterns of names of tensors whose first axis, or
             second one (outputs of a transposed convolution), follows the classes.
         conventions: whose it can follow, beside Detectron2's (a key of `compat.CONVENTIONS`).
-        compat: the meta-architecture that stands for it where CONVENTIONS are another code base's;
-            "" where it follows them itself.
+        compat: the meta-architecture that follows them; "" where its own does.
         augmentable: Detectron2's test-time augmentation works for it.
     """
 

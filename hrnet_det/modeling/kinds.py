@@ -95,11 +95,7 @@ for _kind in (
 
 
 def find_kind(meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -> Kind:
-    """The kind of a config; a row of its own, of which little is known, for a user's detector.
-
-    Args:
-        meta_arch, roi_heads: names of the classes. masks, keypoints: whether it predicts them.
-    """
+    """The kind of a config; a row of its own, of which little is known, for a user's detector."""
     of_arch = [kind for kind in KINDS.values() if kind.meta_arch == meta_arch]
     if not of_arch:
         flags = {"masks": masks, "keypoints": keypoints}

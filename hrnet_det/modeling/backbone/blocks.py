@@ -96,11 +96,9 @@ class Bottleneck(nn.Module):
     In the form that optimize_for_inference makes, the input is overwritten where in is 4 * width.
     """
 
-    expansion = 4
-
     def __init__(self, in_channels: int, width: int, norm: Norm) -> None:
         super().__init__()
-        out_channels = width * self.expansion
+        out_channels = 4 * width
         self.conv1 = conv(in_channels, width, 1, 1, norm)
         self.bn1 = norm_layer(norm, width)
         self.conv2 = conv(width, width, 3, 1, norm)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
-
-Result = TypeVar("Result", Tensor, list[Tensor])
 
 # What is computed again in the backward pass at each level of ACTIVATION_CHECKPOINTING, chosen by
 # the bytes saved per second (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the
@@ -34,8 +31,8 @@ def checkpointed_parts(level: str) -> frozenset[str]:
 
 
 def run_checkpointed(
-    wanted: bool, function: Callable[..., Result], *inputs: Tensor, module: nn.Module | None = None
-) -> Result:
+    wanted: bool, function: Callable, *inputs: Tensor, module: nn.Module | None = None
+) -> Tensor | list[Tensor]:
     """function(*inputs); if wanted, its activations are computed again in the backward pass.
 
     Running statistics of norms are updated once, in the first pass: the gradients and the state

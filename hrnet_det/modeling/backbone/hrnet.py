@@ -35,8 +35,8 @@ class HRNet(Backbone):
         norm_eval: batch norms use their running statistics in training too, while their weights
             train; for pretrained statistics and few images per GPU.
         out_features: which of "hr2", ... to return, None for all.
-        freeze_at: 0 trains everything, 1 freezes the stem, k the stem and stages 1 to k - 1: their
-            parameters get no gradient and their batch norms become FrozenBN.
+        freeze_at: 0 trains everything, k freezes the stem and stages 1 to k - 1: their parameters
+            get no gradient and their batch norms become FrozenBN.
         activation_checkpointing: "none", "balanced" or "smallest": what is computed again in the
             backward pass, instead of being kept (`checkpointing.CHECKPOINTING`).
     Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of

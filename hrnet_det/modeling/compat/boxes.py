@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import ANCHOR_GENERATOR_REGISTRY
 from detectron2.modeling.anchor_generator import BufferList, DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
 from torch import Tensor
 
-from hrnet_det.modeling.compat.conventions import Conventions, FollowsConventions
+from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
 
 
 class ImageSize(tuple):
@@ -53,6 +54,29 @@ def box_transform(weights: tuple[float, ...], conventions: Conventions) -> Box2B
     """The box coder of a code base with the weights (x, y, width, height)."""
     coder = SymmetricBox2BoxTransform if conventions.clamps_shrinking else Box2BoxTransform
     return coder(weights=tuple(weights))
+
+
+class FollowsConventions:
+    """Base of the parts of a detector that follow conventions, before Detectron2's class.
+
+    Args:
+        conventions: a row of CONVENTIONS; built from a config, the one that it names, with its box
+            coder where the part has one.
+    """
+
+    @configurable
+    def __init__(self, *shapes: object, conventions: Conventions, **others: object) -> None:
+        self.conventions = conventions
+        super().__init__(*shapes, **others)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *shapes: object, **given: object) -> dict:
+        parts = super().from_config(cfg, *shapes)
+        conventions = get_conventions(cfg.MODEL.CONVENTIONS)
+        if "box2box_transform" in parts:
+            coder = parts["box2box_transform"]
+            parts["box2box_transform"] = box_transform(coder.weights, conventions)
+        return {**parts, "conventions": conventions, **given}
 
 
 def clip_boxes(boxes: Tensor, size: tuple[int, int], conventions: Conventions) -> Tensor:

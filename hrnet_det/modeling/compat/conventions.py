@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from detectron2.config import CfgNode, configurable
-
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import KINDS, Kind
 
@@ -22,14 +20,13 @@ class Conventions:
 
     Args:
         clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
-        averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
-            mean of their probabilities.
+        averages_logits: a cascade's scores are the softmax of the stages' mean logits.
         keeps_empty_boxes: boxes whose width or height is 0, after clipping or as closed ones of
             less than a pixel once they are enlarged, stay among the results.
         closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
             image, and it is the closed box that is divided by the scale of the image.
-        anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
-            or the sides of the unscaled anchor rounded.
+        anchor_rounding: "none", or what of the unscaled anchor is rounded to whole pixels:
+            "corners" or "sides".
         roi_align: where RoIAlign takes values to lie in their cells: "centre" (Detectron2's),
             "corner", or "corner_closed": the same with closed boxes at least a cell wide.
         one_scale: both axes of an image are taken to have been resized by the same number.
@@ -78,25 +75,6 @@ def get_conventions(name: str) -> Conventions:
     if name not in CONVENTIONS:
         raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]
-
-
-class FollowsConventions:
-    """Base of the parts of a detector that follow conventions, before Detectron2's class.
-
-    Args:
-        conventions: a row of CONVENTIONS; built from a config, the one that it names.
-        shapes, others: as Detectron2's class.
-    """
-
-    @configurable
-    def __init__(self, *shapes: object, conventions: Conventions, **others: object) -> None:
-        self.conventions = conventions
-        super().__init__(*shapes, **others)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, *shapes: object) -> dict:
-        conventions = get_conventions(cfg.MODEL.CONVENTIONS)
-        return {**super().from_config(cfg, *shapes), "conventions": conventions}
 
 
 def check_conventions(kind: Kind, name: str) -> None:

@@ -27,9 +27,10 @@ def paste_masks(
     Differs from source: an empty box's mask is empty; mmdetection, which divides by its width of
         zero, gives it some pixels.
     """
-    if method != "grid":
-        return _paste_in_whole_pixels(probabilities, boxes, height, width, method)
     masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    if method != "grid":
+        _fill_whole_pixels(masks, probabilities, boxes, padded=method == "padded_box")
+        return masks
     full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # an empty one has no grid
     if full.any():
         pasted = ROIMasks(probabilities[full]).to_bitmasks(Boxes(boxes[full]), height, width, 0.5)
@@ -37,17 +38,17 @@ def paste_masks(
     return masks
 
 
-def _paste_in_whole_pixels(
-    probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
-) -> Tensor:
+def _fill_whole_pixels(
+    masks: Tensor, probabilities: Tensor, boxes: Tensor, *, padded: bool
+) -> None:
     closed = boxes - boxes.new_tensor([0, 0, 1, 1])
-    if method == "padded_box":
+    if padded:
         cells = probabilities.shape[-1]
         probabilities = F.pad(probabilities, (1, 1, 1, 1))
         middle = (closed[:, 2:] + closed[:, :2]) / 2
         reach = (closed[:, 2:] - closed[:, :2]) / 2 * ((cells + 2) / cells)
         closed = torch.cat([middle - reach, middle + reach], dim=1)
-    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    height, width = masks.shape[1:]
     for mask, probability, corners in zip(masks, probabilities, closed.int().tolist(), strict=True):
         left, top, right, bottom = corners
         size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
@@ -55,4 +56,3 @@ def _paste_in_whole_pixels(
         y, x = max(top, 0), max(left, 0)
         part = inside[y - top : height - top, x - left : width - left] > 0.5
         mask[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return masks

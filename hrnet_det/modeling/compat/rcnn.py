@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_each, scaled
-from hrnet_det.modeling.compat.conventions import Conventions, FollowsConventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, ImageSize, clip_each, scaled
+from hrnet_det.modeling.compat.conventions import Conventions
 from hrnet_det.modeling.compat.masks import paste_masks
 from hrnet_det.modeling.meta_arch.htc import HTC
 
@@ -137,29 +136,18 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
 class CompatRPN(FollowsConventions, RPN):
     """Detectron2's RPN with another code base's box coder and clipping."""
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        parts = super().from_config(cfg, input_shape)
-        coder = box_transform(cfg.MODEL.RPN.BBOX_REG_WEIGHTS, parts["conventions"])
-        return {**parts, "box2box_transform": coder}
-
+    @torch.no_grad()  # as Detectron2: proposals are fixed for the heads
     def predict_proposals(
-        self,
-        anchors: list[Boxes],
-        pred_objectness_logits: list[Tensor],
-        pred_anchor_deltas: list[Tensor],
-        image_sizes: list[tuple[int, int]],
+        self, anchors: list[Boxes], logits: list[Tensor], deltas: list[Tensor], sizes: list[tuple]
     ) -> list[Instances]:
-        with torch.no_grad():  # as Detectron2: proposals are fixed for the heads
-            levels = self._decode_proposals(anchors, pred_anchor_deltas)
-            clipped = [torch.stack(clip_each(x, image_sizes, self.conventions)) for x in levels]
-            return find_top_rpn_proposals(
-                clipped,
-                pred_objectness_logits,
-                image_sizes,
-                self.nms_thresh,
-                self.pre_nms_topk[self.training],
-                self.post_nms_topk[self.training],
-                self.min_box_size,
-                self.training,
-            )
+        levels = self._decode_proposals(anchors, deltas)
+        return find_top_rpn_proposals(
+            [torch.stack(clip_each(level, sizes, self.conventions)) for level in levels],
+            logits,
+            sizes,
+            self.nms_thresh,
+            self.pre_nms_topk[self.training],
+            self.post_nms_topk[self.training],
+            self.min_box_size,
+            self.training,
+        )

@@ -14,8 +14,8 @@ from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from hrnet_det.modeling.compat.boxes import box_transform, clip_each, scaled
-from hrnet_det.modeling.compat.conventions import Conventions, FollowsConventions, get_conventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, box_transform, clip_each, scaled
+from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
 from hrnet_det.modeling.roi_heads.cascade import Batch, Features, ResamplingCascadeROIHeads
 from hrnet_det.modeling.roi_heads.htc import HTCROIHeads
 
@@ -53,12 +53,6 @@ def with_roi_align(pooler: ROIPooler, conventions: Conventions) -> ROIPooler:
 
 class CompatOutputLayers(FollowsConventions, FastRCNNOutputLayers):
     """Detectron2's output layers with another code base's clipping and suppression."""
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict:
-        parts = super().from_config(cfg, input_shape)
-        coder = box_transform(cfg.MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS, parts["conventions"])
-        return {**parts, "box2box_transform": coder}
 
     def inference(
         self, predictions: tuple[Tensor, Tensor], proposals: Batch

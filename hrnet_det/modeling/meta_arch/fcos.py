@@ -11,8 +11,8 @@ from detectron2.modeling.meta_arch import fcos as detectron2_fcos
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from hrnet_det.modeling.compat.boxes import clip_boxes
-from hrnet_det.modeling.compat.conventions import FollowsConventions, get_conventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, clip_boxes
+from hrnet_det.modeling.compat.conventions import get_conventions
 
 
 class FCOSHead(detectron2_fcos.FCOSHead):

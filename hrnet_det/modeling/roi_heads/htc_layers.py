@@ -23,8 +23,8 @@ class FusedSemanticHead(nn.Module):
 
     Source: arXiv:1901.07518 section 3.3 and FusedSemanticHead of mmdetection: every level is
     brought to the size of one by bilinear interpolation (align_corners=True), goes through a 1x1
-    convolution of its own, and is added to the others; 3x3 convolutions follow, and from the last
-    one two 1x1 convolutions give logits and embedding. All but the logits have ReLUs.
+    convolution of its own, and is added to the others; 3x3 convolutions follow, then a 1x1 one for
+    the logits and one for the embedding. All but the logits have ReLUs.
 
     Args:
         input_shape: of pyramid levels with the same channels.
@@ -191,7 +191,7 @@ class HTCMaskHeads(StageMaskHeads):
 
     Args:
         heads: HTCMaskHead, all but the first with takes_previous.
-    Input, output, losses: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
+    Input, output: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
     """
 
     def features(self, x: Tensor) -> Iterator[Tensor]:
