@@ -15,9 +15,7 @@ from hrnet_det.modeling.kinds import kind_of
 
 
 def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
-    """The model of a config, with random weights; of a LazyConfig on the CPU.
-
-    Where MODEL.CONVENTIONS asks for it, the form of the detector with those conventions.
+    """The model of a config, with random weights and MODEL.CONVENTIONS; of a LazyConfig on the CPU.
 
     Raises: InputError where the config asks for what does not exist.
     """

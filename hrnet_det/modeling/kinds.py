@@ -1,7 +1,6 @@
 """The kinds of detectors: one row each, which everything reads that asks what a detector is.
 
-docs/add-a-detector.md adds one from end to end: the model, its row here and its configs. Where
-other code bases have it, `formats` says how their files are read.
+docs/add-a-detector.md adds one from end to end; `formats` reads the files of other code bases.
 """
 
 from __future__ import annotations

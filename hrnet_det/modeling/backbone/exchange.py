@@ -12,10 +12,7 @@ from hrnet_det.modeling.backbone.checkpointing import run_checkpointed
 
 
 def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
-    """fine + coarse upsampled by 2 (nearest neighbour).
-
-    Input: fine (N, C, 2H, 2W), coarse (N, C, H, W). Output: (N, C, 2H, 2W), a new tensor.
-    """
+    """fine (N, C, 2H, 2W) + coarse (N, C, H, W) upsampled by 2 (nearest), as a new tensor."""
     return F.interpolate(coarse, scale_factor=2.0, mode="nearest").add_(fine)
 
 

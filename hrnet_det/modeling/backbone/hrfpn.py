@@ -43,8 +43,7 @@ class HRFPN(OnBottomUp):
         one's rounded down, at least 1; with the stride of 2 each 3x3 convolution rounds up.
     Raises: ValueError for a feature that bottom_up lacks, strides that do not double, a level or
         pooling or norm that does not exist (the message lists the valid ones).
-    Differs from source: a map too small to be pooled further (an image under 64 pixels on a side,
-        at stride 64) keeps its side of 1 instead of vanishing.
+    Differs from source: a map too small to be pooled further keeps its side of 1.
     """
 
     def __init__(
@@ -84,8 +83,7 @@ class HRFPN(OnBottomUp):
         self.channels = [shapes[name].channels for name in in_features]
         self.pool = POOLINGS[pooling]
         self.checkpointed = checkpointed_parts(activation_checkpointing)
-        channels = sum(self.channels)
-        self.reduction_conv = _conv(channels, out_channels, 1, 1, norm, kind=ReductionConv)
+        self.reduction_conv = _conv(sum(self.channels), out_channels, 1, 1, norm, ReductionConv)
         self.fpn_convs = nn.ModuleList(
             _conv(out_channels, out_channels, 3, conv_stride, norm)
             for _ in range(1 if share_conv else num_levels)

@@ -92,7 +92,7 @@ class HRNet(Backbone):
         )
         names = enumerate(branch_names(self.variant))
         asked = [b for b, name in names if name in self._out_features]
-        very_last = len(self.variant.widths), self.variant.modules[-1] - 1
+        very_last = len(self.variant.widths), self.variant.modules[-1] - 1  # stage and module
         before: tuple[int, ...] = (out_width,)
         for s, modules in enumerate(self.variant.modules, start=2):
             widths = self.variant.widths[:s]

@@ -65,8 +65,7 @@ class HRNetV1(HRNetV2):
     Source: arXiv:1908.07919 section 3.3, Figure 4 (a). It is HRNetV2 of one branch.
 
     Args:
-        bottom_up: an HRNet built with out_features=("hr2",), without what only the other
-            branches would need.
+        bottom_up: an HRNet built with out_features=("hr2",).
     Input:  images (N, 3, H, W). Output: {"hr2": (N, C, H/4, W/4)}.
     Raises: ValueError if bottom_up returns anything but hr2.
     """

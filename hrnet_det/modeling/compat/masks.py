@@ -17,8 +17,7 @@ def paste_masks(
 
     Args:
         probabilities: (N, M, M), of the pixels of each box's grid.
-        boxes: (N, 4), half-open, in the image's pixels.
-        height, width: of the image.
+        boxes: (N, 4), half-open, in the image's pixels, whose size is height and width.
         method: `Conventions.mask_paste`. "grid" samples each pixel's centre (Detectron2 and
             mmdetection 2 and later). "box" resizes the mask to the pixels between the floored
             closed corners (mmdetection 1.x). "padded_box" does so with a border of a cell of
@@ -29,18 +28,16 @@ def paste_masks(
     """
     masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
     if method != "grid":
-        _fill_whole_pixels(masks, probabilities, boxes, padded=method == "padded_box")
+        _fill_whole_pixels(masks, probabilities, boxes, method == "padded_box")
         return masks
-    full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # an empty one has no grid
+    full = Boxes(boxes).nonempty()  # an empty one has no grid
     if full.any():
         pasted = ROIMasks(probabilities[full]).to_bitmasks(Boxes(boxes[full]), height, width, 0.5)
         masks[full] = pasted.tensor
     return masks
 
 
-def _fill_whole_pixels(
-    masks: Tensor, probabilities: Tensor, boxes: Tensor, *, padded: bool
-) -> None:
+def _fill_whole_pixels(masks: Tensor, probabilities: Tensor, boxes: Tensor, padded: bool) -> None:
     closed = boxes - boxes.new_tensor([0, 0, 1, 1])
     if padded:
         cells = probabilities.shape[-1]

@@ -38,7 +38,7 @@ class CompatRCNN(FollowsConventions, GeneralizedRCNN):
     Args:
         test_sides: shortest and largest longest side of a resized image, in pixels, from which
             a code base with one scale for both axes knows that scale.
-        others: conventions, and as Detectron2's GeneralizedRCNN.
+        others: conventions, and as Detectron2's.
     Input, output: as GeneralizedRCNN's.
     Raises: ValueError if the config names parts that have no form with other conventions.
     """
@@ -110,8 +110,7 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
 
     Args:
         results: of the ROI heads; unless their image_size is an ImageSize, the scale follows from
-            the two sizes.
-        height, width: of the original image.
+            it and the original image's height and width.
     Output: pred_boxes in original pixels, pred_masks (N, height, width) bool where there are
         masks, pred_keypoints as Detectron2's.
     """

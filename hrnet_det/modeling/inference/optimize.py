@@ -148,8 +148,10 @@ def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
         if isinstance(module, ROIPooler) and device.type != "cpu":
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
         last = [getattr(module, name, None) for name in _LAST_LAYERS]
-        last += [module.head] if isinstance(module, DenseDetector) else []
-        last += [module] if isinstance(module, _HEADS) else []
+        if isinstance(module, _HEADS):
+            last.append(module)
+        if isinstance(module, DenseDetector):
+            last.append(module.head)
         for head in last:
             if isinstance(head, nn.Module):
                 head.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))

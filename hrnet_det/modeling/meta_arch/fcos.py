@@ -102,8 +102,8 @@ class FCOS(FollowsConventions, detectron2_fcos.FCOS):
         """One image's detections from its points, class logits, distances and centerness."""
         found = Instances.cat([self._candidates(level, size) for level in levels])
         found = found[found.pred_boxes.nonempty()]
-        boxes, threshold = found.pred_boxes.tensor, self.test_nms_thresh
-        kept = batched_nms(boxes, found.scores, found.pred_classes, threshold)
+        boxes = found.pred_boxes.tensor
+        kept = batched_nms(boxes, found.scores, found.pred_classes, self.test_nms_thresh)
         return found[kept[: self.max_detections_per_image]]
 
     def _candidates(self, level: tuple, size: tuple[int, int]) -> Instances:

@@ -10,9 +10,8 @@ from detectron2.structures import ImageList
 class HTC(GeneralizedRCNN):
     """Detectron2's GeneralizedRCNN, which gives HTCROIHeads the images' semantic labels.
 
-    Input:  as GeneralizedRCNN's; in training with "sem_seg" (H, W) int64 in every row, as
-        Detectron2's DatasetMapper makes it, where the semantic branch is on.
-    Output: as GeneralizedRCNN's.
+    Input, output: as GeneralizedRCNN's; in training, where the semantic branch is on, "sem_seg"
+        (H, W) int64 in every row, as Detectron2's DatasetMapper makes it.
     """
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:

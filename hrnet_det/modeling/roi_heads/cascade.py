@@ -50,8 +50,7 @@ class StageMaskHeads(nn.ModuleList):
         """{"loss_mask": scalar} of one stage.
 
         Args:
-            x: (R, C, S, S), pooled from the boxes that the stage learns from.
-            instances: these boxes, with their gt_classes and gt_masks.
+            x: (R, C, S, S), pooled from the boxes of instances, which have gt_classes and gt_masks.
         """
         head = self[stage]
         loss = mask_rcnn_loss(self.stage_logits(x, stage), instances, head.vis_period)
@@ -146,9 +145,8 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
     ) -> tuple[Batch, dict[str, Tensor]]:
         if not self.training:
             return super().forward(images, features, proposals)
-        losses = {}
+        losses, storage = {}, get_event_storage()
         maps = [features[name] for name in self.box_in_features]
-        storage = get_event_storage()
         sizes = [p.image_size for p in proposals]
         boxes = [p.proposal_boxes.tensor for p in proposals]
         for stage, weight in enumerate(self.stage_loss_weights):

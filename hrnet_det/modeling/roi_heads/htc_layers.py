@@ -99,11 +99,7 @@ class FusedSemanticHead(nn.Module):
         return self.predictor(x), embedding.float() if self.training else embedding
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """{"loss_sem_seg": scalar}, the weighted mean cross entropy of the labelled cells.
-
-        Args:
-            targets: (N, H, W) int64; a cell has the label of its first pixel.
-        """
+        """Mean cross entropy of labelled cells; each has the first pixel's label of (N, H, W)."""
         targets = targets[:, :: self.stride, :: self.stride]
         options = {"reduction": "sum", "ignore_index": self.ignore_value}
         loss = F.cross_entropy(logits.float(), targets, **options)
@@ -164,11 +160,7 @@ class HTCMaskHead(MaskRCNNConvUpsampleHead):
             self.conv_res = _conv(self.deconv.in_channels, input_shape.channels, 1)
 
     def features(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
-        """What the upsampling starts from, (R, C', S, S).
-
-        Args:
-            x: (R, C, S, S), pooled. previous: the features of the stage before.
-        """
+        """What the upsampling starts from, (R, C', S, S), as `previous` of the stage before is."""
         if previous is not None:
             x = x + self.conv_res(previous)
         for name, layer in self.named_children():
