@@ -15,9 +15,7 @@ from hrnet_det.modeling.kinds import kind_of
 
 
 def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
-    """The model of a config, with random weights; of a LazyConfig on the CPU.
-
-    Where MODEL.CONVENTIONS asks for it, the form of the detector with those conventions.
+    """The model of a config, with random weights and MODEL.CONVENTIONS; of a LazyConfig on the CPU.
 
     Raises: InputError where the config asks for what does not exist.
     """
@@ -36,8 +34,7 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
         if "registry" not in reason:
             reason = (
                 f"the backbone has no feature {reason!r}; the IN_FEATURES of MODEL.RPN, "
-                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that the backbone "
-                "makes"
+                "MODEL.ROI_HEADS, MODEL.RETINANET and MODEL.FCOS name levels that it makes"
             )
         raise InputError(f"the model of this config cannot be built: {reason}") from error
 

@@ -41,29 +41,23 @@ class Kind:
     """A kind of detector.
 
     Args:
-        name: in names of files and checkpoints, such as "mask_rcnn".
-        title: for people, such as "Mask R-CNN".
+        name: in names of files and checkpoints. title: for people.
         base: the config in configs/ that it starts from; "" for none.
         meta_arch: MODEL.META_ARCHITECTURE; in a LazyConfig the class that `model` calls.
         roi_heads: the MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise. The
             first is that of a checkpoint which does not say.
         masks, keypoints: whether its RoI heads predict them (MODEL.MASK_ON, KEYPOINT_ON).
-        learns: OBJECTS, SEMANTIC_LABELS or both, which is also what it is evaluated by; empty: not
-            known, so nothing is checked.
+        learns: OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty if unknown.
         output: the key of its predictions: "instances", "proposals", "sem_seg", "panoptic_seg".
         metric: what the best checkpoint is chosen by, as metrics.json names it.
-        classes: the setting with the number of object classes; None without any.
-        semantic_classes: the same of semantic labels.
-        count_classes, count_semantic_classes: the numbers in a checkpoint, from its shapes; 0 where
-            it does not say.
-        marks: what the names of tensors begin with, each of which weights of this kind have. Of
-            several kinds that fit, weights are of the one with the most marks.
-        class_layers: patterns of names of tensors whose first axis follows the classes.
-        transposed_class_layers: the same of the second axis, the outputs of a transposed
-            convolution's weight.
+        classes, semantic_classes: the settings with their numbers; None without any.
+        count_classes, count_semantic_classes: from a checkpoint's shapes; 0 if it does not say.
+        marks: beginnings of names of tensors, all of which weights of this kind have. Of several
+            kinds that fit, weights are of the one with the most marks.
+        class_layers, transposed_class_layers: patterns of names of tensors whose first axis, or
+            second one (outputs of a transposed convolution), follows the classes.
         conventions: whose it can follow, beside Detectron2's (a key of `compat.CONVENTIONS`).
-        compat: the meta-architecture in whose place CONVENTIONS puts another: its name; "" where it
-            follows them itself.
+        compat: the meta-architecture that follows them; "" where its own does.
         augmentable: Detectron2's test-time augmentation works for it.
     """
 
@@ -92,11 +86,8 @@ class Kind:
         """KEY VALUE pairs that make a YAML config of its base one of this kind."""
         if not self.roi_heads:
             return []
-        return [
-            *("MODEL.ROI_HEADS.NAME", self.roi_heads[0]),
-            *("MODEL.MASK_ON", str(self.masks)),
-            *("MODEL.KEYPOINT_ON", str(self.keypoints)),
-        ]
+        flags = ["MODEL.MASK_ON", str(self.masks), "MODEL.KEYPOINT_ON", str(self.keypoints)]
+        return ["MODEL.ROI_HEADS.NAME", self.roi_heads[0], *flags]
 
     @property
     def detects(self) -> bool:

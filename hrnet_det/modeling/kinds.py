@@ -1,58 +1,17 @@
 """The kinds of detectors: one row each, which everything reads that asks what a detector is.
 
-To add a kind of detector:
-
-1. The model, a class that Detectron2 can build from a config: a meta-architecture in a file of
-   modeling/meta_arch/, `@META_ARCH_REGISTRY.register()`, or RoI heads in a file of
-   modeling/roi_heads/, `@ROI_HEADS_REGISTRY.register()`, imported in modeling/__init__.py. Its
-   settings, if any, are keys in config/keys.py. One that Detectron2 has needs no file.
-2. The row: a Kind at the end of the tuple below; `Kind` says what each column means. Only name,
-   title, base and meta_arch are needed for a detector that learns boxes from objects. From a file
-   outside the package: `register_kind(Kind(...))`, where the class is registered.
-3. Its configs: configs/Base-...yaml, which the row names, and those that state a variant over it.
-   `model_zoo.names` finds them by themselves.
-
-Where other code bases have it, `formats` says how their files are read.
+docs/add-a-detector.md adds one from end to end; `formats` reads the files of other code bases.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.modeling.kind import OBJECTS, SEMANTIC_LABELS, Kind, dense_head_classes
-
-__all__ = [
-    "KINDS",
-    "OBJECTS",
-    "SEMANTIC_LABELS",
-    "Kind",
-    "class_axis",
-    "find_kind",
-    "kind_of",
-    "recognise_kind",
-    "register_kind",
-]
-
-# The conventions of other code bases that Detectron2's two-stage detectors can follow.
-TWO_STAGE_CONVENTIONS = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")
-
-_BOX_LAYERS = (r"roi_heads\.box_predictor\..+",)
-_MASK_LAYERS = (*_BOX_LAYERS, r"roi_heads\.mask_head\.(\d+\.)?predictor\..+")
-_KEYPOINTS = r"roi_heads\.keypoint_head\.score_lowres\."
-_KEYPOINT_LAYERS = (*_BOX_LAYERS, _KEYPOINTS + "bias")
-_BOX_MARKS = ("roi_heads.box_head.", "roi_heads.box_predictor.cls_score.")
-_CASCADE_MARKS = ("roi_heads.box_head.0.", "roi_heads.box_predictor.0.cls_score.")
-_TWO_STAGE = {
-    "meta_arch": "GeneralizedRCNN",
-    "conventions": TWO_STAGE_CONVENTIONS,
-    "compat": "CompatRCNN",
-    "augmentable": True,
-}
-_CASCADE = {**_TWO_STAGE, "base": "Base-Cascade-RCNN-HRNetV2p.yaml"}
 
 KINDS: dict[str, Kind] = {}
 
@@ -65,159 +24,77 @@ def register_kind(kind: Kind) -> Kind:
     return kind
 
 
+_BOX_MARKS = ("roi_heads.box_head.", "roi_heads.box_predictor.cls_score.")
+_CASCADE_MARKS = ("roi_heads.box_head.0.", "roi_heads.box_predictor.0.cls_score.")
+_MASK, _STAGE_MASK = "roi_heads.mask_head.", "roi_heads.mask_head.0."
+_KEYPOINT = "roi_heads.keypoint_head."
+_ROI_LAYERS = (
+    r"roi_heads\.box_predictor\..+",
+    r"roi_heads\.mask_head\.(\d+\.)?predictor\..+",
+    r"roi_heads\.keypoint_head\.score_lowres\.bias",
+)
+_SEMANTIC_LAYERS = (r"(roi_heads\.semantic_head|sem_seg_head)\.predictor\..+",)
+
+# fmt: off
+# What the rows of a family share, and the rows.
+_TWO_STAGE = Kind(
+    name="", title="", base="Base-RCNN-HRNetV2p.yaml", meta_arch="GeneralizedRCNN",
+    roi_heads=("StandardROIHeads",), class_layers=_ROI_LAYERS,
+    transposed_class_layers=(r"roi_heads\.keypoint_head\.score_lowres\.weight",),
+    conventions=("mmdet", "hrnet_object_detection", "maskrcnn_benchmark"),
+    compat="CompatRCNN", augmentable=True)
+_KEYPOINTS = replace(
+    _TWO_STAGE, base="Base-Keypoint-RCNN-HRNetV2p.yaml", keypoints=True, augmentable=False)
+_CASCADE = replace(_TWO_STAGE, base="Base-Cascade-RCNN-HRNetV2p.yaml")
+_DENSE = Kind(
+    name="", title="", base="", meta_arch="", count_classes=dense_head_classes,
+    class_layers=(r"head\.cls_score\..+",))
 for _kind in (
-    Kind(
-        name="faster_rcnn",
-        title="Faster R-CNN",
-        base="Base-RCNN-HRNetV2p.yaml",
-        roi_heads=("StandardROIHeads",),
-        marks=_BOX_MARKS,
-        class_layers=_BOX_LAYERS,
-        **_TWO_STAGE,
-    ),
-    Kind(
-        name="mask_rcnn",
-        title="Mask R-CNN",
-        base="Base-RCNN-HRNetV2p.yaml",
-        roi_heads=("StandardROIHeads",),
-        masks=True,
-        marks=(*_BOX_MARKS, "roi_heads.mask_head."),
-        class_layers=_MASK_LAYERS,
-        **_TWO_STAGE,
-    ),
-    Kind(
-        name="keypoint_rcnn",
-        title="Keypoint R-CNN",
-        base="Base-Keypoint-RCNN-HRNetV2p.yaml",
-        roi_heads=("StandardROIHeads",),
-        keypoints=True,
-        marks=(*_BOX_MARKS, "roi_heads.keypoint_head."),
-        class_layers=_KEYPOINT_LAYERS,
-        transposed_class_layers=(_KEYPOINTS + "weight",),
-        **{**_TWO_STAGE, "augmentable": False},
-    ),
-    Kind(
-        name="mask_keypoint_rcnn",
-        title="Mask R-CNN with keypoints",
-        base="Base-Keypoint-RCNN-HRNetV2p.yaml",
-        roi_heads=("StandardROIHeads",),
-        masks=True,
-        keypoints=True,
-        marks=(*_BOX_MARKS, "roi_heads.mask_head.", "roi_heads.keypoint_head."),
-        class_layers=(*_MASK_LAYERS, *_KEYPOINT_LAYERS),
-        transposed_class_layers=(_KEYPOINTS + "weight",),
-        **{**_TWO_STAGE, "augmentable": False},
-    ),
-    Kind(
-        name="cascade_rcnn",
-        title="Cascade R-CNN",
-        roi_heads=("ResamplingCascadeROIHeads", "CascadeROIHeads"),
-        marks=_CASCADE_MARKS,
-        class_layers=_BOX_LAYERS,
-        **_CASCADE,
-    ),
-    Kind(
-        name="cascade_mask_rcnn",
-        title="Cascade Mask R-CNN",
-        roi_heads=("ResamplingCascadeROIHeads",),
-        masks=True,
-        marks=(*_CASCADE_MARKS, "roi_heads.mask_head.", "roi_heads.mask_head.0."),
-        class_layers=_MASK_LAYERS,
-        **_CASCADE,
-    ),
-    Kind(
-        name="cascade_rcnn_one_mask",  # Detectron2's
-        title="Cascade R-CNN with one mask head",
-        roi_heads=("CascadeROIHeads",),
-        masks=True,
-        marks=(*_CASCADE_MARKS, "roi_heads.mask_head."),
-        class_layers=_MASK_LAYERS,
-        **_CASCADE,
-    ),
-    Kind(
-        name="htc",
-        title="Hybrid Task Cascade",
-        base="Base-HTC-HRNetV2p.yaml",
-        roi_heads=("HTCROIHeads",),
-        masks=True,
-        semantic_classes=settings.HTC_SEMANTIC_CLASSES,
-        marks=(
-            *_CASCADE_MARKS,
-            "roi_heads.mask_head.",
-            "roi_heads.mask_head.0.",
-            "roi_heads.mask_head.1.conv_res.",
-        ),
-        class_layers=(*_MASK_LAYERS, r"roi_heads\.semantic_head\.predictor\..+"),
-        **{**_TWO_STAGE, "meta_arch": "HTC", "compat": "CompatHTC"},
-    ),
-    Kind(
-        name="rpn",
-        title="RPN",
-        base="Base-RPN-HRNetV2p.yaml",
-        meta_arch="ProposalNetwork",
-        output="proposals",
-        metric="box_proposals/AR@1000",
-        classes=None,
-        marks=("proposal_generator.",),
-    ),
-    Kind(
-        name="retinanet",
-        title="RetinaNet",
-        base="Base-RetinaNet-HRNetV2p.yaml",
-        meta_arch="RetinaNet",
-        classes=settings.RETINANET_CLASSES,
-        count_classes=dense_head_classes,
-        marks=("head.cls_score.",),
-        class_layers=(r"head\.cls_score\..+",),
-    ),
-    Kind(
-        name="fcos",
-        title="FCOS",
-        base="Base-FCOS-HRNetV2p.yaml",
-        meta_arch="FCOS",
-        classes=settings.FCOS_CLASSES,
-        count_classes=dense_head_classes,
-        marks=("head.cls_score.", "head.ctrness."),
-        class_layers=(r"head\.cls_score\..+",),
-        conventions=("mmdet",),
-    ),
-    Kind(
-        name="semantic_seg",
-        title="Semantic segmentation",
-        base="Base-SemanticSegmentation-HRNetV2.yaml",
-        meta_arch="SemanticSegmentor",
-        learns=frozenset({SEMANTIC_LABELS}),
-        output="sem_seg",
-        metric="sem_seg/mIoU",
-        classes=None,
-        semantic_classes=settings.SEMANTIC_CLASSES,
-        marks=("sem_seg_head.",),
-        class_layers=(r"sem_seg_head\.predictor\..+",),
-    ),
-    Kind(
-        name="panoptic_fpn",
-        title="Panoptic FPN",
-        base="Base-Panoptic-FPN-HRNetV2p.yaml",
-        meta_arch="PanopticFPN",
-        roi_heads=("StandardROIHeads",),
-        masks=True,
-        learns=frozenset({OBJECTS, SEMANTIC_LABELS}),
-        output="panoptic_seg",
-        metric="panoptic_seg/PQ",
-        semantic_classes=settings.SEMANTIC_CLASSES,
-        marks=(*_BOX_MARKS, "roi_heads.mask_head.", "sem_seg_head."),
-        class_layers=(*_MASK_LAYERS, r"sem_seg_head\.predictor\..+"),
-    ),
+    replace(_TWO_STAGE, name="faster_rcnn", title="Faster R-CNN", marks=_BOX_MARKS),
+    replace(_TWO_STAGE, name="mask_rcnn", title="Mask R-CNN", masks=True,
+            marks=(*_BOX_MARKS, _MASK)),
+    replace(_KEYPOINTS, name="keypoint_rcnn", title="Keypoint R-CNN",
+            marks=(*_BOX_MARKS, _KEYPOINT)),
+    replace(_KEYPOINTS, name="mask_keypoint_rcnn", title="Mask R-CNN with keypoints", masks=True,
+            marks=(*_BOX_MARKS, _MASK, _KEYPOINT)),
+    replace(_CASCADE, name="cascade_rcnn", title="Cascade R-CNN",
+            roi_heads=("ResamplingCascadeROIHeads", "CascadeROIHeads"), marks=_CASCADE_MARKS),
+    replace(_CASCADE, name="cascade_mask_rcnn", title="Cascade Mask R-CNN", masks=True,
+            roi_heads=("ResamplingCascadeROIHeads",), marks=(*_CASCADE_MARKS, _MASK, _STAGE_MASK)),
+    replace(_CASCADE, name="cascade_rcnn_one_mask", title="Cascade R-CNN with one mask head",
+            masks=True, roi_heads=("CascadeROIHeads",),  # Detectron2's
+            marks=(*_CASCADE_MARKS, _MASK)),
+    replace(_TWO_STAGE, name="htc", title="Hybrid Task Cascade", base="Base-HTC-HRNetV2p.yaml",
+            meta_arch="HTC", compat="CompatHTC", roi_heads=("HTCROIHeads",), masks=True,
+            semantic_classes=settings.HTC_SEMANTIC_CLASSES,
+            marks=(*_CASCADE_MARKS, _MASK, _STAGE_MASK, "roi_heads.mask_head.1.conv_res."),
+            class_layers=(*_ROI_LAYERS, *_SEMANTIC_LAYERS)),
+    Kind(name="rpn", title="RPN", base="Base-RPN-HRNetV2p.yaml", meta_arch="ProposalNetwork",
+         output="proposals", metric="box_proposals/AR@1000", classes=None,
+         marks=("proposal_generator.",)),
+    replace(_DENSE, name="retinanet", title="RetinaNet", base="Base-RetinaNet-HRNetV2p.yaml",
+            meta_arch="RetinaNet", classes=settings.RETINANET_CLASSES, marks=("head.cls_score.",)),
+    replace(_DENSE, name="fcos", title="FCOS", base="Base-FCOS-HRNetV2p.yaml", meta_arch="FCOS",
+            classes=settings.FCOS_CLASSES, marks=("head.cls_score.", "head.ctrness."),
+            conventions=("mmdet",)),
+    Kind(name="semantic_seg", title="Semantic segmentation", meta_arch="SemanticSegmentor",
+         base="Base-SemanticSegmentation-HRNetV2.yaml", learns=frozenset({SEMANTIC_LABELS}),
+         output="sem_seg", metric="sem_seg/mIoU", classes=None,
+         semantic_classes=settings.SEMANTIC_CLASSES, marks=("sem_seg_head.",),
+         class_layers=_SEMANTIC_LAYERS),
+    Kind(name="panoptic_fpn", title="Panoptic FPN", base="Base-Panoptic-FPN-HRNetV2p.yaml",
+         meta_arch="PanopticFPN", roi_heads=("StandardROIHeads",), masks=True,
+         learns=frozenset({OBJECTS, SEMANTIC_LABELS}), output="panoptic_seg",
+         metric="panoptic_seg/PQ", semantic_classes=settings.SEMANTIC_CLASSES,
+         marks=(*_BOX_MARKS, _MASK, "sem_seg_head."),
+         class_layers=(*_ROI_LAYERS, *_SEMANTIC_LAYERS)),
 ):
     register_kind(_kind)
+# fmt: on
 
 
 def find_kind(meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -> Kind:
-    """The kind of a config; a row of its own, of which little is known, for a user's detector.
-
-    Args:
-        meta_arch, roi_heads: names of the classes. masks, keypoints: whether it predicts them.
-    """
+    """The kind of a config; a row of its own, of which little is known, for a user's detector."""
     of_arch = [kind for kind in KINDS.values() if kind.meta_arch == meta_arch]
     if not of_arch:
         flags = {"masks": masks, "keypoints": keypoints}
@@ -235,12 +112,11 @@ def find_kind(meta_arch: str, roi_heads: str, *, masks: bool, keypoints: bool) -
 
 def _with_unknown_heads(kind: Kind, roi_heads: str) -> Kind:
     """A meta-architecture with RoI heads of a user's own: only what these do not change."""
+    title = f"{kind.meta_arch} with {roi_heads}"
+    kind = replace(kind, name=kind.meta_arch, title=title, roi_heads=(roi_heads,))
     return replace(
         kind,
-        name=kind.meta_arch,
-        title=f"{kind.meta_arch} with {roi_heads}",
         base="",
-        roi_heads=(roi_heads,),
         marks=(),
         class_layers=(),
         transposed_class_layers=(),
@@ -251,11 +127,11 @@ def _with_unknown_heads(kind: Kind, roi_heads: str) -> Kind:
 
 def recognise_kind(names: Collection[str]) -> Kind | None:
     """The kind of detector that tensors of our names are of; None if they are of none."""
-
-    def has(marks: Iterable[str]) -> bool:
-        return all(any(name.startswith(mark) for name in names) for mark in marks)
-
-    fitting = [kind for kind in KINDS.values() if kind.marks and has(kind.marks)]
+    fitting = [
+        kind
+        for kind in KINDS.values()
+        if kind.marks and all(any(name.startswith(m) for name in names) for m in kind.marks)
+    ]
     return max(fitting, key=lambda kind: len(kind.marks), default=None)
 
 

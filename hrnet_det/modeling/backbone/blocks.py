@@ -43,11 +43,9 @@ class ConvNorm(nn.Sequential):
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int, norm: Norm, relu: bool
     ) -> None:
-        layers = [
-            conv(in_channels, out_channels, kernel, stride, norm),
-            norm_layer(norm, out_channels),
-        ]
-        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+        layer = conv(in_channels, out_channels, kernel, stride, norm)
+        activation = [nn.ReLU(inplace=True)] if relu else []
+        super().__init__(layer, norm_layer(norm, out_channels), *activation)
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         return conv_norm(self[0], self[1], x, add=add, relu=len(self) == 3)
@@ -98,22 +96,18 @@ class Bottleneck(nn.Module):
     In the form that optimize_for_inference makes, the input is overwritten where in is 4 * width.
     """
 
-    expansion = 4
-
     def __init__(self, in_channels: int, width: int, norm: Norm) -> None:
         super().__init__()
-        out_channels = width * self.expansion
+        out_channels = 4 * width
         self.conv1 = conv(in_channels, width, 1, 1, norm)
         self.bn1 = norm_layer(norm, width)
         self.conv2 = conv(width, width, 3, 1, norm)
         self.bn2 = norm_layer(norm, width)
         self.conv3 = conv(width, out_channels, 1, 1, norm)
         self.bn3 = norm_layer(norm, out_channels)
-        self.downsample = (
-            ConvNorm(in_channels, out_channels, 1, 1, norm, relu=False)
-            if in_channels != out_channels
-            else nn.Identity()
-        )
+        self.downsample = nn.Identity()
+        if in_channels != out_channels:
+            self.downsample = ConvNorm(in_channels, out_channels, 1, 1, norm, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = conv_norm(self.conv1, self.bn1, x, relu=True)

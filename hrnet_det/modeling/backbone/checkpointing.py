@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-# What is computed again in the backward pass instead of being kept, at each level of
-# ACTIVATION_CHECKPOINTING. Chosen by the bytes that each part alone saves per second that it
-# costs (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the cheapest, and whole
-# modules, which also drop what lies between branches and fusion, the most thorough. Stage 1 is then
-# the peak of the backward pass, unless its bottlenecks are checkpointed one by one within it.
+# What is computed again in the backward pass at each level of ACTIVATION_CHECKPOINTING, chosen by
+# the bytes saved per second (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the
+# cheapest, whole modules the most thorough. Stage 1 is then the peak of the backward pass, unless
+# its bottlenecks are checkpointed one by one within it.
 CHECKPOINTING: dict[str, frozenset[str]] = {
     "none": frozenset(),
     "balanced": frozenset({"stage1", "branch0", "branch1", "pyramid"}),
@@ -32,9 +31,9 @@ def checkpointed_parts(level: str) -> frozenset[str]:
 
 
 def run_checkpointed(
-    function: Callable[..., Tensor | list[Tensor]], *inputs: Tensor, module: nn.Module | None = None
+    wanted: bool, function: Callable, *inputs: Tensor, module: nn.Module | None = None
 ) -> Tensor | list[Tensor]:
-    """function(*inputs), whose inner activations are computed again in the backward pass, not kept.
+    """function(*inputs); if wanted, its activations are computed again in the backward pass.
 
     Running statistics of norms are updated once, in the first pass: the gradients and the state
     after a step are those of a plain call.
@@ -42,7 +41,7 @@ def run_checkpointed(
     Args:
         function: a module, or a method of `module`.
     """
-    if not torch.is_grad_enabled() or torch.jit.is_tracing():
+    if not wanted or not torch.is_grad_enabled() or torch.jit.is_tracing():
         return function(*inputs)
     module = function if module is None else module
     return checkpoint(

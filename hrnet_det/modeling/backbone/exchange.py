@@ -12,10 +12,7 @@ from hrnet_det.modeling.backbone.checkpointing import run_checkpointed
 
 
 def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
-    """fine + coarse upsampled by 2 (nearest neighbour).
-
-    Input: fine (N, C, 2H, 2W), coarse (N, C, H, W). Output: (N, C, 2H, 2W), a new tensor.
-    """
+    """fine (N, C, 2H, 2W) + coarse (N, C, H, W) upsampled by 2 (nearest), as a new tensor."""
     return F.interpolate(coarse, scale_factor=2.0, mode="nearest").add_(fine)
 
 
@@ -28,10 +25,9 @@ class HRModule(nn.Module):
     up4(a) + up2(b) = up2(up2(a) + b), at a fraction of the additions.
 
     Args:
-        widths: channels of each branch, finest first.
-        blocks: basic blocks per branch.
+        widths: channels of each branch, finest first. blocks: basic blocks per branch.
         targets: branches to fuse into; the others' fusion is not built and not returned.
-        checkpointed: a row of `blocks.CHECKPOINTING`.
+        checkpointed: a row of `checkpointing.CHECKPOINTING`.
     Input: one (N, C_b, H / 2^b, W / 2^b) map per branch. Output: a list, one map per target.
     """
 
@@ -58,13 +54,12 @@ class HRModule(nn.Module):
         )
 
     def forward(self, *branches: Tensor) -> list[Tensor]:
-        if "modules" in self.checkpointed:
-            return run_checkpointed(self._exchange, *branches, module=self)
-        return self._exchange(*branches)
+        wanted = "modules" in self.checkpointed
+        return run_checkpointed(wanted, self._exchange, *branches, module=self)
 
     def _exchange(self, *branches: Tensor) -> list[Tensor]:
         maps = [
-            run_checkpointed(blocks, x) if f"branch{b}" in self.checkpointed else blocks(x)
+            run_checkpointed(f"branch{b}" in self.checkpointed, blocks, x)
             for b, (blocks, x) in enumerate(zip(self.branches, branches, strict=True))
         ]
         return self._fuse(maps)
@@ -75,12 +70,10 @@ class HRModule(nn.Module):
         Target i reads the maps of finer branches, which are whole until their turn, and of coarser
         ones through their 1x1 convolutions, which therefore come before everything else.
         """
-        from_coarser = [
-            [self.fuse_layers[i][j](maps[j]) for j in range(i + 1, len(maps))]
-            if i in self.targets
-            else []
-            for i in range(len(maps))
-        ]
+        coarser_maps = {
+            i: [self.fuse_layers[i][j](maps[j]) for j in range(i + 1, len(maps))]
+            for i in self.targets
+        }
         fused = {}
         for i in reversed(self.targets):
             y = maps[i]
@@ -91,7 +84,7 @@ class HRModule(nn.Module):
                     x = layer(x)
                 y = last(x, add=y)
             coarser = None
-            for z in reversed(from_coarser[i]):
+            for z in reversed(coarser_maps[i]):
                 coarser = z if coarser is None else add_upsampled(z, coarser)
             fused[i] = F.relu_(y if coarser is None else add_upsampled(y, coarser))
         return [fused[i] for i in self.targets]

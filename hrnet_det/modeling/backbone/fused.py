@@ -27,8 +27,8 @@ def folded(conv: nn.Conv2d, norm: nn.Module | None) -> tuple[Tensor, Tensor | No
     """Weight and bias of the one convolution that is norm(conv(x)); they can be differentiated.
 
     Identity: with fixed statistics a norm is s * y + t per channel, and s * (w * x) = (s * w) * x.
-    In training it spares the norm's passes and its input, which would be kept: of W18 with its
-    pyramid at 512x512, 360 MB are kept instead of 614.
+    In training it spares the norm's passes and its input: W18 with its pyramid at 512x512 keeps
+    360 MB instead of 614.
     """
     if norm is None or isinstance(norm, nn.Identity):
         return conv.weight, conv.bias
@@ -43,9 +43,8 @@ class FusedConv2d(nn.Module):
     """ReLU(conv(x) + add) in one pass, for inference.
 
     On a CPU it is oneDNN's convolution with its post-operations, which spare a pass over memory
-    for the addition and one for the ReLU. While inputs of one size follow one another, the weights
-    are kept in oneDNN's order for that size, a second copy, instead of being brought into it in
-    every call. Elsewhere it is the plain convolution, with both done in place.
+    for the addition and one for the ReLU, and keeps a second copy of its weights (`_weight_for`).
+    Elsewhere it is the plain convolution, with both done in place.
 
     Args:
         weight, bias: of the convolution, a norm folded into them; it computes in weight's type.
@@ -62,9 +61,8 @@ class FusedConv2d(nn.Module):
         self.geometry = [list(conv.stride), list(conv.padding), list(conv.dilation), conv.groups]
         self.out_channels = weight.shape[0]
         self.dtype = weight.dtype
-        self.onednn = (
-            onednn and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        )
+        on_cpu = weight.device.type == "cpu"
+        self.onednn = onednn and on_cpu and torch.backends.mkldnn.is_available()
         weight = weight.detach().contiguous(memory_format=torch.channels_last)
         self.register_buffer("weight", weight)
         self._size: torch.Size | None = None  # of the latest input
@@ -83,32 +81,29 @@ class FusedConv2d(nn.Module):
         return y.relu_() if relu else y
 
     def _onednn(self, x: Tensor, relu: bool, add: Tensor | None) -> Tensor:
-        stride, padding, dilation, groups = self.geometry
-        inputs = (x, self._weight_for(x), self.bias, padding, stride, dilation, groups)
+        stride, padding, *others = self.geometry
+        inputs = (x, self._weight_for(x), self.bias, padding, stride, *others)
         if add is None:
-            activation = "relu" if relu else "none"
-            return torch.ops.mkldnn._convolution_pointwise(*inputs, activation, [], "")
-        activation = "relu" if relu else None
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            add, *inputs, "add", 1.0, activation, [], ""
-        )
+            rest = ("relu" if relu else "none", [], "")
+            return torch.ops.mkldnn._convolution_pointwise(*inputs, *rest)
+        rest = ("add", 1.0, "relu" if relu else None, [], "")
+        return torch.ops.mkldnn._convolution_pointwise_.binary(add, *inputs, *rest)
 
     def _weight_for(self, x: Tensor) -> Tensor:
-        """The weight as it is, or from an input of the same size as the one before on, in order.
+        """The weight; in oneDNN's order from an input of the same size as the one before on.
 
         oneDNN chooses the order by the size of the input, and weights in the order for another
         size are converted in every call, which is slower than anything gained.
         """
-        size, ordered = x.shape, self._ordered
+        size = x.shape
         if size != self._size:
-            ordered = None
-        elif ordered is None:
-            stride, padding, dilation, groups = self.geometry
-            ordered = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, padding, stride, dilation, groups, list(size)
+            self._size, self._ordered = size, None
+        elif self._ordered is None:
+            stride, padding, *others = self.geometry
+            self._ordered = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, padding, stride, *others, list(size)
             )
-        self._size, self._ordered = size, ordered
-        return self.weight if ordered is None else ordered
+        return self.weight if self._ordered is None else self._ordered
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_size": None, "_ordered": None}  # which cannot be copied

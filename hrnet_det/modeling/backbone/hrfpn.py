@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hrnet_det.modeling.backbone.blocks import Norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
-from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp
+from hrnet_det.modeling.backbone.hrnetv2 import OnBottomUp, resized
 
 POOLINGS = {"avg": F.avg_pool2d, "max": F.max_pool2d}
 
@@ -26,28 +26,24 @@ class HRFPN(OnBottomUp):
     = 2, 4, 8, 16, and a 3x3 convolution for each level. No activation.
 
     Two identities make it cheaper. The 1x1 convolution commutes with the interpolation, so that
-    each branch is reduced at its own size, and the sum of the upsampled parts stands for the
-    convolution of the concatenation. Pooling by 2^k is pooling by 2, k times.
+    each branch is reduced at its own size, then upsampled and added. Pooling by 2^k is pooling by
+    2, k times.
 
     Args:
         bottom_up: a backbone whose strides double from one in_feature to the next, as HRNet.
         in_features: its features to use, finest first.
-        out_channels: channels of every level.
-        num_levels: how many levels.
+        out_channels, num_levels: channels of every level, and how many there are.
         min_level: p{min_level} is the finest, of stride 2^min_level: that of the finest
             in_feature, or twice that, by 3x3 convolutions of stride 2 (for one-stage detectors).
-        pooling: "avg" or "max".
+        pooling: "avg" or "max". share_conv: one 3x3 convolution for all levels.
         norm: after each convolution, "" (as published) for none; with a norm they have no bias.
-        share_conv: one 3x3 convolution for all levels.
-        activation_checkpointing: as HRNet's; the reduced map is the "pyramid" of
-            `blocks.CHECKPOINTING`.
+        activation_checkpointing: as HRNet's; of this it is the "pyramid".
     Input:  images (N, 3, H, W), as bottom_up takes them.
     Output: {"p2": (N, out_channels, H/4, W/4), "p3": ...}, each level's side half of the finer
         one's rounded down, at least 1; with the stride of 2 each 3x3 convolution rounds up.
     Raises: ValueError for a feature that bottom_up lacks, strides that do not double, a level or
         pooling or norm that does not exist (the message lists the valid ones).
-    Differs from source: a map too small to be pooled further (an image under 64 pixels on a side,
-        at stride 64) keeps its side of 1 instead of vanishing.
+    Differs from source: a map too small to be pooled further keeps its side of 1.
     """
 
     def __init__(
@@ -87,26 +83,21 @@ class HRFPN(OnBottomUp):
         self.channels = [shapes[name].channels for name in in_features]
         self.pool = POOLINGS[pooling]
         self.checkpointed = checkpointed_parts(activation_checkpointing)
-        self.reduction_conv = _conv(
-            sum(self.channels), out_channels, 1, 1, norm, kind=ReductionConv
-        )
+        self.reduction_conv = _conv(sum(self.channels), out_channels, 1, 1, norm, ReductionConv)
         self.fpn_convs = nn.ModuleList(
             _conv(out_channels, out_channels, 3, conv_stride, norm)
             for _ in range(1 if share_conv else num_levels)
         )
-        self._out_features = [f"p{min_level + k}" for k in range(num_levels)]
+        levels = range(min_level, min_level + num_levels)
+        self._out_features = [f"p{k}" for k in levels]
         self._out_feature_channels = dict.fromkeys(self._out_features, out_channels)
-        self._out_feature_strides = {
-            name: 2 ** (min_level + k) for k, name in enumerate(self._out_features)
-        }
+        self._out_feature_strides = {f"p{k}": 2**k for k in levels}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.bottom_up(images)
         maps = [features[name] for name in self.in_features]
-        if "pyramid" in self.checkpointed:
-            levels = run_checkpointed(self.pyramid, *maps, module=self)
-        else:
-            levels = self.pyramid(*maps)
+        wanted = "pyramid" in self.checkpointed
+        levels = run_checkpointed(wanted, self.pyramid, *maps, module=self)
         return dict(zip(self._out_features, levels, strict=True))
 
     def pyramid(self, *maps: Tensor) -> list[Tensor]:
@@ -134,33 +125,14 @@ class ReductionConv(Conv2d):
         biases = [self.bias, *[None] * (len(maps) - 1)]
         y, *coarser = (F.conv2d(*part) for part in zip(maps, weights, biases, strict=True))
         for x in coarser:
-            y = y.add_(upsampled(x, y.shape[-2:]))
+            y = y.add_(resized(x, y.shape[-2:]))
         return y if self.norm is None else self.norm(y)
 
 
-def upsampled(x: Tensor, size: Sequence[int]) -> Tensor:
-    """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
 def _conv(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    norm: Norm,
-    kind: type[Conv2d] = Conv2d,
+    channels: int, out_channels: int, kernel: int, stride: int, norm: Norm, kind: type = Conv2d
 ) -> Conv2d:
-    layer = kind(
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        kernel // 2,
-        bias=norm == "",
-        norm=None if norm == "" else norm_layer(norm, out_channels),
-    )
+    normed = {"bias": norm == "", "norm": None if norm == "" else norm_layer(norm, out_channels)}
+    layer = kind(channels, out_channels, kernel, stride, kernel // 2, **normed)
     c2_xavier_fill(layer)
     return layer

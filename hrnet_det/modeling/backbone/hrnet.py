@@ -11,13 +11,7 @@ from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hrnet_det.modeling.backbone.blocks import (
-    Bottleneck,
-    Norm,
-    conv,
-    conv_norm,
-    norm_layer,
-)
+from hrnet_det.modeling.backbone.blocks import Bottleneck, Norm, conv, conv_norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
 from hrnet_det.modeling.backbone.exchange import HRModule, Transition
 from hrnet_det.modeling.backbone.variants import HRNetVariant, get_variant
@@ -41,10 +35,10 @@ class HRNet(Backbone):
         norm_eval: batch norms use their running statistics in training too, while their weights
             train; for pretrained statistics and few images per GPU.
         out_features: which of "hr2", ... to return, None for all.
-        freeze_at: 0 trains everything, 1 freezes the stem, k the stem and stages 1 to k - 1: their
-            parameters get no gradient and their batch norms become FrozenBN.
-        activation_checkpointing: "none", "balanced" or "smallest": what `blocks.CHECKPOINTING`
-            lists is computed again in the backward pass, instead of being kept.
+        freeze_at: 0 trains everything, k freezes the stem and stages 1 to k - 1: their parameters
+            get no gradient and their batch norms become FrozenBN.
+        activation_checkpointing: "none", "balanced" or "smallest": what is computed again in the
+            backward pass, instead of being kept (`checkpointing.CHECKPOINTING`).
     Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of
         `size_divisibility` (up to 3 pixels less is the same to the strided stem).
     Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
@@ -66,7 +60,10 @@ class HRNet(Backbone):
         super().__init__()
         self.variant = get_variant(variant)
         names = branch_names(self.variant)
-        self._out_features = _check_out_features(out_features, names)
+        asked = names if out_features is None else out_features
+        if not asked or any(name not in names for name in asked):
+            raise ValueError(f"HRNet out_features {list(asked)}: must be some of {list(names)}")
+        self._out_features = tuple(name for name in names if name in asked)
         self._out_feature_channels = dict(zip(names, self.variant.widths, strict=True))
         self._out_feature_strides = {name: 4 * 2**b for b, name in enumerate(names)}
         if norm_eval and norm in ("", "GN", "LN"):
@@ -89,45 +86,39 @@ class HRNet(Backbone):
 
     def _build_stages(self, norm: Norm) -> None:
         width, out_width = self.variant.stage1_width, self.variant.stage1_width * 4
+        blocks = range(self.variant.stage1_blocks)
         self.layer1 = nn.Sequential(
-            *(
-                Bottleneck(out_width if b else STEM_CHANNELS, width, norm)
-                for b in range(self.variant.stage1_blocks)
-            )
+            *(Bottleneck(out_width if b else STEM_CHANNELS, width, norm) for b in blocks)
         )
+        names = enumerate(branch_names(self.variant))
+        asked = [b for b, name in names if name in self._out_features]
+        very_last = len(self.variant.widths), self.variant.modules[-1] - 1  # stage and module
         before: tuple[int, ...] = (out_width,)
         for s, modules in enumerate(self.variant.modules, start=2):
             widths = self.variant.widths[:s]
             transition = Transition(before=before, after=widths, norm=norm)
             self.add_module(f"transition{s - 1}", transition)
-            self.add_module(
-                f"stage{s}",
-                nn.ModuleList(
-                    HRModule(
-                        widths=widths,
-                        blocks=self.variant.blocks,
-                        norm=norm,
-                        targets=self._targets(s, last_module=m == modules - 1),
-                        checkpointed=self.checkpointed,
-                    )
-                    for m in range(modules)
-                ),
+            stage = nn.ModuleList(
+                HRModule(
+                    widths=widths,
+                    blocks=self.variant.blocks,
+                    norm=norm,
+                    targets=asked if (s, m) == very_last else range(s),
+                    checkpointed=self.checkpointed,
+                )
+                for m in range(modules)
             )
+            self.add_module(f"stage{s}", stage)
             before = widths
-
-    def _targets(self, s: int, *, last_module: bool) -> list[int]:
-        """Branches a module of stage s fuses into: all, but in the very last those asked for."""
-        names = branch_names(self.variant)[:s]
-        last = last_module and s == len(self.variant.widths)
-        return [b for b, name in enumerate(names) if not last or name in self._out_features]
 
     def stages(self) -> list[list[nn.Module]]:
         """The modules of [stem, stage 1, stage 2, ...], a transition with the stage it leads to."""
-        later = [
-            [getattr(self, f"transition{s - 1}"), getattr(self, f"stage{s}")]
-            for s in range(2, len(self.variant.widths) + 1)
+        later = range(2, len(self.variant.widths) + 1)
+        return [
+            [self.conv1, self.bn1, self.conv2, self.bn2],
+            [self.layer1],
+            *([getattr(self, f"transition{s - 1}"), getattr(self, f"stage{s}")] for s in later),
         ]
-        return [[self.conv1, self.bn1, self.conv2, self.bn2], [self.layer1], *later]
 
     def _freeze(self, freeze_at: int) -> None:
         stages = self.stages()
@@ -137,8 +128,7 @@ class HRNet(Backbone):
                 f"{len(stages)} the whole network"
             )
         frozen = nn.ModuleList(module for stage in stages[:freeze_at] for module in stage)
-        for parameter in frozen.parameters():
-            parameter.requires_grad = False
+        frozen.requires_grad_(False)
         FrozenBatchNorm2d.convert_frozen_batchnorm(frozen)
         if freeze_at:  # the stem's norms are our own attributes, converted only in the list
             self.bn1, self.bn2 = frozen[1], frozen[3]
@@ -150,30 +140,29 @@ class HRNet(Backbone):
     def train(self, mode: bool = True) -> HRNet:
         super().train(mode)
         if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            for norm in self._batch_norms():
+                norm.eval()
         return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if not torch.jit.is_tracing():
             self._check_size(images)
         x = conv_norm(self.conv1, self.bn1, images, relu=True)
         x = conv_norm(self.conv2, self.bn2, x, relu=True)
-        if "stage1" in self.checkpointed:
-            branches = [run_checkpointed(self._stage1, x, module=self.layer1)]
-        else:
-            branches = [self._stage1(x)]
-        for s in range(2, len(self.variant.widths) + 1):
-            branches = getattr(self, f"transition{s - 1}")(branches)
-            for module in getattr(self, f"stage{s}"):
+        wanted = "stage1" in self.checkpointed
+        branches = [run_checkpointed(wanted, self._stage1, x, module=self.layer1)]
+        for transition, stage in self.stages()[2:]:
+            branches = transition(branches)
+            for module in stage:
                 branches = module(*branches)
-        names = [name for name in branch_names(self.variant) if name in self._out_features]
-        return dict(zip(names, branches, strict=True))
+        return dict(zip(self._out_features, branches, strict=True))
 
     def _stage1(self, x: Tensor) -> Tensor:
         for block in self.layer1:
-            x = run_checkpointed(block, x) if "bottlenecks" in self.checkpointed else block(x)
+            x = run_checkpointed("bottlenecks" in self.checkpointed, block, x)
         return x
 
     def _check_size(self, images: Tensor) -> None:
@@ -181,27 +170,16 @@ class HRNet(Backbone):
             raise ValueError(f"HRNet takes images (N, 3, H, W), got {tuple(images.shape)}")
         d = self.size_divisibility
         n, _, h, w = images.shape
+        rows, columns = -(-h // d), -(-w // d)  # of the coarsest map
         if min(h, w) == 0 or -h % d > 3 or -w % d > 3:
             raise ValueError(
                 f"HRNet: an image of {h}x{w} pixels (height x width) gives branches that do not "
-                f"fit together; pad it to {max(-(-h // d), 1) * d}x{max(-(-w // d), 1) * d}, "
-                f"multiples of {d} (Detectron2 does, by `size_divisibility`)"
+                f"fit together; pad it to {max(rows, 1) * d}x{max(columns, 1) * d}, multiples of "
+                f"{d} (Detectron2 does, by `size_divisibility`)"
             )
-        one_value = n * -(-h // d) * -(-w // d) == 1
-        if one_value and any(m.training for m in self.modules() if isinstance(m, _BatchNorm)):
+        if n * rows * columns == 1 and any(norm.training for norm in self._batch_norms()):
             raise ValueError(
                 f"HRNet: one image of {h}x{w} pixels leaves batch norm a single value per channel "
                 f"at stride {d}, which has no variance: train on larger images, on more than one, "
                 "or with norm_eval=True"
             )
-
-
-def _check_out_features(
-    out_features: Sequence[str] | None, names: tuple[str, ...]
-) -> tuple[str, ...]:
-    if out_features is None:
-        return names
-    unknown = [name for name in out_features if name not in names]
-    if unknown or not out_features:
-        raise ValueError(f"HRNet out_features {list(out_features)}: must be some of {list(names)}")
-    return tuple(name for name in names if name in out_features)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from detectron2.modeling import Backbone
 from torch import Tensor
 
 
+def resized(x: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """A map (N, C, H, W) bilinearly brought to (N, C, *size); of that size, itself."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
 class OnBottomUp(Backbone):
-    """A backbone on top of another one, whose demands on the size of an image are its own."""
+    """A backbone on top of another one, which decides what sizes images may have."""
 
     def __init__(self, *, bottom_up: Backbone) -> None:
         super().__init__()
@@ -27,11 +36,11 @@ class OnBottomUp(Backbone):
 class HRNetV2(OnBottomUp):
     """All branches brought to the finest one's size and concatenated.
 
-    Source: arXiv:1908.07919 section 3.3, Figure 4 (b): bilinear upsampling (align_corners=False),
-    then concatenation; the 1x1 convolution that follows there belongs to the task's head.
+    Source: arXiv:1908.07919 section 3.3, Figure 4 (b), with bilinear upsampling
+    (align_corners=False); the 1x1 convolution that follows there belongs to the task's head.
 
     Args:
-        bottom_up: an HRNet; more than one of its features are concatenated, finest first.
+        bottom_up: an HRNet; its features are concatenated finest first.
     Input:  images (N, 3, H, W). Output: {"hrv2": (N, 15C, H/4, W/4)}.
     """
 
@@ -46,8 +55,7 @@ class HRNetV2(OnBottomUp):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         finest, *coarser = self.bottom_up(images).values()
-        size = finest.shape[-2:]
-        maps = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in coarser]
+        maps = [resized(x, finest.shape[-2:]) for x in coarser]
         return {self.out_feature: torch.cat([finest, *maps], dim=1) if maps else finest}
 
 
@@ -57,8 +65,7 @@ class HRNetV1(HRNetV2):
     Source: arXiv:1908.07919 section 3.3, Figure 4 (a). It is HRNetV2 of one branch.
 
     Args:
-        bottom_up: an HRNet built with out_features=("hr2",), so that its last module has no
-            parameters which only the other branches would need.
+        bottom_up: an HRNet built with out_features=("hr2",).
     Input:  images (N, 3, H, W). Output: {"hr2": (N, C, H/4, W/4)}.
     Raises: ValueError if bottom_up returns anything but hr2.
     """
@@ -66,9 +73,9 @@ class HRNetV1(HRNetV2):
     out_feature = "hr2"
 
     def __init__(self, *, bottom_up: Backbone) -> None:
-        if list(bottom_up.output_shape()) != ["hr2"]:
+        names = list(bottom_up.output_shape())
+        if names != ["hr2"]:
             raise ValueError(
-                "HRNetV1 is the finest branch alone: bottom_up must return ['hr2'], not "
-                f"{list(bottom_up.output_shape())}"
+                f"HRNetV1 is the finest branch alone: bottom_up must return ['hr2'], not {names}"
             )
         super().__init__(bottom_up=bottom_up)

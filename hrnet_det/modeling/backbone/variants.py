@@ -12,10 +12,10 @@ class HRNetVariant:
     Source: arXiv:1908.07919 section 3; the small ones are HRNet-Image-Classification's.
 
     Args:
-        widths: channels of the branches hr2, hr3, ..., finest first. Branch b has stride 4 * 2^b.
-            As many stages as branches; any positive widths, not only C * 2^b.
-        stage1_blocks: bottlenecks in stage 1 (`layer1`).
-        stage1_width: inner channels of a stage 1 bottleneck; its output has four times as many.
+        widths: channels of the branches hr2, hr3, ..., finest first, of stride 4 * 2^b; as many as
+            stages, any positive numbers.
+        stage1_blocks, stage1_width: bottlenecks in stage 1 (`layer1`), and their inner channels, a
+            quarter of their output's.
         blocks: basic blocks per branch in one module.
         modules: modules (exchange units) in stages 2, 3, ...; one number less than widths.
     Raises: ValueError if a number is not positive or the lengths do not fit.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import ANCHOR_GENERATOR_REGISTRY
 from detectron2.modeling.anchor_generator import BufferList, DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
@@ -16,9 +15,7 @@ from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
 
 
 class ImageSize(tuple):
-    """(height, width) of a resized image, in pixels, that knows its scale.
-
-    It passes for Detectron2's plain tuple wherever that hands the size of an image on.
+    """(height, width) of a resized image in pixels, Detectron2's tuple, that knows its scale.
 
     Attributes:
         scale: (x, y), resized pixels per original pixel.
@@ -59,69 +56,77 @@ def box_transform(weights: tuple[float, ...], conventions: Conventions) -> Box2B
     return coder(weights=tuple(weights))
 
 
+class FollowsConventions:
+    """Base of the parts of a detector that follow conventions, before Detectron2's class.
+
+    Args:
+        conventions: a row of CONVENTIONS; built from a config, the one that it names, with its box
+            coder where the part has one.
+    """
+
+    @configurable
+    def __init__(self, *shapes: object, conventions: Conventions, **others: object) -> None:
+        self.conventions = conventions
+        super().__init__(*shapes, **others)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *shapes: object, **given: object) -> dict:
+        parts = super().from_config(cfg, *shapes)
+        conventions = get_conventions(cfg.MODEL.CONVENTIONS)
+        if "box2box_transform" in parts:
+            coder = parts["box2box_transform"]
+            parts["box2box_transform"] = box_transform(coder.weights, conventions)
+        return {**parts, "conventions": conventions, **given}
+
+
 def clip_boxes(boxes: Tensor, size: tuple[int, int], conventions: Conventions) -> Tensor:
     """Boxes (..., 4 * K), clipped to an image of size (height, width), as a new tensor."""
     margin = 1 if conventions.closed_boxes else 0
     height, width = size
     x1, y1, x2, y2 = boxes.unflatten(-1, (-1, 4)).unbind(-1)
-    clipped = (
-        x1.clamp(0, width - margin),
-        y1.clamp(0, height - margin),
-        x2.clamp(margin, width),
-        y2.clamp(margin, height),
-    )
-    return torch.stack(clipped, dim=-1).flatten(-2)
+    first = x1.clamp(0, width - margin), y1.clamp(0, height - margin)
+    last = x2.clamp(margin, width), y2.clamp(margin, height)
+    return torch.stack([*first, *last], dim=-1).flatten(-2)
 
 
-def to_original(boxes: Tensor, scale: tuple[float, float], conventions: Conventions) -> Tensor:
-    """Boxes (..., 4 * K) of a resized image in the original one's pixels."""
-    return _scaled(boxes, torch.div, scale, conventions)
+def clip_each(
+    boxes: Iterable[Tensor], sizes: Iterable[tuple[int, int]], conventions: Conventions
+) -> list[Tensor]:
+    """`clip_boxes` of each image."""
+    return [clip_boxes(b, size, conventions) for b, size in zip(boxes, sizes, strict=True)]
 
 
-def to_resized(boxes: Tensor, scale: tuple[float, float], conventions: Conventions) -> Tensor:
-    """The inverse of `to_original`."""
-    return _scaled(boxes, torch.mul, scale, conventions)
-
-
-def _scaled(
+def scaled(
     boxes: Tensor,
     operation: Callable[[Tensor, Tensor], Tensor],
     scale: tuple[float, float],
     conventions: Conventions,
 ) -> Tensor:
-    """Half-open boxes, scaled as closed ones where the code base's are."""
+    """Half-open boxes (..., 4 * K), scaled as closed ones where the code base's are.
+
+    Args:
+        operation: torch.div from a resized image to the original one, torch.mul back.
+        scale: (x, y), resized pixels per original pixel.
+    """
     end = boxes.new_tensor([0, 0, 1, 1] if conventions.closed_boxes else [0, 0, 0, 0])
     closed = boxes.unflatten(-1, (-1, 4)) - end
     return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).flatten(-2)
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
-class CompatAnchorGenerator(DefaultAnchorGenerator):
+class CompatAnchorGenerator(FollowsConventions, DefaultAnchorGenerator):
     """Detectron2's anchors, or the rounded ones of the code bases with closed boxes.
 
     Source: AnchorGenerator of mmdetection 1.x ("corners") and generate_anchors of
     maskrcnn-benchmark ("sides"): around the middle of a closed box of stride x stride pixels.
-
-    Args:
-        rounding: `Conventions.anchor_rounding`.
-        others: as Detectron2's DefaultAnchorGenerator.
     """
 
-    @configurable
-    def __init__(self, *, rounding: str, **others: object) -> None:
-        self.rounding = rounding
-        super().__init__(**others)
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: list[ShapeSpec]) -> dict:
-        rounding = get_conventions(cfg).anchor_rounding
-        return {**super().from_config(cfg, input_shape), "rounding": rounding}
-
     def _calculate_anchors(self, sizes: list, aspect_ratios: list) -> BufferList:
-        if self.rounding == "none":
+        rounding = self.conventions.anchor_rounding
+        if rounding == "none":
             return super()._calculate_anchors(sizes, aspect_ratios)
         levels = zip(self.strides, sizes, aspect_ratios, strict=True)
-        return BufferList([_whole_pixel_anchors(*level, self.rounding) for level in levels])
+        return BufferList([_whole_pixel_anchors(*level, rounding) for level in levels])
 
 
 def _whole_pixel_anchors(stride: int, sizes: list, ratios: list, rounding: str) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from detectron2.config import CfgNode
+from dataclasses import dataclass, replace
 
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import KINDS, Kind
@@ -15,24 +13,22 @@ class Conventions:
     """How a code base turns the outputs of the heads into boxes and masks.
 
     Boxes are half-open everywhere here, (x1, y1, x2, y2) with width x2 - x1. The older code bases
-    have closed ones, whose width is x2 - x1 + 1; with x2 + 1, y2 + 1 in place of x2, y2 their
-    formulas for decoding, area and IoU are the half-open ones. What stays different is here.
+    have closed ones, of width x2 - x1 + 1; with x2 + 1, y2 + 1 for x2, y2 their formulas for
+    decoding, area and IoU are the half-open ones. What stays different is here.
 
     Source: mmdetection 3.3, HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark.
 
     Args:
         clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
-        averages_logits: a cascade's scores are the softmax of the stages' mean logits, not the
-            mean of their probabilities.
-        keeps_empty_boxes: boxes whose width or height is 0 stay among the results: those that
-            clipping leaves nothing of, and closed ones of less than a pixel once they are enlarged.
+        averages_logits: a cascade's scores are the softmax of the stages' mean logits.
+        keeps_empty_boxes: boxes whose width or height is 0, after clipping or as closed ones of
+            less than a pixel once they are enlarged, stay among the results.
         closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
             image, and it is the closed box that is divided by the scale of the image.
-        anchor_rounding: "none"; "corners" or "sides": anchors in whole pixels, with the corners
-            or the sides of the unscaled anchor rounded.
-        roi_align: where RoIAlign takes a map's values to lie: "centre" of their cells
-            (Detectron2's), "corner", or "corner_closed": the same with boxes left closed and at
-            least a cell wide.
+        anchor_rounding: "none", or what of the unscaled anchor is rounded to whole pixels:
+            "corners" or "sides".
+        roi_align: where RoIAlign takes values to lie in their cells: "centre" (Detectron2's),
+            "corner", or "corner_closed": the same with closed boxes at least a cell wide.
         one_scale: both axes of an image are taken to have been resized by the same number.
         nms_in_original: classes are suppressed in the original image's pixels.
         mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
@@ -51,13 +47,12 @@ class Conventions:
 
 
 DETECTRON2 = "detectron2"
+_MMDET = Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
 CONVENTIONS: dict[str, Conventions] = {
     DETECTRON2: Conventions(),
-    "mmdet": Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True),
-    "hrnet_object_detection": Conventions(
-        clamps_shrinking=True,
-        averages_logits=True,
-        keeps_empty_boxes=True,
+    "mmdet": _MMDET,
+    "hrnet_object_detection": replace(
+        _MMDET,
         closed_boxes=True,
         anchor_rounding="corners",
         roi_align="corner",
@@ -75,21 +70,16 @@ CONVENTIONS: dict[str, Conventions] = {
 }
 
 
-def get_conventions(cfg: CfgNode) -> Conventions:
-    """The conventions that MODEL.CONVENTIONS names.
-
-    Raises: InputError if the name is unknown (the message lists the valid ones).
-    """
-    _check_known(cfg.MODEL.CONVENTIONS)
-    return CONVENTIONS[cfg.MODEL.CONVENTIONS]
+def get_conventions(name: str) -> Conventions:
+    """A row of CONVENTIONS. Raises: InputError if it is unknown (lists the valid names)."""
+    if name not in CONVENTIONS:
+        raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
 
 
 def check_conventions(kind: Kind, name: str) -> None:
-    """Whether a kind of detector follows the conventions of this name.
-
-    Raises: InputError if it does not, or if the name is unknown.
-    """
-    _check_known(name)
+    """Raises: InputError if the name is unknown, or the kind of detector does not follow it."""
+    get_conventions(name)
     if name == DETECTRON2 or name in kind.conventions:
         return
     others = ", ".join(other.title for other in KINDS.values() if name in other.conventions)
@@ -98,8 +88,3 @@ def check_conventions(kind: Kind, name: str) -> None:
         f"MODEL.CONVENTIONS {name} is not for {kind.title}: set MODEL.CONVENTIONS {allowed}, or "
         f"take a config of a detector that follows {name} ({others})"
     )
-
-
-def _check_known(name: str) -> None:
-    if name not in CONVENTIONS:
-        raise InputError(f"unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(CONVENTIONS)}")

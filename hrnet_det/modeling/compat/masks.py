@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from detectron2.structures import Boxes, ROIMasks
 from torch import Tensor
 
+from hrnet_det.modeling.backbone.hrnetv2 import resized
+
 
 def paste_masks(
     probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
@@ -15,44 +17,39 @@ def paste_masks(
 
     Args:
         probabilities: (N, M, M), of the pixels of each box's grid.
-        boxes: (N, 4), half-open, in the image's pixels.
-        height, width: of the image.
+        boxes: (N, 4), half-open, in the image's pixels, whose size is height and width.
         method: `Conventions.mask_paste`. "grid" samples each pixel's centre (Detectron2 and
-            mmdetection 2 and later). "box" resizes the mask to the pixels from the floored
-            corner to the floored closed corner (mmdetection 1.x). "padded_box" does so with a
-            border of a cell of zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
+            mmdetection 2 and later). "box" resizes the mask to the pixels between the floored
+            closed corners (mmdetection 1.x). "padded_box" does so with a border of a cell of
+            zeros, around a box enlarged by it (Detectron1, maskrcnn-benchmark).
     Output: (N, height, width) bool, probability of a pixel over 0.5.
     Differs from source: an empty box's mask is empty; mmdetection, which divides by its width of
         zero, gives it some pixels.
     """
-    if method != "grid":
-        return _paste_in_whole_pixels(probabilities, boxes, height, width, method)
     masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
-    full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)  # an empty one has no grid
+    if method != "grid":
+        _fill_whole_pixels(masks, probabilities, boxes, method == "padded_box")
+        return masks
+    full = Boxes(boxes).nonempty()  # an empty one has no grid
     if full.any():
         pasted = ROIMasks(probabilities[full]).to_bitmasks(Boxes(boxes[full]), height, width, 0.5)
         masks[full] = pasted.tensor
     return masks
 
 
-def _paste_in_whole_pixels(
-    probabilities: Tensor, boxes: Tensor, height: int, width: int, method: str
-) -> Tensor:
+def _fill_whole_pixels(masks: Tensor, probabilities: Tensor, boxes: Tensor, padded: bool) -> None:
     closed = boxes - boxes.new_tensor([0, 0, 1, 1])
-    if method == "padded_box":
+    if padded:
         cells = probabilities.shape[-1]
         probabilities = F.pad(probabilities, (1, 1, 1, 1))
         middle = (closed[:, 2:] + closed[:, :2]) / 2
         reach = (closed[:, 2:] - closed[:, :2]) / 2 * ((cells + 2) / cells)
         closed = torch.cat([middle - reach, middle + reach], dim=1)
-    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    height, width = masks.shape[1:]
     for mask, probability, corners in zip(masks, probabilities, closed.int().tolist(), strict=True):
         left, top, right, bottom = corners
         size = (max(bottom - top + 1, 1), max(right - left + 1, 1))
-        inside = F.interpolate(
-            probability[None, None], size=size, mode="bilinear", align_corners=False
-        )[0, 0]
+        inside = resized(probability[None, None], size)[0, 0]
         y, x = max(top, 0), max(left, 0)
         part = inside[y - top : height - top, x - left : width - left] > 0.5
         mask[y : y + part.shape[0], x : x + part.shape[1]] = part
-    return masks

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor
 
-from hrnet_det.modeling.compat.boxes import ImageSize, box_transform, clip_boxes, to_original
-from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, ImageSize, clip_each, scaled
+from hrnet_det.modeling.compat.conventions import Conventions
 from hrnet_det.modeling.compat.masks import paste_masks
 from hrnet_det.modeling.meta_arch.htc import HTC
 
@@ -30,27 +29,23 @@ _PARTS = {
 
 
 @META_ARCH_REGISTRY.register()
-class CompatRCNN(GeneralizedRCNN):
+class CompatRCNN(FollowsConventions, GeneralizedRCNN):
     """Detectron2's GeneralizedRCNN with the conventions of another code base (MODEL.CONVENTIONS).
 
     The config names Detectron2's RPN, anchors and ROI heads; their forms with those conventions
     take their places.
 
     Args:
-        conventions: a row of `conventions.CONVENTIONS`.
         test_sides: shortest and largest longest side of a resized image, in pixels, from which
             a code base with one scale for both axes knows that scale.
-        others: as Detectron2's GeneralizedRCNN.
+        others: conventions, and as Detectron2's.
     Input, output: as GeneralizedRCNN's.
     Raises: ValueError if the config names parts that have no form with other conventions.
     """
 
     @configurable
-    def __init__(
-        self, *, conventions: Conventions, test_sides: tuple[int, int], **others: object
-    ) -> None:
+    def __init__(self, *, test_sides: tuple[int, int], **others: object) -> None:
         super().__init__(**others)
-        self.conventions = conventions
         self.test_sides = test_sides
 
     @classmethod
@@ -67,11 +62,7 @@ class CompatRCNN(GeneralizedRCNN):
                 )
             cfg.MODEL[group].NAME = names[name]
         sides = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        return {
-            **super().from_config(cfg),
-            "conventions": get_conventions(cfg),
-            "test_sides": sides,
-        }
+        return {**super().from_config(cfg), "test_sides": sides}
 
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         images = super().preprocess_image(batched_inputs)
@@ -118,17 +109,15 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
     """Detections of a resized image in the pixels of the original one.
 
     Args:
-        results: of the ROI heads; their image_size is an ImageSize, or the scale follows from the
-            two sizes.
-        height, width: of the original image.
+        results: of the ROI heads; unless their image_size is an ImageSize, the scale follows from
+            it and the original image's height and width.
     Output: pred_boxes in original pixels, pred_masks (N, height, width) bool where there are
         masks, pred_keypoints as Detectron2's.
     """
     size = results.image_size
     scale = getattr(size, "scale", (size[1] / width, size[0] / height))
     results = Instances((height, width), **results.get_fields())
-    boxes = to_original(results.pred_boxes.tensor, scale, conventions)
-    results.pred_boxes = Boxes(boxes)
+    results.pred_boxes = Boxes(scaled(results.pred_boxes.tensor, torch.div, scale, conventions))
     if not conventions.keeps_empty_boxes:
         results = results[results.pred_boxes.nonempty()]
     if results.has("pred_masks"):
@@ -143,53 +132,21 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class CompatRPN(RPN):
-    """Detectron2's RPN with another code base's box coder and clipping.
+class CompatRPN(FollowsConventions, RPN):
+    """Detectron2's RPN with another code base's box coder and clipping."""
 
-    Args:
-        conventions: a row of `conventions.CONVENTIONS`.
-        others: as Detectron2's RPN.
-    """
-
-    @configurable
-    def __init__(self, *, conventions: Conventions, **others: object) -> None:
-        super().__init__(**others)
-        self.conventions = conventions
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        conventions = get_conventions(cfg)
-        return {
-            **super().from_config(cfg, input_shape),
-            "conventions": conventions,
-            "box2box_transform": box_transform(cfg.MODEL.RPN.BBOX_REG_WEIGHTS, conventions),
-        }
-
+    @torch.no_grad()  # as Detectron2: proposals are fixed for the heads
     def predict_proposals(
-        self,
-        anchors: list[Boxes],
-        pred_objectness_logits: list[Tensor],
-        pred_anchor_deltas: list[Tensor],
-        image_sizes: list[tuple[int, int]],
+        self, anchors: list[Boxes], logits: list[Tensor], deltas: list[Tensor], sizes: list[tuple]
     ) -> list[Instances]:
-        with torch.no_grad():  # as Detectron2: proposals are fixed for the heads
-            levels = self._decode_proposals(anchors, pred_anchor_deltas)
-            clipped = [
-                torch.stack(
-                    [
-                        clip_boxes(boxes, size, self.conventions)
-                        for boxes, size in zip(level, image_sizes, strict=True)
-                    ]
-                )
-                for level in levels
-            ]
-            return find_top_rpn_proposals(
-                clipped,
-                pred_objectness_logits,
-                image_sizes,
-                self.nms_thresh,
-                self.pre_nms_topk[self.training],
-                self.post_nms_topk[self.training],
-                self.min_box_size,
-                self.training,
-            )
+        levels = self._decode_proposals(anchors, deltas)
+        return find_top_rpn_proposals(
+            [torch.stack(clip_each(level, sizes, self.conventions)) for level in levels],
+            logits,
+            sizes,
+            self.nms_thresh,
+            self.pre_nms_topk[self.training],
+            self.post_nms_topk[self.training],
+            self.min_box_size,
+            self.training,
+        )

@@ -13,16 +13,15 @@ from hrnet_det.modeling.inference.roi_align import BagROIAlign
 def use_channels_last(model: nn.Module) -> nn.Module:
     """Put a model's convolutions into channels_last and its RoIAligns into BagROIAlign's form.
 
-    The layout of the weights decides that of all maps: an image need not be converted. Parameters
-    keep their names, shapes and values.
+    The layout of the weights decides that of all maps: an image need not be converted.
 
-    Returns: the model, which is changed.
+    Returns: the model, which is changed; parameters keep their names, shapes and values.
     """
     model.to(memory_format=torch.channels_last)
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is ROIAlign:
-                options = (child.output_size, child.spatial_scale, child.sampling_ratio)
+                options = child.output_size, child.spatial_scale, child.sampling_ratio
                 setattr(module, name, BagROIAlign(*options, child.aligned))
         if isinstance(module, BaseKeypointRCNNHead):  # Detectron2 views its heatmaps as rows
             module.score_lowres.register_forward_hook(_contiguous)

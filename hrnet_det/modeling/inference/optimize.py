@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from hrnet_det.modeling.backbone.blocks import BasicBlock, Bottleneck, ConvNorm
 from hrnet_det.modeling.backbone.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
-from hrnet_det.modeling.backbone.hrfpn import HRFPN, upsampled
+from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
+from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -33,38 +35,38 @@ def optimize_for_inference(
 ) -> nn.Module:
     """A copy of a backbone or of a whole detector that computes the same in less time.
 
-    - Norms are folded into their convolutions, and shortcuts and ReLUs are computed within these
-      (`FusedConv2d`); everything is channels_last.
-    - With a dtype of 16 bits, convolutions and linear layers compute in it. What RoIAlign samples,
-      boxes and scores stay in single precision.
-    - With `compile`, torch.compile makes the backbone, for images of any size, instead of
-      oneDNN's fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
+    Norms are folded into their convolutions, shortcuts and ReLUs are computed within these
+    (`FusedConv2d`), and everything is channels_last.
 
-    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. What gained nothing is
-    not here: joining convolutions that read the same map (some 0.1 ms for the three 1x1 ones of a
-    module), and adding a nearest-upsampled map by broadcasting (slower than upsampling it).
+    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. Joining convolutions
+    that read the same map, and adding a nearest-upsampled map by broadcasting, gained nothing.
 
     The copy runs on the device that the model is on. It can be neither trained nor saved: keep the
     model, which is not changed.
 
     Args:
         model: a Detectron2 detector, HRFPN, HRNet, ...
-        dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16.
-        compile: see above.
+        dtype: torch.float32, torch.bfloat16, or on a GPU torch.float16: of convolutions and linear
+            layers. What RoIAlign samples, boxes and scores stay in single precision.
+        compile: torch.compile makes the backbone, for images of any size, instead of oneDNN's
+            fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
     Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
         weights are not float32.
     """
     if is_optimized(model):
         raise ValueError("the model is optimised already: give the one that it was made from")
-    types = {(p.device, p.dtype) for p in model.parameters()}
-    if {kind for _, kind in types} != {torch.float32}:
+    if {p.dtype for p in model.parameters()} != {torch.float32}:
         raise ValueError("the model must have its weights in float32: give the one that trained")
-    device = next(iter(types))[0]
+    device = next(model.parameters()).device
     check_dtype(dtype, device)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     use_channels_last(model)
+
+    def fused(weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> FusedConv2d:
+        return FusedConv2d(weight.to(dtype), bias, conv, onednn=not compile)
+
     for module in list(model.modules()):
-        _fuse_children(module, dtype, onednn=not compile)
+        _fuse_children(module, fused)
     if dtype != torch.float32:
         _compute_in(model, dtype, device)
     if compile:
@@ -89,46 +91,29 @@ def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
         raise ValueError("this CPU has no instructions for bfloat16; take float32")
 
 
-def _fuse_children(module: nn.Module, dtype: torch.dtype, *, onednn: bool) -> None:
-    """FusedConv2d in the place of the module's own convolutions and of what follows them."""
+def _fuse_children(module: nn.Module, fused: Callable[..., FusedConv2d]) -> None:
+    """What `fused` makes, in the place of the module's own convolutions and what follows them."""
     children = dict(module.named_children())
     if isinstance(module, (BasicBlock, Bottleneck, ConvNorm, HRNet)):
-        for conv, norm in _PAIRS:
-            if norm in children and can_be_folded(children[conv], children[norm]):
-                fused = _fused(children[conv], children[norm], dtype, onednn=onednn)
-                setattr(module, conv, fused)
+        for name, norm in _PAIRS:
+            if norm in children and can_be_folded(children[name], children[norm]):
+                conv = children[name]
+                setattr(module, name, fused(*folded(conv, children[norm]), conv))
                 setattr(module, norm, nn.Identity())
         return
     if isinstance(module, HRFPN) and has_fixed_values(module.reduction_conv.norm):
-        parts = _split(module.reduction_conv, module.channels, dtype, onednn=onednn)
+        conv = module.reduction_conv
+        weight, bias = folded(conv, conv.norm)
+        first, *others = weight.split(module.channels, dim=1)
+        parts = [fused(first, bias, conv), *(fused(part, None, conv) for part in others)]
         module.reduction_conv = FusedReduction(parts)
     for name, child in children.items():
         norm, activation = getattr(child, "norm", None), getattr(child, "activation", None)
-        if can_be_folded(child, norm) and _is_relu(activation):
-            fused = _fused(child, norm, dtype, onednn=onednn)
-            fused.relu = activation is not None
-            setattr(module, name, fused)
-
-
-def _is_relu(activation: object) -> bool:
-    return activation in (None, F.relu, F.relu_) or isinstance(activation, nn.ReLU)
-
-
-def _fused(
-    conv: nn.Conv2d, norm: nn.Module | None, dtype: torch.dtype, *, onednn: bool
-) -> FusedConv2d:
-    weight, bias = folded(conv, norm)
-    return FusedConv2d(weight.to(dtype), bias, conv, onednn=onednn)
-
-
-def _split(
-    conv: nn.Conv2d, channels: list[int], dtype: torch.dtype, *, onednn: bool
-) -> list[FusedConv2d]:
-    weight, bias = folded(conv, conv.norm)
-    return [
-        FusedConv2d(part.to(dtype), None if k else bias, conv, onednn=onednn)
-        for k, part in enumerate(weight.split(channels, dim=1))
-    ]
+        is_relu = activation in (F.relu, F.relu_) or isinstance(activation, nn.ReLU)
+        if can_be_folded(child, norm) and (activation is None or is_relu):
+            conv = fused(*folded(child, norm), child)
+            conv.relu = is_relu
+            setattr(module, name, conv)
 
 
 class FusedReduction(nn.Module):
@@ -146,10 +131,10 @@ class FusedReduction(nn.Module):
         size, y = maps[0].shape[-2:], None
         for part, x in reversed(list(zip(self.parts, maps, strict=True))):
             if x.shape[1] > part.out_channels // 3:
-                z = upsampled(part(x), size)
+                z = resized(part(x), size)
                 y = z if y is None else y.add_(z)
             else:
-                y = part(upsampled(x, size), add=y)
+                y = part(resized(x, size), add=y)
         return y
 
 
@@ -163,10 +148,10 @@ def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
         if isinstance(module, ROIPooler) and device.type != "cpu":
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
         last = [getattr(module, name, None) for name in _LAST_LAYERS]
-        if isinstance(module, DenseDetector):
-            last.append(module.head)
         if isinstance(module, _HEADS):
             last.append(module)
+        if isinstance(module, DenseDetector):
+            last.append(module.head)
         for head in last:
             if isinstance(head, nn.Module):
                 head.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))

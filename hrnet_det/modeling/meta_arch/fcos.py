@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from detectron2.config import CfgNode, configurable
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec, batched_nms
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone
 from detectron2.modeling.box_regression import Box2BoxTransformLinear
@@ -11,8 +11,8 @@ from detectron2.modeling.meta_arch import fcos as detectron2_fcos
 from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
-from hrnet_det.modeling.compat.boxes import clip_boxes
-from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, clip_boxes
+from hrnet_det.modeling.compat.conventions import get_conventions
 
 
 class FCOSHead(detectron2_fcos.FCOSHead):
@@ -22,10 +22,9 @@ class FCOSHead(detectron2_fcos.FCOSHead):
 
     Args:
         input_shape: of each level.
-        conv_dims: output channels of each 3x3 convolution of a tower.
-        num_classes: foreground classes.
-        norm: after each of them, such as "GN"; with a norm they have no bias.
-        prior_prob: the class probability that the first predictions start from.
+        norm: after each 3x3 convolution of a tower, such as "GN"; with a norm they have no bias.
+        others: as Detectron2's: conv_dims (output channels of these convolutions), num_classes,
+            prior_prob (the class probability that the first predictions start from).
     Input:  maps (N, C, H_k, W_k) of the levels.
     Output: three lists over the levels: class logits (N, num_classes, H_k, W_k), distances to a
         box's left, top, right, bottom (N, 4, H_k, W_k) in pixels, centerness logits (N, 1, ...).
@@ -33,22 +32,8 @@ class FCOSHead(detectron2_fcos.FCOSHead):
         exp(scale * x) with a learnt scale for each level, towers with a norm have no biases.
     """
 
-    def __init__(
-        self,
-        *,
-        input_shape: list[ShapeSpec],
-        conv_dims: list[int],
-        num_classes: int,
-        norm: str,
-        prior_prob: float,
-    ) -> None:
-        super().__init__(
-            input_shape=input_shape,
-            conv_dims=conv_dims,
-            num_classes=num_classes,
-            norm=norm,
-            prior_prob=prior_prob,
-        )
+    def __init__(self, *, input_shape: list[ShapeSpec], norm: str, **others: object) -> None:
+        super().__init__(input_shape=input_shape, norm=norm, **others)
         self.scales = nn.ParameterList(nn.Parameter(torch.tensor(1.0)) for _ in input_shape)
         if norm:
             for layer in [*self.cls_subnet, *self.bbox_subnet]:
@@ -66,23 +51,14 @@ class FCOSHead(detectron2_fcos.FCOSHead):
 
 
 @META_ARCH_REGISTRY.register()
-class FCOS(detectron2_fcos.FCOS):
+class FCOS(FollowsConventions, detectron2_fcos.FCOS):
     """Detectron2's FCOS, built from MODEL.FCOS, with mmdetection's head and test-time rules.
 
     Source: mmdetection's FCOSHead (arXiv:1904.01355).
     Differs from Detectron2's FCOS: candidates are chosen by their class probability alone, and
         ranked by its product with the centerness (not its root); boxes are clipped before the
         suppression.
-
-    Args:
-        conventions: a row of `conventions.CONVENTIONS`.
-        others: as Detectron2's FCOS.
     """
-
-    @configurable
-    def __init__(self, *, conventions: Conventions, **others: object) -> None:
-        super().__init__(**others)
-        self.conventions = conventions
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -97,7 +73,7 @@ class FCOS(detectron2_fcos.FCOS):
             prior_prob=options.PRIOR_PROB,
         )
         return {
-            "conventions": get_conventions(cfg),
+            "conventions": get_conventions(cfg.MODEL.CONVENTIONS),
             "backbone": backbone,
             "head": head,
             "head_in_features": options.IN_FEATURES,
@@ -115,41 +91,30 @@ class FCOS(detectron2_fcos.FCOS):
     def forward_inference(
         self, images: ImageList, features: list[Tensor], predictions: list[list[Tensor]]
     ) -> list[Instances]:
-        logits, distances, centerness = self._transpose_dense_predictions(
-            predictions, [self.num_classes, 4, 1]
-        )
-        points = self.anchor_generator(features)
-        levels = list(zip(points, logits, distances, centerness, strict=True))
+        outputs = self._transpose_dense_predictions(predictions, [self.num_classes, 4, 1])
+        levels = list(zip(self.anchor_generator(features), *outputs, strict=True))
         return [
-            self._detect([(p, *(x[n] for x in rest)) for p, *rest in levels], size)
+            self._detect([(points, *(x[n] for x in rest)) for points, *rest in levels], size)
             for n, size in enumerate(images.image_sizes)
         ]
 
-    def _detect(
-        self, levels: list[tuple[Boxes, Tensor, Tensor, Tensor]], size: tuple[int, int]
-    ) -> Instances:
+    def _detect(self, levels: list[tuple], size: tuple[int, int]) -> Instances:
         """One image's detections from its points, class logits, distances and centerness."""
-        boxes, scores, classes = (
-            torch.cat(parts)
-            for parts in zip(*(self._candidates(*level) for level in levels), strict=True)
-        )
-        boxes = clip_boxes(boxes, size, self.conventions)
-        full = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)
-        boxes, scores, classes = boxes[full], scores[full], classes[full]
-        kept = batched_nms(boxes, scores, classes, self.test_nms_thresh)
-        kept = kept[: self.max_detections_per_image]
-        return Instances(
-            size, pred_boxes=Boxes(boxes[kept]), scores=scores[kept], pred_classes=classes[kept]
-        )
+        found = Instances.cat([self._candidates(level, size) for level in levels])
+        found = found[found.pred_boxes.nonempty()]
+        boxes = found.pred_boxes.tensor
+        kept = batched_nms(boxes, found.scores, found.pred_classes, self.test_nms_thresh)
+        return found[kept[: self.max_detections_per_image]]
 
-    def _candidates(
-        self, points: Boxes, logits: Tensor, distances: Tensor, centerness: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (n, 4), scores (n,) and classes (n,) of one level's best class probabilities."""
+    def _candidates(self, level: tuple, size: tuple[int, int]) -> Instances:
+        """The clipped boxes of one level's best class probabilities."""
+        points, logits, distances, centerness = level
         probabilities = logits.sigmoid()
         places = (probabilities > self.test_score_thresh).nonzero()
         values = probabilities[places[:, 0], places[:, 1]]
         values, order = values.topk(min(self.test_topk_candidates, len(values)))
         cells, classes = places[order].unbind(dim=1)
         boxes = self.box2box_transform.apply_deltas(distances[cells], points.tensor[cells])
-        return boxes, values * centerness[cells, 0].sigmoid(), classes
+        boxes = Boxes(clip_boxes(boxes, size, self.conventions))
+        scores = values * centerness[cells, 0].sigmoid()
+        return Instances(size, pred_boxes=boxes, scores=scores, pred_classes=classes)

@@ -26,7 +26,6 @@ class HRNetV2SemSegHead(nn.Module):
         num_classes: of pixels, from 0 on.
         norm: Detectron2 norm after the first convolution, "" for none.
         ignore_value: label of pixels that count for nothing.
-        loss_weight: factor of the loss.
         class_weights: one for each class, or none for 1 each.
     Input:  {feature: (N, C, H/s, W/s)}; targets (N, H, W) int64, or None in inference.
     Output: in training (None, {"loss_sem_seg": scalar}); else (logits (N, num_classes, H, W), {}).
@@ -60,14 +59,8 @@ class HRNetV2SemSegHead(nn.Module):
         self.loss_weight = loss_weight
         weights = torch.tensor(class_weights) if class_weights else torch.ones(num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
-        self.conv = Conv2d(
-            shape.channels,
-            shape.channels,
-            1,
-            bias=not norm,
-            norm=get_norm(norm, shape.channels),
-            activation=F.relu,
-        )
+        normed = {"bias": not norm, "norm": get_norm(norm, shape.channels)}
+        self.conv = Conv2d(shape.channels, shape.channels, 1, **normed, activation=F.relu)
         self.predictor = Conv2d(shape.channels, num_classes, 1)
         c2_msra_fill(self.conv)
         c2_msra_fill(self.predictor)

@@ -14,18 +14,20 @@ from detectron2.structures import ImageList, Instances
 from detectron2.utils.events import get_event_storage
 from torch import Tensor, nn
 
+Features = dict[str, Tensor]  # maps (N, C, H/s, W/s) by their names
+Batch = list[Instances]  # one of each image
+
 
 class StageMaskHeads(nn.ModuleList):
     """A mask head for each stage of a cascade; in inference their masks are averaged.
 
     Args:
-        heads: mask heads of the same form, Detectron2's MaskRCNNConvUpsampleHead.
+        heads: Detectron2's MaskRCNNConvUpsampleHead, all of one form.
     Input:  x (R, C, S, S), the pooled features; instances of R boxes with pred_classes.
-    Output: the instances with pred_masks (R, 1, 2S, 2S), the mean of the heads' probabilities; in
-        training see `losses`.
+    Output: the instances with pred_masks (R, 1, 2S, 2S), the mean of the heads' probabilities.
     """
 
-    def forward(self, x: Tensor, instances: list[Instances]) -> list[Instances]:
+    def forward(self, x: Tensor, instances: Batch) -> Batch:
         probabilities = torch.stack([logits.sigmoid() for logits in self.layers(x)]).mean(dim=0)
         classes = cat([found.pred_classes for found in instances])
         if probabilities.shape[1] > 1:
@@ -44,12 +46,11 @@ class StageMaskHeads(nn.ModuleList):
         """(R, classes, 2S, 2S) of one stage."""
         return self[stage].layers(x)
 
-    def losses(self, x: Tensor, instances: list[Instances], stage: int) -> dict[str, Tensor]:
+    def losses(self, x: Tensor, instances: Batch, stage: int) -> dict[str, Tensor]:
         """{"loss_mask": scalar} of one stage.
 
         Args:
-            x: (R, C, S, S), pooled from the boxes that the stage learns from.
-            instances: these boxes, R in all, with their gt_classes and gt_masks.
+            x: (R, C, S, S), pooled from the boxes of instances, which have gt_classes and gt_masks.
         """
         head = self[stage]
         loss = mask_rcnn_loss(self.stage_logits(x, stage), instances, head.vis_period)
@@ -77,14 +78,14 @@ def _check_stages(cfg: CfgNode) -> None:
 
 @ROI_HEADS_REGISTRY.register()
 class ResamplingCascadeROIHeads(CascadeROIHeads):
-    """Cascade R-CNN's heads, which have samples and a mask head in every stage, as published.
+    """Cascade R-CNN's heads as published, with samples and a mask head in every stage.
 
     Source: arXiv:1712.00726 and arXiv:1906.09756 section 6; CascadeRoIHead of mmdetection.
 
     - In training each stage matches the boxes of the one before with the objects by its own IoU,
       with the objects' own boxes added, and samples a part of them; box and mask head learn from
-      these, with the stage's weight. (Detectron2's CascadeROIHeads sample once, weigh all stages
-      alike, and have one mask head, which learns from the proposals.)
+      these, with the stage's weight. (Detectron2's sample once, weigh all stages alike, and have
+      one mask head, which learns from the proposals.)
     - In inference the final boxes' masks are the mean of the mask heads' probabilities.
 
     Args:
@@ -104,8 +105,8 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
         super().__init__(**others)
         if len(stage_loss_weights) != self.num_cascade_stages:
             raise ValueError(
-                "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS "
-                f"{list(stage_loss_weights)}: one for each of the {self.num_cascade_stages} stages "
+                f"MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS {list(stage_loss_weights)}: one "
+                f"for each of the {self.num_cascade_stages} stages "
                 "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"
             )
         self.stage_loss_weights = tuple(stage_loss_weights)
@@ -115,53 +116,37 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
         if cfg.MODEL.KEYPOINT_ON:
             raise ValueError(f"{cls.__name__} have no keypoint head: set MODEL.KEYPOINT_ON False")
         _check_stages(cfg)
-        parts = super().from_config(cfg, input_shape)
         weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS
-        return {**parts, "stage_loss_weights": weights}
+        return {**super().from_config(cfg, input_shape), "stage_loss_weights": weights}
 
     @classmethod
     def _init_mask_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         parts = super()._init_mask_head(cfg, input_shape)
-        if parts:
-            name = cfg.MODEL.ROI_MASK_HEAD.NAME
-            if name != "MaskRCNNConvUpsampleHead":
-                raise ValueError(
-                    f"MODEL.ROI_MASK_HEAD.NAME {name!r}: the mask heads of {cls.__name__} have the "
-                    "form of MaskRCNNConvUpsampleHead"
-                )
-            side = cfg.MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION
-            channels = input_shape[parts["mask_in_features"][0]].channels
-            shape = ShapeSpec(channels=channels, width=side, height=side)
-            stages = len(cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS)
-            parts["mask_head"] = cls._mask_heads(cfg, shape, stages)
-        return parts
+        if not parts:
+            return parts
+        options = cfg.MODEL.ROI_MASK_HEAD
+        if options.NAME != "MaskRCNNConvUpsampleHead":
+            raise ValueError(
+                f"MODEL.ROI_MASK_HEAD.NAME {options.NAME!r}: the mask heads of {cls.__name__} have "
+                "the form of MaskRCNNConvUpsampleHead"
+            )
+        side = options.POOLER_RESOLUTION
+        channels = input_shape[parts["mask_in_features"][0]].channels
+        shape = ShapeSpec(channels=channels, width=side, height=side)
+        heads = cls._mask_heads(cfg, shape, stages=len(cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS))
+        return {**parts, "mask_head": heads}
 
     @classmethod
     def _mask_heads(cls, cfg: CfgNode, shape: ShapeSpec, stages: int) -> StageMaskHeads:
         return StageMaskHeads(build_mask_head(cfg, shape) for _ in range(stages))
 
     def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Tensor],
-        proposals: list[Instances],
-        targets: list[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        self, images: ImageList, features: Features, proposals: Batch, targets: Batch | None = None
+    ) -> tuple[Batch, dict[str, Tensor]]:
         if not self.training:
             return super().forward(images, features, proposals)
-        return proposals, self.losses(features, proposals, targets)
-
-    def losses(
-        self, features: dict[str, Tensor], proposals: list[Instances], targets: list[Instances]
-    ) -> dict[str, Tensor]:
-        """The losses of all stages, by their names.
-
-        Args:
-            features: (N, C, H/s, W/s) each. proposals, targets: of N images.
-        """
-        losses = {}
+        losses, storage = {}, get_event_storage()
         maps = [features[name] for name in self.box_in_features]
-        storage = get_event_storage()
         sizes = [p.image_size for p in proposals]
         boxes = [p.proposal_boxes.tensor for p in proposals]
         for stage, weight in enumerate(self.stage_loss_weights):
@@ -179,19 +164,12 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
                         sampled = self._sample(boxes, sizes, targets, stage)
                     of_stage |= self._mask_losses(features, sampled, stage)
             losses |= {f"{name}_stage{stage}": weight * x for name, x in of_stage.items()}
-        return losses
+        return proposals, losses
 
     def _sample(
-        self,
-        boxes: list[Tensor],
-        sizes: list[tuple[int, int]],
-        targets: list[Instances],
-        stage: int,
-    ) -> list[Instances]:
-        """Boxes and objects' own boxes to learn from, labelled by the stage's IoU.
-
-        The first have an objectness logit of 0, the second ones Detectron2's larger one.
-        """
+        self, boxes: list[Tensor], sizes: list[tuple[int, int]], targets: Batch, stage: int
+    ) -> Batch:
+        """Boxes (objectness logit 0) and objects' own (a larger one), labelled by the stage."""
         proposals = self._create_proposals_from_boxes(boxes, sizes)
         for p in proposals:
             p.objectness_logits = p.proposal_boxes.tensor.new_zeros(len(p))
@@ -199,15 +177,13 @@ class ResamplingCascadeROIHeads(CascadeROIHeads):
         return self.label_and_sample_proposals(proposals, targets)
 
     def _run_stage(
-        self, features: list[Tensor], proposals: list[Instances], stage: int
+        self, features: list[Tensor], proposals: Batch, stage: int
     ) -> tuple[Tensor, Tensor]:
         """As Detectron2's without its scale of the gradients: here the losses have weights."""
         x = self.box_pooler(features, [p.proposal_boxes for p in proposals])
         return self.box_predictor[stage](self.box_head[stage](x))
 
-    def _mask_losses(
-        self, features: dict[str, Tensor], sampled: list[Instances], stage: int
-    ) -> dict[str, Tensor]:
+    def _mask_losses(self, features: Features, sampled: Batch, stage: int) -> dict[str, Tensor]:
         objects, _ = select_foreground_proposals(sampled, self.num_classes)
         maps = [features[name] for name in self.mask_in_features]
         x = self.mask_pooler(maps, [p.proposal_boxes for p in objects])

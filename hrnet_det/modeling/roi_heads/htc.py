@@ -6,10 +6,10 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.structures import ImageList, Instances
+from detectron2.structures import ImageList
 from torch import Tensor
 
-from hrnet_det.modeling.roi_heads.cascade import ResamplingCascadeROIHeads
+from hrnet_det.modeling.roi_heads.cascade import Batch, Features, ResamplingCascadeROIHeads
 from hrnet_det.modeling.roi_heads.htc_layers import (
     FusedSemanticHead,
     HTCMaskHead,
@@ -33,10 +33,10 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
       pooled features of boxes and masks (SemanticPooler).
 
     Args:
-        semantic_head: None for no semantic branch.
-        others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads; with a semantic_head, poolers
-            that take the embedding, and "semantic" last among the features.
-    Losses: those of ResamplingCascadeROIHeads, loss_sem_seg.
+        semantic_head: None for no semantic branch; with one, poolers take the embedding, and
+            "semantic" is last among the features.
+        others: as ResamplingCascadeROIHeads, mask_head HTCMaskHeads.
+    Losses: those of ResamplingCascadeROIHeads, and loss_sem_seg.
     """
 
     interleaved = True
@@ -61,12 +61,8 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
     @classmethod
     def _embedding_pooler(cls, cfg: CfgNode, stride: int) -> ROIPooler:
         options = cfg.MODEL.ROI_MASK_HEAD
-        return ROIPooler(
-            output_size=options.POOLER_RESOLUTION,
-            scales=(1 / stride,),
-            sampling_ratio=options.POOLER_SAMPLING_RATIO,
-            pooler_type=options.POOLER_TYPE,
-        )
+        side, samples = options.POOLER_RESOLUTION, options.POOLER_SAMPLING_RATIO
+        return ROIPooler(side, (1 / stride,), samples, options.POOLER_TYPE)
 
     @classmethod
     def _mask_heads(cls, cfg: CfgNode, shape: ShapeSpec, stages: int) -> HTCMaskHeads:
@@ -75,37 +71,27 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
         )
 
     def forward(
-        self,
-        images: ImageList,
-        features: dict[str, Tensor],
-        proposals: list[Instances],
-        targets: list[Instances] | None = None,
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        if not self.training:
-            return super().forward(images, self.with_embedding(features), proposals)
+        self, images: ImageList, features: Features, proposals: Batch, targets: Batch | None = None
+    ) -> tuple[Batch, dict[str, Tensor]]:
         losses = {}
-        if self.semantic_head is not None:
+        if self.training and self.semantic_head is not None:
             logits, embedding = self.semantic_head(features)
-            losses = self.semantic_head.losses(logits, _sem_seg(images))
+            if not hasattr(images, "sem_seg"):
+                raise ValueError(
+                    "HTCROIHeads: the semantic branch learns from labels that "
+                    "MODEL.META_ARCHITECTURE HTC hands on; set it, or MODEL.HTC.SEMANTIC_ON False"
+                )
+            losses = self.semantic_head.losses(logits, images.sem_seg)
             features = {**features, EMBEDDING: embedding}
-        return proposals, {**losses, **self.losses(features, proposals, targets)}
+        features = self.with_embedding(features)
+        found, others = super().forward(images, features, proposals, targets)
+        return found, {**losses, **others}
 
-    def forward_with_given_boxes(
-        self, features: dict[str, Tensor], instances: list[Instances]
-    ) -> list[Instances]:
+    def forward_with_given_boxes(self, features: Features, instances: Batch) -> Batch:
         return super().forward_with_given_boxes(self.with_embedding(features), instances)
 
-    def with_embedding(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_embedding(self, features: Features) -> Features:
         """The features, and the semantic embedding if there is one and it is not among them."""
         if self.semantic_head is None or EMBEDDING in features:
             return features
         return {**features, EMBEDDING: self.semantic_head(features)[1]}
-
-
-def _sem_seg(images: ImageList) -> Tensor:
-    if not hasattr(images, "sem_seg"):
-        raise ValueError(
-            "HTCROIHeads: the semantic branch learns from labels that MODEL.META_ARCHITECTURE HTC "
-            "hands on; set it, or MODEL.HTC.SEMANTIC_ON False"
-        )
-    return images.sem_seg

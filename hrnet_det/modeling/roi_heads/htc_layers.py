@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from detectron2.structures import Boxes
 from fvcore.nn.weight_init import c2_msra_fill
 from torch import Tensor, nn
 
+from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.roi_heads.cascade import StageMaskHeads
 
 
@@ -21,23 +23,20 @@ class FusedSemanticHead(nn.Module):
 
     Source: arXiv:1901.07518 section 3.3 and FusedSemanticHead of mmdetection: every level is
     brought to the size of one by bilinear interpolation (align_corners=True), goes through a 1x1
-    convolution of its own, and is added to the others; 3x3 convolutions follow, and from the last
-    one two 1x1 convolutions give logits and embedding. All but the logits have ReLUs.
+    convolution of its own, and is added to the others; 3x3 convolutions follow, then a 1x1 one for
+    the logits and one for the embedding. All but the logits have ReLUs.
 
     Args:
         input_shape: of pyramid levels with the same channels.
         num_classes: of pixels, from 0 on.
-        conv_dim: channels of the 3x3 convolutions.
-        num_convs: how many there are.
+        conv_dim, num_convs: channels and number of the 3x3 convolutions.
         stride: of the level whose size the logits and the embedding have, in pixels.
         ignore_value: label of pixels that count for nothing.
-        loss_weight: factor of the loss.
     Input:  {level: (N, C, H/s, W/s)}, more levels than those of input_shape or not.
     Output: logits (N, num_classes, H/stride, W/stride), embedding (N, C, H/stride, W/stride).
     Raises: ValueError if no level has the stride, or the levels differ in their channels.
     Differs from source: the loss is a mean over the labelled cells, as in mmdetection 1, and 0
-        without any; version 3 divides by all cells. The
-        embedding has the pyramid's channels, which are the source's 256 in its own config.
+        without any; version 3 divides by all cells. The embedding has the pyramid's channels.
     """
 
     @configurable
@@ -91,9 +90,8 @@ class FusedSemanticHead(nn.Module):
 
     def forward(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         size = features[self.target].shape[-2:]
-        levels = (_resized(features[name], size) for name in self.in_features)
-        pairs = zip(self.lateral_convs, levels, strict=True)
-        x = sum(lateral(level) for lateral, level in pairs)
+        pairs = zip(self.lateral_convs, self.in_features, strict=True)
+        x = sum(conv(resized(features[f], size, align_corners=True)) for conv, f in pairs)
         for conv in self.convs:
             x = conv(x)
         embedding = self.embedding(x)
@@ -101,16 +99,10 @@ class FusedSemanticHead(nn.Module):
         return self.predictor(x), embedding.float() if self.training else embedding
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """{"loss_sem_seg": scalar}, the mean cross entropy of the labelled cells, weighted.
-
-        Args:
-            logits: (N, num_classes, H/stride, W/stride).
-            targets: (N, H, W) int64; a cell has the label of its first pixel.
-        """
+        """Mean cross entropy of labelled cells; each has the first pixel's label of (N, H, W)."""
         targets = targets[:, :: self.stride, :: self.stride]
-        loss = F.cross_entropy(
-            logits.float(), targets, reduction="sum", ignore_index=self.ignore_value
-        )
+        options = {"reduction": "sum", "ignore_index": self.ignore_value}
+        loss = F.cross_entropy(logits.float(), targets, **options)
         labelled = (targets != self.ignore_value).sum().clamp(min=1)
         return {"loss_sem_seg": self.loss_weight * loss / labelled}
 
@@ -122,21 +114,12 @@ def _conv(channels: int, out_channels: int, side: int) -> Conv2d:
     return conv
 
 
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size, mode="bilinear", align_corners=True)
-
-
 class SemanticPooler(nn.Module):
     """RoI features of the pyramid plus those of the semantic embedding.
 
     Source: arXiv:1901.07518 section 3.3; in mmdetection the embedding is pooled to one size for
     boxes and masks, and averaged to the smaller one of the boxes.
 
-    Args:
-        pyramid: pooler of the pyramid's levels.
-        embedding: pooler of the embedding alone.
     Input:  levels of the pyramid and, last, the embedding, (N, C, H/s, W/s) each; boxes of each
         image, R in all.
     Output: (R, C, S, S), S the size that the pyramid is pooled to.
@@ -164,7 +147,6 @@ class HTCMaskHead(MaskRCNNConvUpsampleHead):
     Source: arXiv:1901.07518 section 3.2: they are added through a 1x1 convolution with a ReLU.
 
     Args:
-        input_shape: of the pooled features.
         takes_previous: whether there is a stage before.
         others: as Detectron2's MaskRCNNConvUpsampleHead.
     """
@@ -178,12 +160,7 @@ class HTCMaskHead(MaskRCNNConvUpsampleHead):
             self.conv_res = _conv(self.deconv.in_channels, input_shape.channels, 1)
 
     def features(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
-        """What the upsampling starts from.
-
-        Args:
-            x: (R, C, S, S), pooled. previous: (R, C', S, S), the features of the stage before.
-        Returns: (R, C', S, S).
-        """
+        """What the upsampling starts from, (R, C', S, S), as `previous` of the stage before is."""
         if previous is not None:
             x = x + self.conv_res(previous)
         for name, layer in self.named_children():
@@ -206,19 +183,19 @@ class HTCMaskHeads(StageMaskHeads):
 
     Args:
         heads: HTCMaskHead, all but the first with takes_previous.
-    Input, output, losses: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
+    Input, output: as StageMaskHeads'; a loss's gradients reach the stages before it, too.
     """
 
-    def layers(self, x: Tensor) -> list[Tensor]:
-        logits, features = [], None
+    def features(self, x: Tensor) -> Iterator[Tensor]:
+        """(R, C', S, S) of one stage after the other."""
+        features = None
         for head in self:
             features = head.features(x, features)
-            logits.append(head.logits(features))
-        return logits
+            yield features
+
+    def layers(self, x: Tensor) -> list[Tensor]:
+        return [head.logits(y) for head, y in zip(self, self.features(x), strict=True)]
 
     def stage_logits(self, x: Tensor, stage: int) -> Tensor:
-        """(R, classes, 2S, 2S) of one stage, without those of the stages before it."""
-        features = None
-        for head in islice(self, stage + 1):
-            features = head.features(x, features)
-        return head.logits(features)
+        """(R, classes, 2S, 2S) of one stage, without the logits of those before it."""
+        return self[stage].logits(next(islice(self.features(x), stage, None)))
