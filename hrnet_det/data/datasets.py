@@ -13,7 +13,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
@@ -56,7 +55,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
         trains: whether the datasets to train on are used.
     Raises: MissingInputError if files are missing, InputError if the data cannot be used.
     """
-    run = config if isinstance(config, RunConfig) else YamlRun(config)
+    run = config if isinstance(config, RunConfig) else RunConfig(config)
     register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
     needed = (settings.TRAIN_DATASETS, "train") if trains else (settings.TEST_DATASETS, "test")
