@@ -40,7 +40,8 @@ def cfg(kind, tmp_path, monkeypatch):
     base = config_folder() / "quickstart" / "Base-quickstart.yaml"
     path = tmp_path / "gated_rcnn.yaml"
     path.write_text(QUICKSTART.replace("Base-quickstart.yaml", str(base)))
-    monkeypatch.setattr(keys, "KEYS", {**keys.KEYS, **eval(f"{{{KEY}}}")})
+    monkeypatch.setattr(keys, "KEYS", dict(keys.KEYS))
+    exec(KEY, {"KEYS": keys.KEYS})
     cfg = load_config(path, [*SMALL, "MODEL.ROI_HEADS.NUM_CLASSES", "2"])
     return cfg
 
