@@ -17,7 +17,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from hrnet_det.analysis.dry_run import run_layers, semantic_head_of
 from hrnet_det.analysis.memory import LiveBytes
 from hrnet_det.config import settings
-from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
@@ -107,8 +106,7 @@ def _peak(detector: nn.Module, run: RunConfig, size: tuple[int, int], batch: int
 
 def _states(run: RunConfig) -> int:
     """Numbers that the optimizer keeps for each parameter."""
-    lazy = isinstance(run, LazyRun)
-    name = str(run.cfg.optimizer._target_) if lazy else run.cfg.SOLVER.OPTIMIZER
+    name = str(run.cfg.optimizer._target_) if run.is_lazy else run.cfg.SOLVER.OPTIMIZER
     return 2 if "adam" in name.lower() else 1
 
 
@@ -170,7 +168,7 @@ def largest_size(run: RunConfig) -> tuple[int, int]:
 
     Raises: InputError if a LazyConfig does not resize images by their shortest edge.
     """
-    if isinstance(run, LazyRun):
+    if run.is_lazy:
         steps = run.cfg.dataloader.train.mapper.augmentations
         resize = next((step for step in steps if "short_edge_length" in step), None)
         if resize is None:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from hrnet_det.errors import MissingInputError, nearest
 
-SUFFIXES = (".yaml", ".py")
-
 
 def config_folder() -> Path:
     """configs/ inside the installed package, or beside the package in a checkout."""
@@ -17,12 +15,9 @@ def config_folder() -> Path:
 
 
 def names() -> list[str]:
-    """Names of all shipped configs, such as "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.yaml".
-
-    Those in .py are LazyConfigs.
-    """
+    """Names of all shipped configs, such as "COCO-Detection/fcos_hrnetv2p_w18_1x.yaml"."""
     folder = config_folder()
-    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in SUFFIXES)
+    paths = (p.relative_to(folder) for p in folder.rglob("*") if p.suffix in (".yaml", ".py"))
     return sorted(
         path.as_posix()
         for path in paths

@@ -1,9 +1,4 @@
-"""Configs of Detectron2's second kind, LazyConfig: Python files that say what to call.
-
-A LazyConfig in .py is a program: loading it runs it. What a run saves of it, in config.yaml and
-beside its weights, is plain YAML; from that only classes and functions of the packages in CALLABLE
-are called.
-"""
+"""Detectron2's LazyConfigs: Python programs that are run, saved by runs as YAML that is not."""
 
 from __future__ import annotations
 
@@ -16,14 +11,15 @@ import yaml
 from detectron2.config import LazyConfig
 from detectron2.utils.registry import _convert_target_to_string, locate
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, SCMode
 from omegaconf.errors import OmegaConfBaseException
 
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError, did_you_mean
 
 PARTS = ("model", "dataloader", "optimizer", "lr_multiplier", "train")
-# What a saved config may call. None of it runs code that a config could name.
+# Where the classes and functions are that a saved config, which is plain YAML, may call. None of
+# them runs code that a config could name.
 CALLABLE = (
     "hrnet_det.modeling.",
     "hrnet_det.data.mapper.",
@@ -54,10 +50,8 @@ def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictCon
 
 
 def parse_saved(text: str, source: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config that `lazy_text` has written.
+    """The config that `lazy_text` has written; source is where it is from, for messages.
 
-    Args:
-        text: its YAML. source: where it is from, for messages. overrides: KEY=VALUE, ...
     Raises: InputError if it is not valid YAML or calls what CALLABLE does not have.
     """
     try:
@@ -65,10 +59,10 @@ def parse_saved(text: str, source: str, overrides: Sequence[str] = ()) -> DictCo
         cfg = OmegaConf.create(content, flags={"allow_objects": True})
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise InputError(f"{source} is not a saved LazyConfig: {one_line(error)}") from error
-    refused = [target for target in _targets(content) if not _is_callable(target)]
+    refused = {str(target) for target in _targets(content) if not _is_callable(target)}
     if refused:
         raise InputError(
-            f"{source} calls {', '.join(sorted(set(map(str, refused)))[:3])}: from a saved config "
+            f"{source} calls {', '.join(sorted(refused)[:3])}: from a saved config "
             "only classes of hrnet_det, Detectron2 and torch are called. Give the Python file that "
             "it was saved from, whose code you trust: --config-file FILE.py"
         )
@@ -95,27 +89,18 @@ def _is_callable(target: object) -> bool:
     if not isinstance(target, str) or not target.startswith(packages):
         return False
     found = _located(target)
-    module = getattr(found, "__module__", None) or ""
-    return callable(found) and f"{module}.".startswith(CALLABLE)
+    return callable(found) and f"{getattr(found, '__module__', None)}.".startswith(CALLABLE)
 
 
 def lazy_text(cfg: DictConfig) -> str:
-    """The config as YAML: what is called by its name, interpolations as they are.
-
-    Raises: ValueError if it holds objects that have no such form, such as a lambda.
-    """
-    return yaml.safe_dump(_plain(cfg), sort_keys=False, allow_unicode=True, width=100)
+    """The config as YAML. Raises: ValueError if it holds what has no name, such as a lambda."""
+    content = OmegaConf.to_container(cfg, structured_config_mode=SCMode.INSTANTIATE)
+    return yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True, width=100)
 
 
 def _plain(value: Any) -> Any:
-    if OmegaConf.is_config(value):
-        inside = value._metadata.object_type
-        if OmegaConf.is_list(value):
-            return [_plain(_raw(value, n)) for n in range(len(value))]
-        plain = {key: _plain(_raw(value, key)) for key in value}
-        if dataclasses.is_dataclass(inside):
-            plain = {"_target_": _name(inside), **plain}
-        return plain
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -124,11 +109,6 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return _name(value)
-
-
-def _raw(node: Any, key: object) -> Any:
-    """A value, or the text of an interpolation."""
-    return node._get_node(key)._value() if OmegaConf.is_interpolation(node, key) else node[key]
 
 
 def _name(value: Any) -> str:
@@ -173,16 +153,15 @@ def _check_overrides(cfg: DictConfig, overrides: Iterable[str]) -> None:
             )
         if key.startswith("+") or key in known:
             continue
-        hint = did_you_mean(key, known)
-        raise InputError(f"command line: there is no config key {key}{hint} (+{key}=... adds it)")
+        hint = f"{did_you_mean(key, known)} (+{key}=... adds it)"
+        raise InputError(f"command line: there is no config key {key}{hint}")
 
 
 def keys_of(node: object, prefix: str = "") -> Iterable[str]:
     """All keys of a config, those of groups within it as group.key."""
     if not OmegaConf.is_config(node):
         return
-    names = node.keys() if OmegaConf.is_dict(node) else range(len(node))
-    for name in names:
+    for name in node if OmegaConf.is_dict(node) else range(len(node)):
         key = f"{prefix}{name}"
         yield key
         if not OmegaConf.is_interpolation(node, name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,31 +12,43 @@ from hrnet_det.config.run_config import ModelNames, RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.errors import InputError
 
+SETTINGS = tuple(value for value in vars(settings).values() if isinstance(value, Setting))
+# The types of value that stand for a setting, by the type of its default.
+ALLOWED = {bool: bool, int: int, float: (int, float), str: str, tuple: (str, list, tuple)}
+
 
 class LazyRun(RunConfig):
-    """A run of a LazyConfig.
-
-    In another process it is made from its file again, so that code there that registers datasets
-    runs there too.
+    """A run of a LazyConfig; other processes run its file again, as it may register datasets.
 
     Raises: InputError if `train` has options that this trainer has not, or a value is of another
         type than the setting.
     """
 
-    cfg: DictConfig
+    is_lazy = True
 
     def __init__(self, cfg: DictConfig, path: str = "", overrides: Sequence[str] = ()) -> None:
         super().__init__(cfg, path, overrides)
         self.changes: dict[Setting, object] = {}
         _check_train(cfg.train)
-        for setting in _SETTINGS:
-            self._check_type(setting)
+        for setting in SETTINGS:
+            if not setting.lazy.startswith("model."):  # which checks its own arguments
+                self._check_type(setting)
+
+    def _value(self, setting: Setting) -> object:
+        value = OmegaConf.select(self.cfg, setting.lazy) if setting.lazy else None
+        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+    def _check_type(self, setting: Setting) -> None:
+        value, kind = self._value(setting), type(setting.default)
+        if value is None or setting.default is None:
+            return
+        if not isinstance(value, ALLOWED[kind]) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{setting.lazy} is {value!r}; it must be of type {kind.__name__}")
 
     def __getitem__(self, setting: Setting) -> object:
-        value = OmegaConf.select(self.cfg, setting.lazy) if setting.lazy else None
+        value = self._value(setting)
         if value is None:
             return setting.default
-        value = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
         if isinstance(setting.default, tuple):
             return (value,) if isinstance(value, str) else tuple(value)
         return value
@@ -56,7 +67,7 @@ class LazyRun(RunConfig):
         return [f"{self.name(setting)}={value}"]
 
     def has(self, setting: Setting) -> bool:
-        return OmegaConf.select(self.cfg, setting.lazy or "none") is not None
+        return self._value(setting) is not None
 
     def states(self, setting: Setting) -> bool:
         """A shipped file's values do not count; of one of the user's own all do."""
@@ -70,44 +81,17 @@ class LazyRun(RunConfig):
     def model(self) -> ModelNames:
         heads = self.cfg.model.get("roi_heads") or {}
         masks, keypoints = "mask_head" in heads, "keypoint_head" in heads
-        names = (_class_name(self.cfg.model), _class_name(heads))
-        return ModelNames(*names, masks=masks, keypoints=keypoints)
+        return ModelNames(_class_name(self.cfg.model), _class_name(heads), masks, keypoints)
 
     @property
     def semantic_branch(self) -> bool:
         return "semantic_head" in (self.cfg.model.get("roi_heads") or {})
 
-    def _check_type(self, setting: Setting) -> None:
-        default = setting.default
-        of_model = setting.lazy.startswith("model.")  # which checks its own arguments
-        if default is None or of_model or not self.has(setting):
-            return
-        value = OmegaConf.select(self.cfg, setting.lazy)
-        allowed = {
-            bool: (bool,),
-            int: (int,),
-            float: (int, float),
-            tuple: (str, list, tuple),
-        }.get(type(default), (type(default),))
-        value = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise InputError(
-                f"{setting.lazy} is {value!r}; it must be of type {type(default).__name__}"
-            )
-
-    def copy(self) -> LazyRun:
-        made = LazyRun(copy.deepcopy(self.cfg), self.path, self.overrides)
-        made.__dict__ |= {k: copy.copy(v) for k, v in vars(self).items() if k != "cfg"}
-        return made
-
-    def __reduce__(self) -> tuple:
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        if not self.path.endswith(".py"):
+            return super().__reduce_ex__(protocol)
         state = {name: value for name, value in vars(self).items() if name != "cfg"}
-        if self.path.endswith(".py"):
-            return _made_again, (self.path, self.overrides, state)
-        return LazyRun, (self.cfg, self.path, self.overrides), state
-
-
-_SETTINGS = tuple(value for value in vars(settings).values() if isinstance(value, Setting))
+        return _made_again, (self.path, self.overrides, state)
 
 
 def _made_again(path: str, overrides: tuple, state: dict) -> LazyRun:
@@ -119,11 +103,8 @@ def _made_again(path: str, overrides: tuple, state: dict) -> LazyRun:
 
 
 def _check_train(options: DictConfig) -> None:
-    known = [
-        setting.lazy.removeprefix("train.")
-        for setting in _SETTINGS
-        if setting.lazy.startswith("train.")
-    ]
+    places = [setting.lazy for setting in SETTINGS if setting.lazy.startswith("train.")]
+    known = [place.removeprefix("train.") for place in places]
     keys = list(lazy.keys_of(options))
     ends = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]
     unknown = [key for key in ends if not f"{key}.".startswith(tuple(f"{k}." for k in known))]
@@ -135,9 +116,7 @@ def _check_train(options: DictConfig) -> None:
         )
 
 
-def _class_name(node: DictConfig | None) -> str:
-    """Of what a node calls; "" for no node."""
-    if not node:
-        return ""
-    target = node._target_
+def _class_name(node: DictConfig | dict) -> str:
+    """Of what a node calls; "" for an empty node."""
+    target = node._target_ if node else ""
     return getattr(target, "__name__", str(target)).rsplit(".", 1)[-1]

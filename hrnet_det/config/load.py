@@ -15,15 +15,14 @@ from hrnet_det.config.files import find_config
 from hrnet_det.config.keys import get_cfg
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml import merge_content, merged, read_yaml, stated_in
-from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.config.yaml import flat, merge_content, merged, read_yaml
 from hrnet_det.errors import InputError
 
 
 def load_run(name: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The run that a config describes: a file, or the name of a shipped one.
 
-    A file in .py is a LazyConfig, a program that is run; one in .yaml is a YAML config, or the
+    A file in .py is a LazyConfig, a program that is run; one in .yaml is a YAML config or the
     config.yaml of a LazyConfig's run.
 
     Raises: MissingInputError if there is no such config; InputError if it cannot be used.
@@ -39,8 +38,8 @@ def load_run(name: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         cfg = lazy.parse_saved(path.read_text(encoding="utf-8"), str(path), overrides)
         return LazyRun(cfg, str(path), overrides)
     file = read_yaml(path)
-    cfg = merged(file, str(path), overrides)
-    return YamlRun(cfg, str(path), overrides, stated_in(file, overrides))
+    stated = {*flat(file.own), *overrides[::2]}
+    return RunConfig(merged(file, str(path), overrides), str(path), overrides, stated)
 
 
 def parse_run(text: str, source: str) -> RunConfig:
@@ -51,11 +50,11 @@ def parse_run(text: str, source: str) -> RunConfig:
         raise InputError(f"{source}: its config is not valid YAML: {error}") from error
     if lazy.is_saved(content):
         return LazyRun(lazy.parse_saved(text, source), source)
-    cfg = get_cfg()
     if not isinstance(content, dict):
         raise InputError(f"{source}: its config is not a mapping of keys")
+    cfg = get_cfg()
     merge_content(cfg, content, source=source)
-    return YamlRun(cfg, source)
+    return RunConfig(cfg, source)
 
 
 def as_run(config: RunConfig | CfgNode | DictConfig | str | Path) -> RunConfig:
@@ -63,7 +62,7 @@ def as_run(config: RunConfig | CfgNode | DictConfig | str | Path) -> RunConfig:
     if isinstance(config, RunConfig):
         return config
     if isinstance(config, CfgNode):
-        return YamlRun(config.clone())
+        return RunConfig(config.clone())
     if isinstance(config, DictConfig):
         return LazyRun(copy.deepcopy(config))
     return load_run(config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import reduce
+from operator import getitem
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
@@ -14,12 +15,7 @@ from hrnet_det.config.settings import Setting
 
 
 class ModelNames(NamedTuple):
-    """What tells the kind of a detector.
-
-    Args:
-        meta_arch, roi_heads: the names of the model's classes; roi_heads "" without RoI heads.
-        masks, keypoints: whether its RoI heads predict them.
-    """
+    """What tells the kind of a detector; roi_heads is "" for a model without RoI heads."""
 
     meta_arch: str
     roi_heads: str
@@ -27,22 +23,34 @@ class ModelNames(NamedTuple):
     keypoints: bool
 
 
-class RunConfig(ABC):
-    """The settings of a run: read and written by `run[settings.MAX_ITER]`.
+class RunConfig:
+    """The settings of a run, read and written by `run[settings.MAX_ITER]`.
+
+    This class is for YAML configs; its subclass LazyRun answers the same questions for LazyConfigs.
 
     Args:
-        cfg: Detectron2's config, a CfgNode or a DictConfig.
+        cfg: Detectron2's config, a CfgNode or a LazyConfig's DictConfig; changed in place.
         path: its file; "" where it comes from none.
         overrides: what has been merged over it, as the user typed it.
+        stated: the keys that the user states, in a file of their own or as an override.
     """
 
+    is_lazy = False
+
     def __init__(
-        self, cfg: CfgNode | DictConfig, path: str = "", overrides: Sequence[str] = ()
+        self,
+        cfg: CfgNode | DictConfig,
+        path: str = "",
+        overrides: Sequence[str] = (),
+        stated: Collection[str] = (),
     ) -> None:
+        if isinstance(cfg, CfgNode):
+            cfg.defrost()  # its settings follow device and data
         self.cfg = cfg
         self.path = path
         self.overrides = tuple(overrides)
-        self.notes: list[str] = []
+        self.stated = frozenset(stated)
+        self.notes: list[str] = []  # what `note` has said
         self.custom: list[dict] = []  # what custom datasets were registered with
 
     def note(self, text: str) -> None:
@@ -51,49 +59,50 @@ class RunConfig(ABC):
         self.notes.append(text)
 
     @property
-    @abstractmethod
     def model(self) -> ModelNames:
         """The model that the config describes."""
+        options = self.cfg.MODEL
+        names = (options.META_ARCHITECTURE, options.ROI_HEADS.NAME)
+        return ModelNames(*names, masks=options.MASK_ON, keypoints=options.KEYPOINT_ON)
 
     @property
-    @abstractmethod
     def semantic_branch(self) -> bool:
         """Whether its RoI heads, where they can have a semantic branch, have one."""
+        return self.cfg.MODEL.HTC.SEMANTIC_ON
 
-    @abstractmethod
     def __getitem__(self, setting: Setting) -> object:
-        """The value of a setting."""
+        return reduce(getitem, setting.yaml.split("."), self.cfg)
 
-    @abstractmethod
-    def __setitem__(self, setting: Setting, value: object) -> None: ...
+    def __setitem__(self, setting: Setting, value: object) -> None:
+        *groups, name = setting.yaml.split(".")
+        reduce(getitem, groups, self.cfg)[name] = value
 
-    @abstractmethod
     def has(self, setting: Setting) -> bool:
         """Whether this config has such a setting."""
+        return True
 
-    @abstractmethod
     def states(self, setting: Setting) -> bool:
         """Whether the user has stated it, in a file of their own or as an override."""
+        return setting.yaml in self.stated
 
-    @abstractmethod
     def name(self, setting: Setting) -> str:
         """What a user calls it in this kind of config: "MODEL.WEIGHTS", "train.init_checkpoint"."""
+        return setting.yaml
 
-    @abstractmethod
     def words(self, setting: Setting, value: object) -> list[str]:
         """What sets it at the end of a command: ["MODEL.WEIGHTS", "x.pth"]."""
-
-    @abstractmethod
-    def text(self) -> str:
-        """The whole config as text, from which `load.parse_run` makes it again.
-
-        Raises: ValueError if it holds objects that have no such form.
-        """
-
-    def copy(self) -> RunConfig:
-        """Another one, whose settings can be changed without changing these."""
-        return copy.deepcopy(self)
+        return [setting.yaml, str(value)]
 
     def shown(self, setting: Setting, value: object = None) -> str:
         """Name and value as a user would state them; by default its own value."""
         return " ".join(self.words(setting, self[setting] if value is None else value))
+
+    def text(self) -> str:
+        """The whole config for `load.parse_run`. Raises: ValueError if an object has no text."""
+        return self.cfg.dump()
+
+    def copy(self) -> RunConfig:
+        """Another one, whose settings can be changed without changing these."""
+        made = object.__new__(type(self))
+        made.__dict__ = copy.deepcopy(vars(self))
+        return made

@@ -1,8 +1,4 @@
-"""The settings of a run that hrnet_det reads: one table of where each kind of config has them.
-
-A YAML config is Detectron2's CfgNode, a LazyConfig a Python file; `config.run_config.RunConfig`
-reads and writes these settings in either, and names them as the user has to type them.
-"""
+"""The settings that hrnet_det reads by `run[...]`, and where each kind of config has them."""
 
 from __future__ import annotations
 
@@ -11,13 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting.
-
-    Args:
-        yaml: its key in a YAML config.
-        lazy: its place in a LazyConfig; "" where only YAML configs have it.
-        default: of a LazyConfig that does not state it.
-    """
+    """Its key in a YAML config; its place in a LazyConfig, "" for none, and its default there."""
 
     yaml: str
     lazy: str = ""
@@ -52,10 +42,9 @@ VARIANT = Setting("MODEL.HRNET.VARIANT", "model.backbone.bottom_up.variant", "")
 NORM = Setting("MODEL.HRNET.NORM", "model.backbone.bottom_up.norm", "")
 NORM_EVAL = Setting("MODEL.HRNET.NORM_EVAL", "model.backbone.bottom_up.norm_eval", False)
 FREEZE_AT = Setting("MODEL.BACKBONE.FREEZE_AT", "model.backbone.bottom_up.freeze_at", 0)
-PYRAMID_NORM = Setting("MODEL.HRFPN.NORM", "model.backbone.norm", "")
 NORMS = (
     NORM,
-    PYRAMID_NORM,
+    Setting("MODEL.HRFPN.NORM", "model.backbone.norm", ""),
     Setting("MODEL.SEM_SEG_HEAD.NORM", "model.sem_seg_head.norm", ""),
     Setting("MODEL.FCOS.NORM", "model.head.norm", ""),
     Setting("MODEL.RETINANET.NORM", "model.head.norm", ""),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from detectron2.config import CfgNode
@@ -16,16 +16,11 @@ from hrnet_det.errors import InputError, MissingInputError, did_you_mean
 BASE = "_BASE_"
 
 
-@dataclass
-class YamlFile:
-    """What a YAML file says, with its `_BASE_`s.
+class YamlFile(NamedTuple):
+    """What a YAML file and its `_BASE_`s say: shipped configs, and the user's own files."""
 
-    Args:
-        shipped: what shipped configs among them say. own: what the user's own files say.
-    """
-
-    shipped: dict = field(default_factory=dict)
-    own: dict = field(default_factory=dict)
+    shipped: dict
+    own: dict
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
@@ -35,7 +30,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     files, overrides. YAML is loaded safely: a tag that would run code is refused.
 
     Args:
-        path: the YAML file.
         overrides: KEY, VALUE, KEY, VALUE, ... as on the command line.
     Raises: MissingInputError if a file is not there; InputError if it is not valid YAML or has a
         key or a type of value that does not exist (the message names the nearest key).
@@ -47,34 +41,18 @@ def merged(file: YamlFile, source: str, overrides: Sequence[str] = ()) -> CfgNod
     """The defaults with what a file says and overrides over them, as `load_config`."""
     cfg = get_cfg()
     merge_content(cfg, file.shipped, source=source)
-    own_conventions = file.own.get("MODEL") if isinstance(file.own.get("MODEL"), dict) else {}
-    if name := (own_conventions or {}).get("CONVENTIONS"):
+    if name := flat(file.own).get("MODEL.CONVENTIONS"):
         _merge_conventions(cfg, str(name), source=source)
     merge_content(cfg, file.own, source=source)
     merge_overrides(cfg, overrides)
     return cfg
 
 
-def stated_keys(path: str | Path, overrides: Sequence[str] = ()) -> set[str]:
-    """The keys that the user's own files or the overrides state; shipped configs do not count."""
-    return stated_in(read_yaml(path), overrides)
-
-
-def stated_in(file: YamlFile, overrides: Sequence[str] = ()) -> set[str]:
-    """The same of a file that has been read."""
-    return {*(key for key, _ in flat_items(file.own)), *overrides[::2]}
-
-
 def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
-    """Merge what a YAML file says into cfg.
-
-    Raises: InputError for a key that does not exist, or has another type of value or none.
-    """
-    _check_keys(cfg, (key for key, _ in flat_items(content)), source=source)
-    defaults = dict(flat_items(cfg))
-    items = list(flat_items(content))
-    empty = [key for key, value in items if value is None and defaults[key] is not None]
-    if empty:
+    """Merge what a YAML file says into cfg. Raises: InputError as load_config does."""
+    given, known = flat(content), flat(cfg)
+    _check_keys(known, given, source=source)
+    if empty := [k for k, value in given.items() if value is None and known[k] is not None]:
         raise InputError(f"{source}: {', '.join(empty)} has no value; write one, or leave it out")
     if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
         raise InputError(f"{source}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
@@ -91,21 +69,18 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
             "overrides are pairs of KEY VALUE, such as SOLVER.BASE_LR 0.01; got an odd number: "
             + " ".join(overrides)
         )
-    _check_keys(cfg, overrides[::2], source="command line")
-    stated = dict(zip(overrides[::2], overrides[1::2], strict=True))
-    known = dict(flat_items(cfg))
-    empty = [k for k, v in stated.items() if v in (None, "None") and known.get(k) is not None]
-    if empty:
+    given, known = dict(zip(overrides[::2], overrides[1::2], strict=True)), flat(cfg)
+    _check_keys(known, given, source="command line")
+    if empty := [k for k, v in given.items() if v in (None, "None") and known[k] is not None]:
         raise InputError(f"command line: {', '.join(empty)} needs a value, not None")
-    if "MODEL.CONVENTIONS" in stated:
-        _switch_conventions(cfg, str(stated["MODEL.CONVENTIONS"]))
+    if "MODEL.CONVENTIONS" in given:
+        _switch_conventions(cfg, str(given["MODEL.CONVENTIONS"]))
     try:
         cfg.merge_from_list(list(overrides))
     except (ValueError, AssertionError) as error:
         hint = "; several values are written \"('a', 'b')\", one \"('a',)\""
-        raise InputError(
-            f"command line: {error}" + (hint if "tuple" in str(error) else "")
-        ) from error
+        hint = hint if "tuple" in str(error) else ""
+        raise InputError(f"command line: {error}{hint}") from error
 
 
 def _switch_conventions(cfg: CfgNode, name: str) -> None:
@@ -113,9 +88,10 @@ def _switch_conventions(cfg: CfgNode, name: str) -> None:
     before = cfg.MODEL.CONVENTIONS
     if name == before:
         return
-    back = dict(flat_items(_overlay(cfg, "detectron2", source="command line")))
-    for key, value in flat_items(_overlay(cfg, before, source="command line")):
-        if key in back and _plain(_at(cfg, key)) == _plain(value):
+    back = flat(_overlay(cfg, "detectron2", source="command line"))
+    values = flat(cfg)
+    for key, value in flat(_overlay(cfg, before, source="command line")).items():
+        if key in back and _plain(values[key]) == _plain(value):
             cfg.merge_from_list([key, back[key]])
     _merge_conventions(cfg, name, source="command line")
     cfg.MODEL.CONVENTIONS = name
@@ -136,12 +112,6 @@ def _overlay(cfg: CfgNode, name: str, *, source: str) -> dict:
     return read_yaml(special if special.is_file() else folder / f"{name}.yaml").shipped
 
 
-def _at(cfg: CfgNode, key: str) -> object:
-    for name in key.split("."):
-        cfg = cfg[name]
-    return cfg
-
-
 def _plain(value: object) -> object:
     """Tuples, and YAML's "(1, 2)", as the lists that they are equal to."""
     if isinstance(value, str) and value.startswith("("):
@@ -150,10 +120,8 @@ def _plain(value: object) -> object:
 
 
 def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
-    """What a YAML file and its `_BASE_`s say.
+    """What a YAML file and its `_BASE_`s say; above are the files that have it as `_BASE_`.
 
-    Args:
-        path: the file. above: the files whose `_BASE_`s lead to it.
     Raises: MissingInputError if one is not there; InputError if one is not valid YAML, or no
         mapping of keys, or if a `_BASE_` is none or leads back to its own file.
     """
@@ -169,7 +137,7 @@ def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
         raise InputError(f"{path}: {BASE} is {bases!r}; give the path of a YAML file, or a list")
-    file = YamlFile()
+    file = YamlFile({}, {})
     for base in bases:
         below = read_yaml(path.parent / Path(base).expanduser(), above=(*above, path.resolve()))
         _merge(file.shipped, below.shipped)
@@ -185,9 +153,7 @@ class _Loader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [key for number, key in enumerate(keys) if key in keys[:number]]
         if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} is there twice", node.start_mark
-            )
+            raise yaml.YAMLError(f"the key {twice[0]!r} is there twice\n{node.start_mark}")
         return super().construct_mapping(node, deep=deep)
 
 
@@ -196,15 +162,13 @@ def _parsed(path: Path) -> dict:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not valid YAML: not text in UTF-8 ({error.reason})") from error
-    except yaml.constructor.ConstructorError as error:
-        if "could not determine a constructor" in str(error.problem):
-            raise InputError(
-                f"{path}: YAML tags that run code are not loaded ({error.problem}); write plain "
-                "values"
-            ) from error
-        raise InputError(f"{path} is not valid YAML: {error}") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:  # such as a date that does not exist
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+        problem = getattr(error, "problem", None)
+        if "could not determine a constructor" in str(problem):
+            reason = f": YAML tags that run code are not loaded ({problem}); write plain values"
+        else:
+            reason = f" is not valid YAML: {error}"
+        raise InputError(f"{path}{reason}") from error
     except RecursionError as error:
         raise InputError(f"{path} is not valid YAML for a config: it is nested too deep") from error
     if not isinstance(content, dict):
@@ -221,22 +185,19 @@ def _merge(under: dict, over: dict) -> None:
             under[key] = value
 
 
-def flat_items(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """(GROUP.KEY, value) of all values in nested groups."""
+def flat(content: dict, prefix: str = "") -> dict[str, object]:
+    """{GROUP.KEY: value} of all values in nested groups."""
+    found: dict[str, object] = {}
     for key, value in content.items():
-        if isinstance(value, dict):
-            yield from flat_items(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
 
 
-def _check_keys(cfg: CfgNode, keys: Iterable[str], *, source: str) -> None:
-    known = [key for key, _ in flat_items(cfg)]
-    sections = {key[:i] for key in known for i, letter in enumerate(key) if letter == "."}
-    for key in keys:
+def _check_keys(known: Collection[str], given: Iterable[str], *, source: str) -> None:
+    for key in given:
         if key in known:
             continue
-        if key in sections:
-            inside = ", ".join(k for k in known if k.startswith(key + "."))
-            raise InputError(f"{source}: {key} is a group of keys, which are {inside}")
+        if inside := [name for name in known if name.startswith(f"{key}.")]:
+            raise InputError(f"{source}: {key} is a group of keys, which are {', '.join(inside)}")
         raise InputError(f"{source}: there is no config key {key}{did_you_mean(key, known)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data.dataset_kinds import check_package, dataset_kind, labels_of, metric_for
 from hrnet_det.data.datasets import Splits
 from hrnet_det.data.mapper import check_scales
@@ -70,7 +69,7 @@ def _check_predicted(kind: Kind, name: str, instead: str) -> None:
 
 def check_images(run: RunConfig) -> None:
     """Raises: InputError if images cannot be resized as the config says."""
-    if not isinstance(run, YamlRun):
+    if run.is_lazy:
         return  # a LazyConfig names its transforms themselves
     check_resize(run.cfg.INPUT.RESIZE)
     check_scales(run.cfg)

@@ -13,7 +13,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
@@ -53,7 +52,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
 
     Raises: MissingInputError if files are missing, InputError if the data cannot be used.
     """
-    run = config if isinstance(config, RunConfig) else YamlRun(config)
+    run = config if isinstance(config, RunConfig) else RunConfig(config)
     register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
     split = "train" if trains else "test"

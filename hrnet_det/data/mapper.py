@@ -11,7 +11,6 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from fvcore.transforms.transform import TransformList
 
-from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.transforms import CropAroundObject, OneOf, with_resize_rule
 from hrnet_det.errors import InputError
@@ -19,7 +18,7 @@ from hrnet_det.errors import InputError
 
 def build_test_mapper(run: RunConfig) -> DatasetMapper:
     """What prepares an image for testing."""
-    if isinstance(run, LazyRun):
+    if run.is_lazy:
         return instantiate(run.cfg.dataloader.test.mapper)
     return build_mapper(run.cfg, is_train=False)
 

@@ -11,10 +11,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
-def _unscaled(loss: Tensor) -> Tensor:
-    return loss
-
-
 class GradientAccumulation(nn.Module):
     """A model in training whose batch goes through it in equal parts, one after the other.
 
@@ -23,13 +19,11 @@ class GradientAccumulation(nn.Module):
     of the whole batch's, where a loss is a mean over images or over equally many boxes of each
     (RPN, classes and boxes when each image gives its full number of samples). A loss that
     is a mean over a varying number, such as that of masks, weighs parts equally instead; norms with
-    trained statistics take them from a part.
-
-    Several GPUs exchange gradients once, with the last part.
+    trained statistics take them from a part. Several GPUs exchange gradients once, with the last.
 
     Args:
         model: the detector, wrapped by DistributedDataParallel or not.
-        parts: into how many a batch is divided, which divides the images of each process.
+        parts: their number, which divides the images of each process.
     Attributes: scale: what a part's loss goes through before its backward pass (of GradScaler).
     Input:  Detectron2's rows of a batch. Output: the losses' means over the parts; without
         gradients, as where statistics of norms are computed anew, the model's own output.
@@ -40,11 +34,10 @@ class GradientAccumulation(nn.Module):
         super().__init__()
         self.model = model
         self.parts = parts
-        self.scale: Callable[[Tensor], Tensor] = _unscaled
+        self.scale: Callable[[Tensor], Tensor] = lambda loss: loss
 
     @property
     def module(self) -> nn.Module:
-        """The detector itself."""
         return getattr(self.model, "module", self.model)
 
     def forward(self, rows: list[dict]) -> dict[str, Tensor]:

@@ -17,11 +17,6 @@ from hrnet_det.environment import one_line
 logger = logging.getLogger("detectron2.hrnet_det")
 
 
-def on_terminal() -> bool:
-    """Whether standard output is a terminal that a bar can be drawn on."""
-    return sys.stdout.isatty()
-
-
 def peak_memory() -> float:
     """GB at most held so far: by CUDA's allocator if it is in use, else resident in memory."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -35,22 +30,18 @@ class ProgressBar(HookBase):
 
     def before_train(self) -> None:
         self._bar = tqdm(
+            desc="training",
             total=self.trainer.max_iter,
             initial=self.trainer.start_iter,
-            file=sys.stdout,  # what `on_terminal` has looked at, and where the log lines go
-            unit="it",
-            desc="training",
+            file=sys.stdout,  # where the log lines go
             dynamic_ncols=True,
         )
 
     def after_step(self) -> None:
-        storage = self.trainer.storage
-        latest = {name: value for name, (value, _) in storage.latest().items()}
-        self._bar.set_postfix_str(
-            f"loss {latest.get('total_loss', float('nan')):.3f}, lr {latest.get('lr', 0):.2g}, "
-            f"{peak_memory():.1f} GB",
-            refresh=False,
-        )
+        latest = self.trainer.storage.latest()  # {name: (value, iteration)}
+        loss, lr = latest.get("total_loss", (float("nan"), 0))[0], latest.get("lr", (0, 0))[0]
+        said = f"loss {loss:.3f}, lr {lr:.2g}, {peak_memory():.1f} GB"
+        self._bar.set_postfix_str(said, refresh=False)
         self._bar.update()
 
     def after_train(self) -> None:

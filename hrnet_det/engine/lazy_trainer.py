@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from detectron2.config import instantiate
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.solver import LRMultiplier
 from omegaconf import DictConfig
 from torch import nn
+from torch.optim import Optimizer
 
 from hrnet_det.config import settings
 from hrnet_det.config.lazy_run import LazyRun
@@ -20,7 +20,7 @@ from hrnet_det.engine.trainer import Trainer
 
 def trainer_of(run: RunConfig) -> type[Trainer]:
     """The Trainer of a kind of config."""
-    return LazyTrainer if isinstance(run, LazyRun) else Trainer
+    return LazyTrainer if run.is_lazy else Trainer
 
 
 class LazyTrainer(Trainer):
@@ -35,7 +35,7 @@ class LazyTrainer(Trainer):
         return instantiate(_loaders_of(run, dataset_name).test)
 
     @classmethod
-    def build_optimizer(cls, run: LazyRun, model: nn.Module) -> torch.optim.Optimizer:
+    def build_optimizer(cls, run: LazyRun, model: nn.Module) -> Optimizer:
         options = run.cfg.optimizer
         options.params.model = model
         optimizer = instantiate(options)
@@ -45,11 +45,8 @@ class LazyTrainer(Trainer):
         return optimizer
 
     @classmethod
-    def build_lr_scheduler(
-        cls, run: LazyRun, optimizer: torch.optim.Optimizer
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        multiplier = instantiate(run.cfg.lr_multiplier)
-        return LRMultiplier(optimizer, multiplier, run[settings.MAX_ITER])
+    def build_lr_scheduler(cls, run: LazyRun, optimizer: Optimizer) -> LRMultiplier:
+        return LRMultiplier(optimizer, instantiate(run.cfg.lr_multiplier), run[settings.MAX_ITER])
 
     @classmethod
     def build_evaluator(cls, run: LazyRun, dataset_name: str) -> DatasetEvaluator:
@@ -61,8 +58,7 @@ class LazyTrainer(Trainer):
 
 
 def _loaders_of(run: LazyRun, dataset_name: str) -> DictConfig:
-    """The dataloader part with one of several test sets; as a whole, as its parts refer to each
-    other."""
+    """The whole dataloader part, as its parts refer to each other, with one of the test sets."""
     loaders = run.cfg.dataloader.copy()
     loaders.test.dataset.names = dataset_name
     return loaders

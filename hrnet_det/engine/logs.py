@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,17 +23,17 @@ logger = logging.getLogger("detectron2.hrnet_det")
 
 
 def set_up(run: RunConfig, args: argparse.Namespace) -> None:
-    """Loggers, environment, config.yaml and seeds of a process.
+    """Loggers, environment, config.yaml and seeds of a process, as Detectron2's default_setup.
 
-    As Detectron2's default_setup, but for a LazyConfig's config.yaml, which is one that can be read
-    without running code, and for an evaluation, which leaves the training's config.yaml.
+    But a LazyConfig's config.yaml can be read without running code, and an evaluation leaves the
+    training's config.yaml.
     """
     output, rank = str(run[settings.OUTPUT_DIR]), comm.get_rank()
     if comm.is_main_process():
         os.makedirs(output, exist_ok=True)
     for name in ("fvcore", "detectron2"):
         setup_logger(output, distributed_rank=rank, name=name)
-    with _console_level(logging.WARNING):
+    with console_level(logging.WARNING):
         logger.info("Process %d of %d", rank, comm.get_world_size())
         logger.info("Environment:\n%s", collect_env_info())
         logger.info("Command line arguments: %s", args)
@@ -44,8 +44,7 @@ def set_up(run: RunConfig, args: argparse.Namespace) -> None:
     seed = int(run[settings.SEED])
     seed_all_rng(None if seed < 0 else seed + rank)
     if not args.eval_only:
-        benchmark = getattr(run.cfg, "CUDNN_BENCHMARK", False)
-        torch.backends.cudnn.benchmark = bool(benchmark)
+        torch.backends.cudnn.benchmark = bool(getattr(run.cfg, "CUDNN_BENCHMARK", False))
 
 
 def _save_config(run: RunConfig, path: Path, *, keep: bool) -> None:
@@ -53,38 +52,28 @@ def _save_config(run: RunConfig, path: Path, *, keep: bool) -> None:
         text = run.text()
     except ValueError as error:
         logger.warning("%s is not written: %s", path, error)
-        return
-    logger.info("Config:\n%s", text)
-    if not (keep and path.is_file()):
-        path.write_text(text, encoding="utf-8")
-
-
-def working() -> AbstractContextManager[None]:
-    """While a run works, the console shows its progress."""
-    return _console_level(logging.INFO)
+    else:
+        logger.info("Config:\n%s", text)
+        if not (keep and path.is_file()):
+            path.write_text(text, encoding="utf-8")
 
 
 def announce(text: str) -> None:
     """Print a text as it is, and put it into the log."""
     print(text)
-    with _console_level(logging.CRITICAL):
+    with console_level(logging.CRITICAL):
         logger.info("\n%s", text)
 
 
 @contextmanager
-def _console_level(level: int) -> Iterator[None]:
+def console_level(level: int) -> Iterator[None]:
     """What goes to the console, of all that goes to log.txt."""
-    handlers = [
-        handler
-        for name in ("detectron2", "fvcore")
-        for handler in logging.getLogger(name).handlers
-        if getattr(handler, "stream", None) is sys.stdout
-    ]
-    before = [handler.level for handler in handlers]
-    for handler in handlers:
+    handlers = [h for name in ("detectron2", "fvcore") for h in logging.getLogger(name).handlers]
+    levels = {h: h.level for h in handlers if getattr(h, "stream", None) is sys.stdout}
+    for handler in levels:
         handler.setLevel(level)
     try:
         yield
     finally:
-        for handler, was in zip(handlers, before, strict=True):
-            handler.setLevel(was)
+        for handler, before in levels.items():
+            handler.setLevel(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
@@ -12,22 +11,17 @@ from detectron2.solver.build import maybe_add_gradient_clipping
 from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.errors import InputError
 
-SCHEDULES = (
-    "WarmupMultiStepLR",
-    "WarmupCosineLR",
-    "WarmupStepWithFixedGammaLR",
-    "WarmupPolyLR",
-)
-CLIP_TYPES = ("value", "norm", "full_model")
+SCHEDULES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "WarmupPolyLR")
 
 
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """SGD as Detectron2 builds it, or AdamW on the same groups of parameters.
 
     SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be Detectron2's "value" and "norm", which clip each
@@ -36,29 +30,24 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
     Raises: InputError for another optimizer or type of clipping (the message lists them).
     """
-    clip = cfg.SOLVER.CLIP_GRADIENTS
-    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
-        raise InputError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r}: value, norm or full_model"
-        )
-    whole = clip.ENABLED and clip.CLIP_TYPE == "full_model"
+    clip, name = cfg.SOLVER.CLIP_GRADIENTS, cfg.SOLVER.OPTIMIZER
+    kind = clip.CLIP_TYPE if clip.ENABLED else "none"
+    if kind not in ("none", "value", "norm", "full_model"):
+        raise InputError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {kind!r}: value, norm or full_model")
+    if name not in ("SGD", "ADAMW"):
+        raise InputError(f"SOLVER.OPTIMIZER {name!r}: SGD or ADAMW")
+    build = build_sgd if name == "SGD" else _build_adamw
+    if kind != "full_model":
+        return build(cfg, model)
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = clip.ENABLED and not whole
-    if cfg.SOLVER.OPTIMIZER == "SGD":
-        optimizer = build_sgd(cfg, model)
-    elif cfg.SOLVER.OPTIMIZER == "ADAMW":
-        optimizer = maybe_add_gradient_clipping(cfg, _adamw(cfg, model))
-    else:
-        raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: SGD or ADAMW")
-    if whole:
-        clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    optimizer = build(cfg, model)
+    clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
     return optimizer
 
 
-def clip_whole_gradient(
-    optimizer: torch.optim.Optimizer, most: float, norm_type: float = 2.0
-) -> None:
+def clip_whole_gradient(optimizer: Optimizer, most: float, norm_type: float = 2.0) -> None:
     """Before each step, scale all gradients so that their norm together is at most so much."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
@@ -68,19 +57,31 @@ def clip_whole_gradient(
     optimizer.register_step_pre_hook(clip_all)
 
 
-def build_lr_scheduler(
-    cfg: CfgNode, optimizer: torch.optim.Optimizer
-) -> torch.optim.lr_scheduler.LRScheduler:
+def _build_adamw(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    options = cfg.SOLVER
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=options.BASE_LR,
+        weight_decay_norm=options.WEIGHT_DECAY_NORM,
+        bias_lr_factor=options.BIAS_LR_FACTOR,
+        weight_decay_bias=options.WEIGHT_DECAY_BIAS,
+    )
+    # The fused form is faster on a CPU. On a GPU with AMP it takes the loss scale out only after
+    # the gradients have been clipped.
+    fused = all(p.device.type == "cpu" for group in groups for p in group["params"])
+    adamw = AdamW(groups, lr=options.BASE_LR, weight_decay=options.WEIGHT_DECAY, fused=fused)
+    return maybe_add_gradient_clipping(cfg, adamw)
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     """Detectron2's schedules, and "WarmupPolyLR": the published one of semantic segmentation.
 
     Raises: InputError for another SOLVER.LR_SCHEDULER_NAME (the message lists them).
     """
-    options = cfg.SOLVER
-    if options.LR_SCHEDULER_NAME not in SCHEDULES:
-        raise InputError(
-            f"SOLVER.LR_SCHEDULER_NAME {options.LR_SCHEDULER_NAME!r}: {', '.join(SCHEDULES)}"
-        )
-    if options.LR_SCHEDULER_NAME != "WarmupPolyLR":
+    options, name = cfg.SOLVER, cfg.SOLVER.LR_SCHEDULER_NAME
+    if name not in SCHEDULES:
+        raise InputError(f"SOLVER.LR_SCHEDULER_NAME {name!r}: {', '.join(SCHEDULES)}")
+    if name != "WarmupPolyLR":
         return build_detectron2_scheduler(cfg, optimizer)
     multiplier = WarmupParamScheduler(
         PolynomialDecayParamScheduler(base_value=1.0, power=options.POLY_LR_POWER),
@@ -91,25 +92,9 @@ def build_lr_scheduler(
     return LRMultiplier(optimizer, multiplier=multiplier, max_iter=options.MAX_ITER)
 
 
-def _adamw(cfg: CfgNode, model: nn.Module) -> torch.optim.AdamW:
-    groups = get_default_optimizer_params(
-        model,
-        base_lr=cfg.SOLVER.BASE_LR,
-        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
-        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
-        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-    )
-    # The fused form is faster on a CPU. On a GPU with AMP it takes the loss scale out only after
-    # the gradients have been clipped.
-    fused = all(p.device.type == "cpu" for group in groups for p in group["params"])
-    return torch.optim.AdamW(
-        groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=fused
-    )
-
-
 def scaled_schedule(run: RunConfig, world_size: int) -> RunConfig:
     """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
-    if not isinstance(run, YamlRun):
+    if run.is_lazy:
         return run
     scaled = run.copy()
     scaled.cfg = DefaultTrainer.auto_scale_workers(run.cfg, world_size).clone()

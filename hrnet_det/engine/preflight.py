@@ -1,35 +1,247 @@
-"""All that is checked before a run starts, in one order, for the datasets that it uses.
-
-A check is a function of a Job: it returns, changes a setting and says so, or raises an InputError
-that says what was given, what is allowed, and what to do next.
-"""
+"""The checks before a run starts: each changes a setting and says so, or raises InputError."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from hrnet_det.engine import checks
-from hrnet_det.engine.job import Job
+import torch
+
+from hrnet_det import model_zoo
+from hrnet_det.config import settings
+from hrnet_det.config.load import parse_run
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.checks import check_images, check_labels
+from hrnet_det.data.datasets import Splits, prepare_datasets
+from hrnet_det.errors import InputError
+from hrnet_det.evaluation.evaluators import check_evaluator
+from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
+from hrnet_det.modeling.compat.conventions import check_conventions
+from hrnet_det.modeling.kinds import kind_of
+
+# What a run writes to OUTPUT_DIR, and the next one there renames.
+RUN_FILES = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
+
+
+@dataclass
+class Job:
+    """A run about to start.
+
+    Args:
+        trains: False: it only evaluates.
+        resume: it goes on from the last checkpoint of OUTPUT_DIR, where there is one.
+        num_gpus: processes on each machine, with a GPU each where there are any.
+        splits: the datasets that it uses, once they are prepared.
+    """
+
+    run: RunConfig
+    trains: bool = True
+    resume: bool = False
+    num_gpus: int = 1
+    num_machines: int = 1
+    splits: Splits = field(default_factory=lambda: Splits((), ()))
+
+    @property
+    def processes(self) -> int:
+        return self.num_gpus * self.num_machines
+
+    @property
+    def device(self) -> str:
+        """The type of its device: "cuda", "cpu", ..."""
+        return torch.device(str(self.run[settings.DEVICE])).type
+
+
+def check_device(job: Job) -> None:
+    """The device is there for every process, and has AMP; a CPU takes a missing GPU's place."""
+    run, name, gpus = job.run, job.run.name(settings.DEVICE), torch.cuda.device_count()
+    given, typed = run[settings.DEVICE], f"--num-gpus {job.num_gpus}"
+    if job.num_gpus < 1:
+        raise InputError(f"{typed}: give at least 1 (without GPUs: processes on the CPU)")
+    try:
+        device = torch.device(str(given))
+    except RuntimeError as error:
+        raise InputError(f"{name} {given!r} is no device of torch: cuda, cpu, ...") from error
+    shown = run.shown(settings.DEVICE)
+    if device.type != "cuda":
+        if job.processes > 1 and torch.cuda.is_available():
+            raise InputError(
+                f"{typed} with {shown}: the processes would be started for GPUs; for processes on "
+                "the CPU set CUDA_VISIBLE_DEVICES="
+            )
+    elif not torch.cuda.is_available():
+        run.note(f"No GPU here: running on the CPU instead of {shown}.")
+        run[settings.DEVICE] = "cpu"
+    elif job.num_gpus > gpus:
+        raise InputError(f"{typed}, but this machine has {gpus}")
+    elif device.index is not None and job.processes > 1:
+        raise InputError(
+            f"{shown} is one GPU, but there are {job.processes} processes, each with one of its "
+            f"own: set {run.shown(settings.DEVICE, 'cuda')} (CUDA_VISIBLE_DEVICES chooses GPUs)"
+        )
+    elif (device.index or 0) >= gpus:
+        raise InputError(f"{shown}, but this machine's GPUs are cuda:0 to cuda:{gpus - 1}")
+    if job.trains and run[settings.AMP] and job.device not in ("cuda", "cpu"):
+        raise InputError(f"{run.shown(settings.AMP)} is for cuda and cpu, not {job.device}")
+
+
+def check_model(job: Job) -> None:
+    """The detector can follow the conventions that are asked for."""
+    check_conventions(kind_of(job.run), str(job.run[settings.CONVENTIONS]))
+    names = job.run.model
+    linked = names.roi_heads == "HTCROIHeads" and job.run.semantic_branch
+    if job.trains and linked and names.meta_arch != "HTC":
+        raise InputError(
+            f"MODEL.META_ARCHITECTURE {names.meta_arch} gives HTCROIHeads no semantic labels: only "
+            "HTC trains their semantic branch; MODEL.HTC.SEMANTIC_ON False is without one"
+        )
+
+
+def check_datasets(job: Job) -> None:
+    """The datasets that are used are there, and the model has as many classes."""
+    job.splits = prepare_datasets(job.run, trains=job.trains)
+    if not job.splits.test:
+        name = job.run.name(settings.TEST_DATASETS)
+        job.run.note(f"{name} is empty: the detector is trained, but never evaluated.")
+
+
+def check_learning(job: Job) -> None:
+    """The datasets have the annotations that the detector learns from and is evaluated by."""
+    check_labels(job.run, job.splits)
+    for name in job.splits.test:
+        check_evaluator(job.run, name)
+
+
+def check_input(job: Job) -> None:
+    check_images(job.run)
+
+
+def check_evaluation(job: Job) -> None:
+    """The form that evaluation runs in, and test-time augmentation."""
+    run = job.run
+    model_zoo.check_inference_form(run)
+    if not run[settings.AUGMENTED]:
+        return
+    subject, kind = "TEST.AUG.ENABLED: Detectron2's test-time augmentation", kind_of(run)
+    if not kind.augmentable or run[settings.CONVENTIONS] != "detectron2":
+        raise InputError(
+            f"{subject} is for Faster, Mask and Cascade R-CNN and HTC with MODEL.CONVENTIONS "
+            f"detectron2, not for {kind.title} with {run[settings.CONVENTIONS]}"
+        )
+    if run[settings.RESIZE] != "pillow":
+        raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {run[settings.RESIZE]}")
+
+
+NUMBERS = (
+    (settings.MAX_ITER, 1, "at least 1 iteration"),
+    (settings.BASE_LR, 0, "a number of at least 0"),
+    (settings.NUM_WORKERS, 0, "at least 0 processes"),
+    (settings.CHECKPOINT_PERIOD, 1, "at least 1 iteration"),
+    (settings.EVAL_PERIOD, 0, "at least 1 iteration, or 0 for the end alone"),
+    (settings.REFERENCE_WORLD_SIZE, 0, "the GPUs of the recipe, or 0 for no scaling"),
+)
+
+
+def check_numbers(job: Job) -> None:
+    """The numbers of the schedule are possible ones."""
+    for setting, least, allowed in NUMBERS if job.trains else ():  # nan is not at least 0
+        if not least <= job.run[setting] < math.inf:
+            raise InputError(f"{job.run.shown(setting)}: must be {allowed}")
+
+
+def check_batch(job: Job) -> None:
+    """The images of a step can be shared by the processes, and by the parts of each."""
+    if not job.trains:
+        return
+    run = job.run
+    processes = run[settings.REFERENCE_WORLD_SIZE] or job.processes  # to which it will be scaled
+    batch, steps = run[settings.BATCH_SIZE], run[settings.ACCUMULATION_STEPS]
+    if batch < 1 or batch % processes:
+        raise InputError(
+            f"{run.shown(settings.BATCH_SIZE)}: so many images cannot be shared equally among "
+            f"{processes} processes: take a positive multiple of {processes}"
+        )
+    if steps < 1 or batch // processes % steps:
+        raise InputError(
+            f"{run.shown(settings.ACCUMULATION_STEPS)}: each process has {batch // processes} of "
+            f"{run.shown(settings.BATCH_SIZE)} images, which cannot be divided into {steps} parts"
+        )
+
+
+def check_norms(job: Job) -> None:
+    """Statistics are shared among processes only where they are trained, and where it works."""
+    run = job.run
+    if not job.trains:
+        return
+    if "SyncBN" in str(run[settings.NORM]) and run[settings.NORM_EVAL] and run[settings.WEIGHTS]:
+        raise InputError(
+            f"{run.shown(settings.NORM)} with {run.shown(settings.NORM_EVAL)} has fixed "
+            "statistics, so nothing to share among GPUs: set "
+            f"{run.shown(settings.NORM_EVAL, False)}, or {run.shown(settings.NORM, 'BN')}"
+        )
+    for setting in settings.NORMS if job.device == "cpu" and job.processes > 1 else ():
+        if run[setting] in ("SyncBN", "nnSyncBN"):
+            raise InputError(
+                f"{run.shown(setting)}: torch's SyncBN needs GPUs; on the CPU take "
+                f"{run.shown(setting, 'naiveSyncBN')}"
+            )
+
+
+def check_weights(job: Job) -> None:
+    """Weights to start from are not those that the run renames; without any, norms are trained."""
+    if not job.trains:
+        return
+    run, given = job.run, str(job.run[settings.WEIGHTS])
+    output = str(run[settings.OUTPUT_DIR])
+    files = (os.path.realpath(os.path.join(output, name)) for name in RUN_FILES)
+    if not job.resume and os.path.realpath(given) in files:
+        raise InputError(
+            f"{run.shown(settings.WEIGHTS)} is of an earlier run in "
+            f"{run.shown(settings.OUTPUT_DIR)}, whose files this one would replace: give another "
+            f"{run.name(settings.OUTPUT_DIR)}, or --resume to go on with that run"
+        )
+    if given:
+        return
+    resumes = job.resume and os.path.isfile(os.path.join(output, "last_checkpoint"))
+    if run[settings.NORM_EVAL] and not (resumes and _had_norm_eval(output)):
+        run[settings.NORM_EVAL] = False
+        known = IMAGENET_WEIGHTS.get(str(run[settings.VARIANT]))
+        run.note(
+            f"{run.name(settings.WEIGHTS)} is empty: training from random weights, so norm "
+            f"statistics are trained too ({run.shown(settings.NORM_EVAL)}).\n  The published AP "
+            f"needs ImageNet weights: {run.shown(settings.WEIGHTS, known or 'FILE')}"
+        )
+    if run[settings.FREEZE_AT] and not resumes:
+        raise InputError(
+            f"{run.shown(settings.FREEZE_AT)} without {run.name(settings.WEIGHTS)} would freeze "
+            "random weights: give weights, or set it to 0"
+        )
+
+
+def _had_norm_eval(output: str) -> bool:
+    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
+    path = Path(output, "config.yaml")
+    saved = parse_run(path.read_text("utf-8"), str(path)) if path.is_file() else None
+    return saved is not None and bool(saved[settings.NORM_EVAL])
+
 
 CHECKS: tuple[Callable[[Job], None], ...] = (
-    checks.check_device,
-    checks.check_numbers,
-    checks.check_batch,
-    checks.check_model,
-    checks.check_datasets,
-    checks.check_learning,
-    checks.check_input,
-    checks.check_evaluation,
-    checks.check_precision,
-    checks.check_norms,
-    checks.check_weights,
+    check_device,
+    check_numbers,
+    check_batch,
+    check_model,
+    check_datasets,
+    check_learning,
+    check_input,
+    check_evaluation,
+    check_norms,
+    check_weights,
 )
 
 
 def preflight(job: Job) -> None:
-    """Make a run's settings fit device and data.
-
-    Raises: InputError for what the user has to change.
-    """
+    """Make a run's settings fit device and data. Raises: InputError if the user has to act."""
     for check in CHECKS:
         check(job)

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import os
+import sys
 from collections.abc import Sequence
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import torch
 from detectron2.engine import default_argument_parser
+from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 from torch import nn
+from torch.multiprocessing import ProcessExitedException
 
-from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import register_again
-from hrnet_det.engine.job import RUN_FILES, Job
-from hrnet_det.engine.launch import launch
 from hrnet_det.engine.lazy_trainer import trainer_of
-from hrnet_det.engine.logs import announce, set_up, working
-from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.logs import announce, console_level, set_up
+from hrnet_det.engine.preflight import RUN_FILES, Job, preflight
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
 from hrnet_det.report import write_report
 
 logger = logging.getLogger("detectron2.hrnet_det")
+Done = tuple[nn.Module, str, dict]  # a model, the file of its weights, and its results
 
 EPILOG = """
 Examples:
@@ -59,20 +63,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = default_argument_parser(epilog=EPILOG).parse_args(argv)
     job = load_job(args)
     preflight(job)
-    launch(run_process, job.run, args)
+    launch(job.run, args)
+
+
+def launch(run: RunConfig, args: argparse.Namespace) -> None:
+    """Call run_process in as many processes as Detectron2's arguments say.
+
+    Raises: InputError if one of the processes does; SystemExit if one is killed.
+    """
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    places = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
+    try:
+        detectron2_launch(_guarded, *places, args=(run, args, errors))
+    except ProcessExitedException as error:
+        if not errors.empty():
+            raise InputError(errors.get()) from error
+        print(f"error: {error}", file=sys.stderr)  # such as: terminated with signal SIGKILL
+        sys.exit(1)
+
+
+def _guarded(run: RunConfig, args: argparse.Namespace, errors: SimpleQueue) -> None:
+    """A process of a job; what ends it is one error of the job."""
+    try:
+        run_process(run, args)
+    except InputError as error:
+        if comm.get_world_size() == 1:
+            raise
+        errors.put(str(error))  # the first process that ends has the others terminated
+        sys.exit(2)
 
 
 def load_job(args: argparse.Namespace) -> Job:
     """The run that the arguments describe. Raises: InputError if there is no such config."""
     if not args.config_file:
         raise InputError("no --config-file was given; shipped are\n  " + "\n  ".join(names()))
-    return Job(
-        load_run(args.config_file, args.opts),
-        trains=not args.eval_only,
-        resume=args.resume,
-        num_gpus=args.num_gpus,
-        num_machines=args.num_machines,
-    )
+    run = load_run(args.config_file, args.opts)
+    return Job(run, not args.eval_only, args.resume, args.num_gpus, args.num_machines)
 
 
 def run_process(run: RunConfig, args: argparse.Namespace) -> dict:
@@ -84,20 +110,25 @@ def run_process(run: RunConfig, args: argparse.Namespace) -> dict:
             torch.set_num_threads(max(1, torch.get_num_threads() // args.num_gpus))
     silence_known_warnings()
     set_up(run, args)
-    with working():
-        if args.eval_only:
-            return _evaluate(run, args, kind)
-        if comm.is_main_process() and not args.resume:
-            _set_aside(str(run[settings.OUTPUT_DIR]))
-        trainer = kind(run)
-        trainer.resume_or_load(resume=args.resume)
-        _compare_with_file(run, trainer.checkpointer)
-        logger.info("Log, config and environment are in %s/log.txt", run[settings.OUTPUT_DIR])
-        results = trainer.train()
+    with console_level(logging.INFO):
+        work = _evaluate if args.eval_only else _train
+        model, weights, results = work(run, kind, resume=args.resume)
         if comm.is_main_process():
-            weights = os.path.join(str(run[settings.OUTPUT_DIR]), "model_final.pth")
-            _report(run, kind, trainer.model, results, weights=weights)
-        return results
+            mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
+            announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
+    return results
+
+
+def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
+    output = str(run[settings.OUTPUT_DIR])
+    if comm.is_main_process() and not resume:
+        _set_aside(output)
+    trainer = kind(run)
+    trainer.resume_or_load(resume=resume)
+    _compare_with_file(run, trainer.checkpointer)
+    logger.info("Log, config and environment are in %s/log.txt", output)
+    results = trainer.train()
+    return trainer.model, os.path.join(output, "model_final.pth"), results
 
 
 def _set_aside(folder: str) -> None:
@@ -109,76 +140,60 @@ def _set_aside(folder: str) -> None:
             logger.info("%s of an earlier run is now %s.previous", path, path)
 
 
-def _evaluate(run: RunConfig, args: argparse.Namespace, kind: type[Trainer]) -> dict:
+def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     model = kind.build_model(run)
     checkpointer = kind.build_checkpointer(run, model)
     weights = str(run[settings.WEIGHTS])
-    if not weights and not (args.resume and checkpointer.has_checkpoint()):
+    if not weights and not (resume and checkpointer.has_checkpoint()):
         raise InputError(
             "--eval-only without weights would evaluate random ones: add "
             f"{run.shown(settings.WEIGHTS, 'path/to/model_final.pth')}, or --resume for the last "
             "checkpoint of OUTPUT_DIR"
         )
-    checkpointer.resume_or_load(weights, resume=args.resume)
+    checkpointer.resume_or_load(weights, resume=resume)
     report = checkpointer.report
     if not report.complete and run[settings.WEIGHTS_STRICT]:
         raise InputError(
             "--eval-only, but a part of the detector would be random: take the weights of a whole "
             f"detector with the same classes\n{report}"
         )
-    _check_conventions(run, checkpointer)
+    _check_conventions(run, report)
     _compare_with_file(run, checkpointer)
-    results = kind.test(run, model)
-    if comm.is_main_process():
-        _report(run, kind, model, results, weights=report.path)
-    return results
+    return model, report.path, kind.test(run, model)
 
 
-def _check_conventions(run: RunConfig, checkpointer: Checkpointer) -> None:
+def _check_conventions(run: RunConfig, report: LoadReport) -> None:
     """The file's detector is evaluated by its own rules, unless others are asked for."""
-    report, ours = checkpointer.report, str(run[settings.CONVENTIONS])
-    if not report.contradicts(ours) or run.states(settings.CONVENTIONS):
+    ours, theirs = run[settings.CONVENTIONS], f"MODEL.CONVENTIONS {report.conventions}"
+    if not report.contradicts(str(ours)) or run.states(settings.CONVENTIONS):
         return
-    whose = (
-        f"--eval-only: {report.path} is {report.title}, whose AP belongs to MODEL.CONVENTIONS "
-        f"{report.conventions} (pixels, resizing, boxes)"
-    )
-    if run.name(settings.CONVENTIONS) != settings.CONVENTIONS.yaml:  # it has none
-        raise InputError(
-            f"{whose}, which only YAML configs can have: take that of the same detector, with "
-            f"MODEL.CONVENTIONS {report.conventions}"
+    if run.is_lazy:
+        advice = f", which only YAML configs have: take that of the same detector, with {theirs}"
+    else:
+        advice = (
+            f"; the config has {ours}. Add {theirs}, or MODEL.CONVENTIONS {ours} if that is what "
+            "you want to measure"
         )
     raise InputError(
-        f"{whose}; the config has {ours}. Add MODEL.CONVENTIONS {report.conventions}, or "
-        f"MODEL.CONVENTIONS {ours} if that is what you want to measure"
+        f"--eval-only: {report.path} is {report.title}, whose AP belongs to {theirs} (pixels, "
+        f"resizing, boxes){advice}"
     )
-
-
-def _report(
-    run: RunConfig, kind: type[Trainer], model: nn.Module, results: dict, weights: str
-) -> None:
-    mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
-    announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
 
 
 def _compare_with_file(run: RunConfig, checkpointer: Checkpointer) -> None:
     """Say so where weights are used for what they have not been trained for."""
-    report = checkpointer.report
+    report, conventions = checkpointer.report, str(run[settings.CONVENTIONS])
     if report is None:
         return
     ours, theirs = checkpointer.metadata["classes"], checkpointer.file_classes
     if len(ours) == len(theirs) and ours != theirs:
-        first = next(pair for pair in zip(theirs, ours, strict=True) if pair[0] != pair[1])
+        their_class, our_class = next(p for p in zip(theirs, ours, strict=True) if p[0] != p[1])
         logger.warning(
-            "%s was trained for other classes than those of the data (%s in place of %s); its "
-            "class layers are used all the same",
-            report.path,
-            *first,
+            f"{report.path} was trained for other classes than those of the data ({their_class} in "
+            f"place of {our_class}); its class layers are used all the same"
         )
-    if report.contradicts(str(run[settings.CONVENTIONS])):
+    if report.contradicts(conventions):
         logger.warning(
-            "%s follows MODEL.CONVENTIONS %s (pixels, resizing, boxes), the config %s",
-            report.path,
-            report.conventions,
-            run[settings.CONVENTIONS],
+            f"{report.path} follows MODEL.CONVENTIONS {report.conventions} (pixels, resizing, "
+            f"boxes), the config {conventions}"
         )

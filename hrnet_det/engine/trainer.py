@@ -3,56 +3,38 @@
 from __future__ import annotations
 
 import logging
+import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetMapper,
-    MetadataCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
-from detectron2.engine import (
-    AMPTrainer,
-    DefaultTrainer,
-    HookBase,
-    SimpleTrainer,
-    TrainerBase,
-    create_ddp_model,
-    default_writers,
-    hooks,
-)
-from detectron2.evaluation import (
-    DatasetEvaluator,
-    inference_on_dataset,
-    print_csv_format,
-    verify_results,
-)
+from detectron2.data import MetadataCatalog
+from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
+from detectron2.engine import hooks
+from detectron2.engine.defaults import DefaultTrainer, create_ddp_model, default_writers
+from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from detectron2.evaluation import inference_on_dataset
+from detectron2.evaluation.testing import print_csv_format, verify_results
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from detectron2.utils.events import EventWriter
 from detectron2.utils.logger import setup_logger
 from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.mapper import build_mapper, build_test_mapper
 from hrnet_det.engine.accumulation import GradientAccumulation
-from hrnet_det.engine.autocast import autocast_training
-from hrnet_det.engine.hooks import BestCheckpointer, ProgressBar, on_terminal
-from hrnet_det.engine.optimizer import (
-    build_lr_scheduler,
-    build_optimizer,
-    scaled_schedule,
-)
+from hrnet_det.engine.hooks import BestCheckpointer, ProgressBar
+from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer, scaled_schedule
 from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
@@ -75,6 +57,9 @@ class Trainer(DefaultTrainer):
             prepared (`hrnet_det.data.prepare_datasets`).
     """
 
+    build_test_mapper = staticmethod(build_test_mapper)
+    build_evaluator = staticmethod(build_evaluator)
+
     def __init__(self, config: RunConfig | CfgNode) -> None:
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
@@ -89,7 +74,7 @@ class Trainer(DefaultTrainer):
         device_ids = None if on_cpu else [comm.get_local_rank()]
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         if run[settings.AMP] and on_cpu:
-            autocast_training(model)
+            _autocast_training(model)
         amp, steps = run[settings.AMP] and not on_cpu, run[settings.ACCUMULATION_STEPS]
         trained = model if steps == 1 else GradientAccumulation(model, steps)
         # Before the forward pass: the last step's gradients are no longer there at its peak.
@@ -115,14 +100,19 @@ class Trainer(DefaultTrainer):
         """Train to the end; returns the last evaluation's results, {} without any."""
         TrainerBase.train(self, self.start_iter, self.max_iter)
         results = getattr(self, "_last_eval_results", OrderedDict())
-        if isinstance(self.run, YamlRun) and comm.is_main_process():
+        if not self.run.is_lazy and comm.is_main_process():
             verify_results(self.run.cfg, results)
         return results
 
     def build_hooks(self) -> list[HookBase]:
         """Detectron2's hooks, with the best checkpoint kept and a progress bar on a terminal."""
         run, period = self.run, self.run[settings.EVAL_PERIOD]
-        built = [hooks.IterationTimer(), hooks.LRScheduler(), *self._precise_bn(period)]
+        built = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if run[settings.PRECISE_BN] and get_bn_modules(self.model):
+            alone = run.copy()
+            alone[settings.NUM_WORKERS] = 0
+            loader, batches = self.build_train_loader(alone), run.cfg.TEST.PRECISE_BN.NUM_ITER
+            built.append(hooks.PreciseBN(period, self.model, loader, batches))
         is_main = comm.is_main_process()
         if is_main:
             checkpoints = run[settings.CHECKPOINT_PERIOD]
@@ -137,31 +127,19 @@ class Trainer(DefaultTrainer):
             return built
         if run[settings.TEST_DATASETS]:
             built.append(BestCheckpointer(period, self.checkpointer, best_metric(run)))
-        if on_terminal():
+        if sys.stdout.isatty():
             built.append(ProgressBar())
         # The writers come last, so that they see all metrics.
         return [*built, hooks.PeriodicWriter(self.build_writers(), period=20)]
 
-    def _precise_bn(self, period: int) -> list[HookBase]:
-        """Before each evaluation and checkpoint, where TEST.PRECISE_BN asks for it."""
-        if not self.run[settings.PRECISE_BN] or not get_bn_modules(self.model):
-            return []
-        alone = self.run.copy()
-        alone[settings.NUM_WORKERS] = 0
-        loader, batches = self.build_train_loader(alone), self.run.cfg.TEST.PRECISE_BN.NUM_ITER
-        return [hooks.PreciseBN(period, self.model, loader, batches)]
-
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's; without its printed lines where a progress bar stands for them."""
         printer, *files = default_writers(str(self.run[settings.OUTPUT_DIR]), self.max_iter)
-        return files if on_terminal() else [printer, *files]
+        return files if sys.stdout.isatty() else [printer, *files]
 
     @classmethod
     def build_model(cls, run: RunConfig) -> nn.Module:
-        """The detector, in the layout that it is fastest in.
-
-        Raises: InputError where the config asks for what does not exist.
-        """
+        """The detector, in its fastest layout. Raises: InputError for parts that do not exist."""
         run = as_run(run)
         model = use_channels_last(build_detector(run.cfg)).to(str(run[settings.DEVICE]))
         logger.debug("Model:\n%s", model)
@@ -172,12 +150,10 @@ class Trainer(DefaultTrainer):
         cls, run: RunConfig, model: nn.Module, **checkpointables: object
     ) -> Checkpointer:
         """The checkpointer of OUTPUT_DIR, whose files say which classes and config they are of."""
-        names = used_splits(run, trains=True).names
-        listed = (MetadataCatalog.get(name).get("thing_classes", []) for name in names)
-        metadata = {
-            "classes": list(next(filter(None, listed), [])),
-            "conventions": run[settings.CONVENTIONS],
-        }
+        datasets = map(MetadataCatalog.get, used_splits(run, trains=True).names)
+        listed = (metadata.get("thing_classes") for metadata in datasets)
+        classes = list(next(filter(None, listed), []))
+        metadata = {"classes": classes, "conventions": run[settings.CONVENTIONS]}
         try:
             metadata["config"] = run.text()
         except ValueError as error:
@@ -198,31 +174,16 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, run: RunConfig, dataset_name: str) -> Iterable:
-        """Detectron2's, with images resized as INPUT.RESIZE says."""
         mapper = cls.build_test_mapper(run)
         return build_detection_test_loader(run.cfg, dataset_name, mapper=mapper)
 
     @classmethod
-    def build_test_mapper(cls, run: RunConfig) -> DatasetMapper:
-        """What prepares an image for testing."""
-        return build_test_mapper(run)
-
-    @classmethod
-    def build_optimizer(cls, run: RunConfig, model: nn.Module) -> torch.optim.Optimizer:
-        """See `hrnet_det.engine.optimizer.build_optimizer`."""
+    def build_optimizer(cls, run: RunConfig, model: nn.Module) -> Optimizer:
         return build_optimizer(run.cfg, model)
 
     @classmethod
-    def build_lr_scheduler(
-        cls, run: RunConfig, optimizer: torch.optim.Optimizer
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        """See `hrnet_det.engine.optimizer.build_lr_scheduler`."""
+    def build_lr_scheduler(cls, run: RunConfig, optimizer: Optimizer) -> LRScheduler:
         return build_lr_scheduler(run.cfg, optimizer)
-
-    @classmethod
-    def build_evaluator(cls, run: RunConfig, dataset_name: str) -> DatasetEvaluator:
-        """See `hrnet_det.evaluation.evaluators.build_evaluator`."""
-        return build_evaluator(run, dataset_name)
 
     @classmethod
     def test(cls, run: RunConfig | CfgNode, model: nn.Module) -> OrderedDict:
@@ -253,3 +214,27 @@ class Trainer(DefaultTrainer):
                 logger.info("Evaluation results for %s in csv format:", name)
                 print_csv_format(results[name])
         return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _autocast_training(model: nn.Module) -> None:
+    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it.
+
+    The backbone's features are returned as float32: the backward pass of RoIAlign sums up what
+    many boxes say of a cell, and in bfloat16 a sum of 256 equal numbers already stops growing.
+    """
+    backbone = getattr(model, "module", model).backbone
+    backbone.register_forward_hook(
+        lambda _, __, features: {name: x.float() for name, x in features.items()}
+    )
+    autocast = torch.autocast("cpu", torch.bfloat16)
+
+    def enter(module: nn.Module, _: object) -> None:
+        if module.training:
+            autocast.__enter__()
+
+    def leave(module: nn.Module, _: object, __: object) -> None:
+        if module.training:
+            autocast.__exit__(None, None, None)
+
+    model.register_forward_pre_hook(enter)
+    model.register_forward_hook(leave, always_call=True)

@@ -17,7 +17,8 @@ from helpers.tiny import train_net
 
 from hrnet_det import model_zoo
 from hrnet_det.config.keys import get_cfg
-from hrnet_det.config.yaml import load_config, merge_overrides, stated_keys
+from hrnet_det.config.load import load_run
+from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.engine import Trainer
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling import HRFPN, HRNetV1, HRNetV2
@@ -392,7 +393,7 @@ def test_overrides_win_over_yaml_and_yaml_over_base(write_config):
     path = write_config("_BASE_: base.yaml\nSOLVER:\n  MAX_ITER: 20\n")
     cfg = load_config(path, ["SEED", "3"])
     assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (3, 20, 0.5)
-    assert stated_keys(path, ["OUTPUT_DIR", "x"]) == {
+    assert load_run(path, ["OUTPUT_DIR", "x"]).stated == {
         "SEED",
         "SOLVER.MAX_ITER",
         "SOLVER.BASE_LR",

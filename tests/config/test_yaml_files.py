@@ -7,7 +7,8 @@ from helpers.tiny import train_net
 
 from hrnet_det import get_cfg
 from hrnet_det.config.files import config_folder, names
-from hrnet_det.config.yaml import flat_items, load_config, read_yaml, stated_keys
+from hrnet_det.config.load import load_run
+from hrnet_det.config.yaml import flat, load_config, read_yaml
 from hrnet_det.errors import InputError, MissingInputError
 
 CONVENTIONS = sorted({p.name.split(".")[0] for p in (config_folder() / "conventions").iterdir()})
@@ -86,8 +87,8 @@ def test_a_base_that_is_not_there(write):
 
 def test_what_a_shipped_config_states_the_user_does_not(write):
     path = write(f"_BASE_: {FASTER}\nSEED: 3\n")
-    assert stated_keys(path, ["SOLVER.MAX_ITER", "5"]) == {"SEED", "SOLVER.MAX_ITER"}
-    assert stated_keys(FASTER) == set()
+    assert load_run(path, ["SOLVER.MAX_ITER", "5"]).stated == {"SEED", "SOLVER.MAX_ITER"}
+    assert load_run(FASTER).stated == set()
     file = read_yaml(path)
     assert file.own == {"SEED": 3} and file.shipped["MODEL"]["HRNET"]["VARIANT"] == "w32"
 
@@ -96,7 +97,7 @@ def test_what_a_shipped_config_states_the_user_does_not(write):
 
 
 def values(cfg):
-    return {k: json.loads(json.dumps(v)) for k, v in flat_items(cfg)}
+    return {k: json.loads(json.dumps(v)) for k, v in flat(cfg).items()}
 
 
 def differing(one, other):
@@ -105,7 +106,7 @@ def differing(one, other):
 
 def overlay_keys(name):
     folder = config_folder() / "conventions"
-    return {key for key, _ in flat_items(read_yaml(folder / f"{name}.yaml").shipped)}
+    return set(flat(read_yaml(folder / f"{name}.yaml").shipped))
 
 
 def test_the_conventions_that_there_are():

@@ -7,7 +7,7 @@ from detectron2.data import MetadataCatalog
 from helpers.tiny import custom, train_net
 
 from hrnet_det import get_cfg
-from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data import dataset_kinds
 from hrnet_det.data.checks import check_labels
 from hrnet_det.data.dataset_kinds import (
@@ -49,7 +49,7 @@ def refusal(kind, train=(), test=(), *, branch=False):
     cfg.MODEL.MASK_ON, cfg.MODEL.KEYPOINT_ON = row.masks, row.keypoints
     cfg.MODEL.HTC.SEMANTIC_ON = branch
     try:
-        check_labels(YamlRun(cfg), Splits(tuple(train), tuple(test)))
+        check_labels(RunConfig(cfg), Splits(tuple(train), tuple(test)))
     except InputError as error:
         return str(error)
 

@@ -20,7 +20,7 @@ from helpers.tiny import (
 
 from hrnet_det import get_cfg, model_zoo, register_quickstart
 from hrnet_det.config.load import load_run
-from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data import prepare_datasets, quickstart
 from hrnet_det.data.registration import flip_pairs
 from hrnet_det.errors import InputError
@@ -172,7 +172,7 @@ def made(monkeypatch, tmp_path):
 def test_numbers_of_classes_follow_the_data(architecture, name, things, stuff, made):
     cfg = get_cfg()
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME = architecture, "StandardROIHeads"
-    cfg.MODEL.MASK_ON, run = True, YamlRun(cfg)
+    cfg.MODEL.MASK_ON, run = True, RunConfig(cfg)
     heads = run.cfg.MODEL.ROI_HEADS, run.cfg.MODEL.SEM_SEG_HEAD
     before = [head.NUM_CLASSES for head in heads]
     run.cfg.DATASETS.TRAIN = run.cfg.DATASETS.TEST = (name,)

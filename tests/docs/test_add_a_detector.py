@@ -8,9 +8,10 @@ import torch
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from helpers.quickstart_kinds import BOXES, SMALL, image, loss
 
+from hrnet_det.config import keys
 from hrnet_det.config.files import config_folder
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml import load_config
-from hrnet_det.config.yaml_run import YamlRun
 from hrnet_det.modeling import kinds
 from hrnet_det.modeling.build_model import build_detector
 
@@ -34,20 +35,21 @@ def kind(monkeypatch):
 
 
 @pytest.fixture
-def cfg(kind, tmp_path):
+def cfg(kind, tmp_path, monkeypatch):
     """The small config of the page, in a file of a user's own."""
     base = config_folder() / "quickstart" / "Base-quickstart.yaml"
     path = tmp_path / "gated_rcnn.yaml"
     path.write_text(QUICKSTART.replace("Base-quickstart.yaml", str(base)))
+    monkeypatch.setattr(keys, "KEYS", dict(keys.KEYS))
+    exec(KEY, {"KEYS": keys.KEYS})
     cfg = load_config(path, [*SMALL, "MODEL.ROI_HEADS.NUM_CLASSES", "2"])
-    exec(KEY, {"cfg": cfg})
     return cfg
 
 
 def test_it_is_known_by_its_config_and_by_its_tensors(kind, cfg):
     model = build_detector(cfg)
     assert type(model.roi_heads).__name__ == "GatedROIHeads"
-    assert kinds.kind_of(YamlRun(cfg)) is kind
+    assert kinds.kind_of(RunConfig(cfg)) is kind
     assert kinds.recognise_kind(model.state_dict()) is kind
     without = [name for name in model.state_dict() if ".gate." not in name]
     assert kinds.recognise_kind(without).name == "faster_rcnn"

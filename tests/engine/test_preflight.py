@@ -11,9 +11,8 @@ from helpers.tiny import TINY, custom
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.data.datasets import Splits
-from hrnet_det.engine import checks
-from hrnet_det.engine.job import Job
-from hrnet_det.engine.preflight import CHECKS
+from hrnet_det.engine import preflight
+from hrnet_det.engine.preflight import Job
 from hrnet_det.errors import InputError, MissingInputError
 
 FASTER = "hrnetv2p_faster_rcnn.yaml"
@@ -31,9 +30,9 @@ def refusal(check, job, kind=InputError):
 
 
 def test_every_check_runs_in_one_order():
-    names = [check.__name__ for check in CHECKS]
+    names = [check.__name__ for check in preflight.CHECKS]
     assert names[0] == "check_device" and len(set(names)) == len(names)
-    defined = {name for name in vars(checks) if name.startswith("check_")}
+    defined = {name for name in vars(preflight) if name.startswith("check_")}
     imported = {"check_images", "check_labels", "check_evaluator", "check_conventions"}
     assert set(names) == defined - imported
 
@@ -45,21 +44,21 @@ def test_every_check_runs_in_one_order():
 def test_without_a_gpu_the_cpu_takes_its_place(config, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     given = job(config=config)
-    checks.check_device(given)
+    preflight.check_device(given)
     assert given.run[settings.DEVICE] == "cpu"
     (note,) = given.run.notes
     assert note in capsys.readouterr().out and note.startswith("No GPU here: running on the CPU")
 
 
 def test_a_device_that_torch_does_not_know():
-    message = refusal(checks.check_device, job("MODEL.DEVICE", "gpu"))
+    message = refusal(preflight.check_device, job("MODEL.DEVICE", "gpu"))
     assert "MODEL.DEVICE 'gpu'" in message
-    message = refusal(checks.check_device, job("train.device=gpu", config=LAZY))
+    message = refusal(preflight.check_device, job("train.device=gpu", config=LAZY))
     assert "train.device 'gpu'" in message
 
 
 def test_no_processes():
-    assert "--num-gpus 0" in refusal(checks.check_device, job(num_gpus=0))
+    assert "--num-gpus 0" in refusal(preflight.check_device, job(num_gpus=0))
 
 
 # --- numbers ---
@@ -82,13 +81,13 @@ def test_no_processes():
 def test_numbers_that_cannot_be(setting, value, config):
     given = job(config=config)
     given.run[setting] = value
-    message = refusal(checks.check_numbers, given)
+    message = refusal(preflight.check_numbers, given)
     assert message.startswith(given.run.shown(setting)) and "must be" in message
-    checks.check_numbers(job(config=config))  # as it is shipped
+    preflight.check_numbers(job(config=config))  # as it is shipped
 
 
 def test_an_evaluation_needs_no_schedule():
-    checks.check_numbers(job("SOLVER.MAX_ITER", 0, trains=False))
+    preflight.check_numbers(job("SOLVER.MAX_ITER", 0, trains=False))
 
 
 @pytest.mark.parametrize(
@@ -104,15 +103,15 @@ def test_an_evaluation_needs_no_schedule():
     ],
 )
 def test_image_sizes_that_cannot_be(key, value):
-    message = refusal(checks.check_input, job(key, value))
+    message = refusal(preflight.check_input, job(key, value))
     assert message.startswith(f"{key} ") and "at least 32" in message
 
 
 def test_sampling_of_image_sizes():
     words = ["INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "INPUT.MIN_SIZE_TRAIN"]
-    checks.check_input(job(*words, "(640, 800)"))
-    assert "range" in refusal(checks.check_input, job(*words, "(640,)"))
-    checks.check_input(job("INPUT.MIN_SIZE_TEST", 0))  # images keep their size
+    preflight.check_input(job(*words, "(640, 800)"))
+    assert "range" in refusal(preflight.check_input, job(*words, "(640,)"))
+    preflight.check_input(job("INPUT.MIN_SIZE_TEST", 0))  # images keep their size
 
 
 # --- batch ---
@@ -132,12 +131,12 @@ def test_sampling_of_image_sizes():
 def test_batches_that_cannot_be_shared(batch, steps, gpus, named, config):
     given = job(config=config, num_gpus=gpus)
     given.run[settings.BATCH_SIZE], given.run[settings.ACCUMULATION_STEPS] = batch, steps
-    assert refusal(checks.check_batch, given).startswith(given.run.shown(named))
+    assert refusal(preflight.check_batch, given).startswith(given.run.shown(named))
 
 
 def test_a_batch_that_is_scaled_is_shared_by_the_gpus_of_the_recipe():
     words = ["SOLVER.IMS_PER_BATCH", 16, "SOLVER.REFERENCE_WORLD_SIZE", 8]
-    checks.check_batch(job(*words, num_gpus=3))
+    preflight.check_batch(job(*words, num_gpus=3))
 
 
 # --- datasets: only those that the run uses ---
@@ -164,26 +163,26 @@ def val_alone(tmp_path, monkeypatch):
 )
 def test_an_evaluation_looks_at_its_own_split_alone(config, val_alone):
     given = job(config=config, trains=False)
-    checks.check_datasets(given)
-    checks.check_learning(given)
+    preflight.check_datasets(given)
+    preflight.check_learning(given)
     assert given.splits == Splits((), ("coco_2017_val",))
-    message = refusal(checks.check_datasets, job(config=config), MissingInputError)
+    message = refusal(preflight.check_datasets, job(config=config), MissingInputError)
     assert "train2017" in message and "val2017  (found)" in message
 
 
 def test_a_published_htc_with_183_classes_is_evaluated(val_alone):
     words = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", 183, "MODEL.CONVENTIONS", "mmdet"]
     given = job(*words, config="htc_hrnetv2p_w18_20e", trains=False)
-    checks.check_datasets(given)
+    preflight.check_datasets(given)
     assert given.run.cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 183
 
 
 def test_nothing_to_train_or_test_on():
     assert "DATASETS.TRAIN is empty" in refusal(
-        checks.check_datasets, job("DATASETS.TRAIN", "()", "DATASETS.TEST", "()")
+        preflight.check_datasets, job("DATASETS.TRAIN", "()", "DATASETS.TEST", "()")
     )
     assert "DATASETS.TEST is empty" in refusal(
-        checks.check_datasets, job("DATASETS.TEST", "()", trains=False)
+        preflight.check_datasets, job("DATASETS.TEST", "()", trains=False)
     )
 
 
@@ -197,7 +196,7 @@ def test_classes_follow_the_data_past_a_shipped_base(coco, capsys):
     path.write_text(json.dumps(two))
     words = [*TINY, *custom(coco, path.name), "TEST.KEYPOINT_OKS_SIGMAS", "[0.1, 0.1, 0.1]"]
     given = job(*words, config="Base-Keypoint-RCNN-HRNetV2p.yaml")
-    checks.check_datasets(given)
+    preflight.check_datasets(given)
     assert given.run.cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
     assert "MODEL.ROI_HEADS.NUM_CLASSES 2, as custom_train has." in given.run.notes
     assert given.run.notes[0] in capsys.readouterr().out
@@ -206,13 +205,13 @@ def test_classes_follow_the_data_past_a_shipped_base(coco, capsys):
 def test_a_stated_number_of_classes_that_contradicts_the_data(coco, tmp_path):
     words = [*TINY, *custom(coco, "boxes.json")]
     typed = job(*words, "MODEL.ROI_HEADS.NUM_CLASSES", 7)
-    message = refusal(checks.check_datasets, typed)
+    message = refusal(preflight.check_datasets, typed)
     assert message.startswith("MODEL.ROI_HEADS.NUM_CLASSES is 7, but custom_train has 3 classes")
     own = tmp_path / "own.yaml"
     own.write_text("_BASE_: hrnetv2p.yaml\n".replace("hrnetv2p.yaml", str(config_path(FASTER))))
-    checks.check_datasets(job(*words, config=str(own)))
+    preflight.check_datasets(job(*words, config=str(own)))
     own.write_text(own.read_text() + "MODEL: {ROI_HEADS: {NUM_CLASSES: 7}}\n")
-    assert "is 7, but" in refusal(checks.check_datasets, job(*words, config=str(own)))
+    assert "is 7, but" in refusal(preflight.check_datasets, job(*words, config=str(own)))
 
 
 def config_path(name):
@@ -246,14 +245,14 @@ def test_semantic_classes_and_their_weights_follow_the_data(semantic_labels):
     words = ["DATASETS.TRAIN", f"('{train}',)", "DATASETS.TEST", f"('{test}',)"]
     given = job(*words, config="Cityscapes/semantic_hrnetv2_w48.yaml")
     assert len(given.run.cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS) == 19
-    checks.check_datasets(given)
-    checks.check_learning(given)
+    preflight.check_datasets(given)
+    preflight.check_learning(given)
     head = given.run.cfg.MODEL.SEM_SEG_HEAD
     assert (head.NUM_CLASSES, head.CLASS_WEIGHTS) == (4, [])
     assert len(given.run.notes) == 2 and "CLASS_WEIGHTS []" in given.run.notes[1]
     stated = job(*words, "MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS", "[1.0, 2.0]",
                  config="Cityscapes/semantic_hrnetv2_w48.yaml")  # fmt: skip
-    assert "CLASS_WEIGHTS has 2 values" in refusal(checks.check_datasets, stated)
+    assert "CLASS_WEIGHTS has 2 values" in refusal(preflight.check_datasets, stated)
 
 
 # --- norms and weights ---
@@ -264,10 +263,10 @@ def test_semantic_classes_and_their_weights_follow_the_data(semantic_labels):
 )
 def test_torchs_syncbn_needs_gpus(key):
     words = ["MODEL.DEVICE", "cpu", key, "SyncBN", "MODEL.HRNET.NORM_EVAL", False]
-    message = refusal(checks.check_norms, job(*words, num_gpus=2))
+    message = refusal(preflight.check_norms, job(*words, num_gpus=2))
     assert message.startswith(f"{key} SyncBN") and f"{key} naiveSyncBN" in message
-    checks.check_norms(job(*words))  # one process
-    checks.check_norms(job(*words[:2], key, "naiveSyncBN", *words[4:], num_gpus=2))
+    preflight.check_norms(job(*words))  # one process
+    preflight.check_norms(job(*words[:2], key, "naiveSyncBN", *words[4:], num_gpus=2))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +280,7 @@ def test_torchs_syncbn_needs_gpus(key):
 )
 def test_without_weights_the_variants_own_are_named(config, weights):
     given = job(config=config)
-    checks.check_weights(given)
+    preflight.check_weights(given)
     assert given.run[settings.NORM_EVAL] is False
     (note,) = given.run.notes
     assert given.run.name(settings.WEIGHTS) in note and weights in note
@@ -289,7 +288,7 @@ def test_without_weights_the_variants_own_are_named(config, weights):
 
 
 def test_frozen_stages_without_weights():
-    message = refusal(checks.check_weights, job("MODEL.BACKBONE.FREEZE_AT", 2))
+    message = refusal(preflight.check_weights, job("MODEL.BACKBONE.FREEZE_AT", 2))
     assert message.startswith("MODEL.BACKBONE.FREEZE_AT 2")
 
 
@@ -299,15 +298,15 @@ def test_frozen_stages_without_weights():
 def test_augmentation_that_detectron2_would_not_follow():
     words = ["TEST.AUG.ENABLED", True, "MODEL.DEVICE", "cpu"]
     for config in ("keypoint_rcnn_hrnetv2p_w18_1x", "fcos_hrnetv2p_w18_1x"):
-        message = refusal(checks.check_evaluation, job(*words, config=config))
+        message = refusal(preflight.check_evaluation, job(*words, config=config))
         assert message.startswith("TEST.AUG.ENABLED")
     mmdet = job(*words, "MODEL.CONVENTIONS", "mmdet")
-    assert "with mmdet" in refusal(checks.check_evaluation, mmdet)
-    checks.check_evaluation(job(*words))
+    assert "with mmdet" in refusal(preflight.check_evaluation, mmdet)
+    preflight.check_evaluation(job(*words))
 
 
 def test_forms_of_evaluation_that_contradict_each_other():
     words = ["MODEL.DEVICE", "cpu", "TEST.DTYPE", "bfloat16", "TEST.OPTIMIZED", False]
-    assert refusal(checks.check_evaluation, job(*words)).startswith("TEST.DTYPE bfloat16")
+    assert refusal(preflight.check_evaluation, job(*words)).startswith("TEST.DTYPE bfloat16")
     lazy = job("train.device=cpu", "train.test.dtype=int4", config=LAZY)
-    assert "train.test.dtype 'int4'" in refusal(checks.check_evaluation, lazy)
+    assert "train.test.dtype 'int4'" in refusal(preflight.check_evaluation, lazy)

@@ -34,7 +34,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.data import prepare_datasets
-from hrnet_det.engine import Trainer, checks, logs, preflight
+from hrnet_det.engine import Trainer, logs, preflight
 from hrnet_det.engine.optimizer import build_optimizer, scaled_schedule
 from hrnet_det.engine.train import load_job
 from hrnet_det.errors import InputError
@@ -282,14 +282,14 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
 def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch):
     results = {"custom_test": {"bbox": {"AP": 12.0}}, "custom_train": {"bbox": {"AP": 40.0}}}
     monkeypatch.setattr(Trainer, "test", classmethod(lambda *_: OrderedDict(results)))
-    prepare = checks.prepare_datasets
+    prepare = preflight.prepare_datasets
 
     def two_sets(run, *, trains):
         splits = prepare(run, trains=trains)
         run[settings.TEST_DATASETS] = ("custom_test", "custom_train")
         return splits._replace(test=("custom_test", "custom_train"))
 
-    monkeypatch.setattr(checks, "prepare_datasets", two_sets)
+    monkeypatch.setattr(preflight, "prepare_datasets", two_sets)
     outcome = train_net(*words(coco, tmp_path, "SOLVER.MAX_ITER", 1))
     assert outcome.code == 0
     assert "model_best.pth has custom_test/bbox/AP 12.00, the best so far" in outcome.out
@@ -440,7 +440,7 @@ def test_an_error_leaves_the_console_as_it_was(capsys):
     logs.setup_logger()
     handlers = [h for h in logging.getLogger("detectron2").handlers if h.level == logging.DEBUG]
     (handler,) = [h for h in handlers if getattr(h, "stream", None) is sys.stdout]
-    with pytest.raises(InputError), logs._console_level(logging.ERROR):
+    with pytest.raises(InputError), logs.console_level(logging.ERROR):
         assert handler.level == logging.ERROR
         raise InputError("x")
     assert handler.level == logging.DEBUG

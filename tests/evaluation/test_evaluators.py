@@ -17,7 +17,7 @@ from helpers.stand_ins import HEIGHT, LVIS_IDS, WIDTH, registered_lvis, register
 from helpers.tiny import TINY, train_net
 
 from hrnet_det import get_cfg
-from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator
 from hrnet_det.evaluation.dropped_names import CityscapesInstances, CityscapesSemanticLabels
@@ -32,7 +32,7 @@ def run_of(kind="faster_rcnn", *test):
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME = row.meta_arch, [*row.roi_heads, ""][0]
     cfg.MODEL.MASK_ON, cfg.MODEL.KEYPOINT_ON = row.masks, row.keypoints
     cfg.DATASETS.TEST = test or ("quickstart_val",)
-    return YamlRun(cfg)
+    return RunConfig(cfg)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hrnet_det import get_cfg
 from hrnet_det.config import settings
-from hrnet_det.config.yaml_run import YamlRun
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.data.registration import register_quickstart
 from hrnet_det.evaluation.evaluators import build_evaluator
@@ -202,7 +202,7 @@ def perfect(row, truth):
 def run_on(dataset):
     cfg = get_cfg()
     cfg.DATASETS.TEST = (dataset,)
-    return YamlRun(cfg)
+    return RunConfig(cfg)
 
 
 def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
