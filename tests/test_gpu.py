@@ -117,7 +117,7 @@ def test_a_detector_trains(coco, tmp_path, amp, norm_eval):
     merge_overrides(cfg, custom(coco, "polygons.json", ["TRAIN"]))
     merge_overrides(cfg, ["SOLVER.AMP.ENABLED", amp, "MODEL.HRNET.NORM_EVAL", norm_eval])
     merge_overrides(cfg, ["OUTPUT_DIR", str(tmp_path)])
-    prepare_datasets(cfg, stated=())
+    prepare_datasets(cfg)
     torch.manual_seed(0)
     trainer = Trainer(cfg)
     assert type(trainer._trainer) is (AMPTrainer if amp == "True" else SimpleTrainer)

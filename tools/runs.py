@@ -46,7 +46,7 @@ def train(config: str, *, seed: int, output: Path, overrides: Sequence[str] = ()
         if content.pop("options") == given:
             print(f"{output} is finished: its results are used again", flush=True)
             return Run(**content)
-    command = [sys.executable, "-m", "hrnet_det.engine.train", "--config-file", config]
+    command = [sys.executable, "-m", "hrnet_det.cli", "train", "--config-file", config]
     command += [*overrides, "SEED", str(seed), "OUTPUT_DIR", str(output)]
     print(f"training {config} with seed {seed}: progress in {output / 'log.txt'}", flush=True)
     seconds, peak = _measured(command)

@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from helpers.tiny import REPO, TINY, custom
 
 from hrnet_det import model_zoo
 from tools import matrix, runs
@@ -34,6 +35,16 @@ def test_a_finished_run_is_used_again_with_the_same_options_alone(tmp_path, monk
     end = ["SEED", "7", "OUTPUT_DIR", str(tmp_path / "run")]
     assert commands[0][-6:] == ["SOLVER.MAX_ITER", "5", *end]
     assert commands[1][-6:] == ["--config-file", "quickstart/faster_rcnn.yaml", *end]
+
+
+def test_a_training_of_its_own_process_gives_its_results(coco, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # outside of the checkout, on a user's path
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    words = [*TINY, *custom(coco, "boxes.json"), "SOLVER.MAX_ITER", "1"]
+    config = "quickstart/faster_rcnn.yaml"
+    run = runs.train(config, seed=7, output=tmp_path / "run", overrides=words)
+    assert set(run.results) == {"bbox"} and run.seconds > 0 and run.peak > 1e8
+    assert "SEED: 7" in (tmp_path / "run" / "config.yaml").read_text()
 
 
 def test_a_process_is_measured_and_its_failure_is_not_taken_for_a_result():

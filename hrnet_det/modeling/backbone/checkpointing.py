@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 # What is computed again in the backward pass at each level of ACTIVATION_CHECKPOINTING, chosen by
-# the bytes saved per second (`hrnet-det benchmark --checkpointing`): the parts at stride 4 are the
+# the bytes saved per second (`python -m tools.checkpointing`): the parts at stride 4 are the
 # cheapest, whole modules the most thorough. Stage 1 is then the peak of the backward pass, unless
 # its bottlenecks are checkpointed one by one within it.
 CHECKPOINTING: dict[str, frozenset[str]] = {
