@@ -31,8 +31,7 @@ from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.convert import convert
 from hrnet_det.cli import main
 from hrnet_det.config.load import load_run
-from hrnet_det.engine.checks import check_device
-from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.preflight import check_device, preflight
 from hrnet_det.engine.train import load_job
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.kinds import KINDS, kind_of
