@@ -37,11 +37,9 @@ def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> 
     Layout, for train and val: images in `train/`; labels in `semantic_train/` (0: ground, 1 to 6:
     the classes), `stuff_train/` (0: an object, 1: ground) and, in COCO's format, `panoptic_train/`;
     `annotations/{instances,keypoints,panoptic}_train.json`, of which keypoints has arrows alone.
-    The set is written to a folder beside `root` and renamed when complete, so neither an
-    interruption nor a second process leaves half a set. Other versions and counts are replaced.
+    The set is renamed to `root` when complete, so neither an interruption nor a second process
+    leaves half a set. Other versions and counts (images of each split) are replaced.
 
-    Args:
-        counts: images for "train" and for "val".
     Raises: InputError if `root` holds something that this function did not write, or cannot be
         written.
     """
@@ -157,12 +155,9 @@ def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | di
     single = sum(map(len, figure.members)) == 1 and np.array_equal(visible, figure.mask)
     if single and np.all((points >= 0) & (points <= [width, height])):
         return [np.round(points, 2).ravel().tolist()]
-    flat = np.concatenate([[False], visible.ravel(order="F")])
-    starts = np.flatnonzero(flat[1:] != flat[:-1])
-    return {
-        "counts": np.diff(starts, prepend=0, append=visible.size).tolist(),
-        "size": [height, width],
-    }
+    starts = np.flatnonzero(np.diff(visible.ravel(order="F"), prepend=False))
+    counts = np.diff(starts, prepend=0, append=visible.size).tolist()
+    return {"counts": counts, "size": [height, width]}
 
 
 def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
@@ -179,7 +174,5 @@ def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
             nearest = np.argmin((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2)
             column, row = columns[nearest], rows[nearest]
             triples[number] = column, row, 1 if covered[row, column] else 2
-    return {
-        "keypoints": triples.ravel().tolist(),
-        "num_keypoints": int(np.count_nonzero(triples[:, 2])),
-    }
+    seen = int(np.count_nonzero(triples[:, 2]))
+    return {"keypoints": triples.ravel().tolist(), "num_keypoints": seen}

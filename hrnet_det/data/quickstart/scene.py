@@ -153,7 +153,7 @@ def semantic_labels(
         segments.append(segment)
     ground = classes == 0
     segments.insert(0, {"id": 1, **mask_fields(ground, GROUND_ID)})
-    panoptic = np.stack([ids, np.zeros_like(ids), np.zeros_like(ids)], axis=2)
+    panoptic = ids[:, :, None] * np.array([1, 0, 0], np.uint8)
     return {"semantic": classes, "stuff": ground.astype(np.uint8), "panoptic": panoptic}, segments
 
 

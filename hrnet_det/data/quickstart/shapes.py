@@ -20,22 +20,23 @@ def outline(*, name: str, rng: np.random.Generator) -> tuple[list[np.ndarray], n
         (4, 2) keypoints of an arrow in the order of `KEYPOINTS`, None for the other classes.
     Raises: ValueError if the name is unknown (the message lists the valid ones).
     """
-    if name == "disc":
-        return [_circle(0.5)], None
-    if name == "ring":
-        return [_circle(0.5), _circle(0.5 * rng.uniform(0.48, 0.68))], None
-    if name == "square":
-        return [np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])], None
-    if name == "triangle":
-        half = rng.uniform(0.82, 1.0) / 2
-        return [np.array([[0.0, -half], [0.5, half], [-0.5, half]])], None
-    if name == "star":
-        radii = np.where(np.arange(10) % 2 == 0, 0.53, 0.53 * rng.uniform(0.38, 0.46))
-        angles = np.arange(10) * np.pi / 5
-        return [np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)], None
+    if name not in CLASSES:
+        raise ValueError(f"unknown class {name!r}; known are {', '.join(CLASSES)}")
     if name == "arrow":
         return _arrow(rng)
-    raise ValueError(f"unknown class {name!r}; known are {', '.join(CLASSES)}")
+    if name == "square":
+        polygon = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    elif name == "triangle":
+        half = rng.uniform(0.82, 1.0) / 2
+        polygon = np.array([[0.0, -half], [0.5, half], [-0.5, half]])
+    elif name == "star":
+        radii = np.where(np.arange(10) % 2 == 0, 0.53, 0.53 * rng.uniform(0.38, 0.46))
+        angles = np.arange(10) * np.pi / 5
+        polygon = np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)
+    else:
+        polygon = _circle(0.5)
+    hole = [_circle(0.5 * rng.uniform(0.48, 0.68))] if name == "ring" else []
+    return [polygon, *hole], None
 
 
 def _circle(radius: float) -> np.ndarray:
@@ -86,17 +87,12 @@ def coverage(
     row, edge = np.nonzero((ay <= sample_y[:, None]) != (by <= sample_y[:, None]))
     share = (sample_y[row] - ay[edge]) / (by[edge] - ay[edge])
     crossing = ax[edge] + share * (bx[edge] - ax[edge])
-    sample = np.ceil((crossing - x0) * SUBSAMPLES - 0.5).astype(int)  # the first one after it
-    sample = np.clip(sample, 0, (x1 - x0) * SUBSAMPLES)
-    order = np.lexsort((sample, row))  # each row has an even number of crossings: in, out, in, ...
-    pixel, rest = np.divmod(sample[order], SUBSAMPLES)
-    where = row[order] // SUBSAMPLES * (x1 - x0 + 1) + pixel
-    signs = np.tile([1, -1], len(where) // 2)
-    shape = (y1 - y0, x1 - x0 + 1)
-    # From a crossing on all samples change: SUBSAMPLES in each pixel, but for `rest` in its own.
-    changes = np.bincount(where, SUBSAMPLES * signs, minlength=np.prod(shape)).reshape(shape)
-    own = np.bincount(where, rest * signs, minlength=np.prod(shape)).reshape(shape)
-    counts = (np.cumsum(changes, axis=1) - own)[:, :-1]
+    samples = (x1 - x0) * SUBSAMPLES  # in a row; each crossing changes all from the next one on
+    following = np.clip(np.ceil((crossing - x0) * SUBSAMPLES - 0.5).astype(int), 0, samples)
+    places = row * (samples + 1) + following
+    changes = np.bincount(places, minlength=len(sample_y) * (samples + 1))
+    inside = np.cumsum(changes.reshape(-1, samples + 1), axis=1)[:, :-1] % 2
+    counts = inside.reshape(y1 - y0, SUBSAMPLES, x1 - x0, SUBSAMPLES).sum(axis=(1, 3))
     return slice(y0, y1), slice(x0, x1), counts / SUBSAMPLES**2
 
 
