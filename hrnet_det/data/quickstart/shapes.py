@@ -87,12 +87,17 @@ def coverage(
     row, edge = np.nonzero((ay <= sample_y[:, None]) != (by <= sample_y[:, None]))
     share = (sample_y[row] - ay[edge]) / (by[edge] - ay[edge])
     crossing = ax[edge] + share * (bx[edge] - ax[edge])
-    samples = (x1 - x0) * SUBSAMPLES  # in a row; each crossing changes all from the next one on
-    following = np.clip(np.ceil((crossing - x0) * SUBSAMPLES - 0.5).astype(int), 0, samples)
-    places = row * (samples + 1) + following
-    changes = np.bincount(places, minlength=len(sample_y) * (samples + 1))
-    inside = np.cumsum(changes.reshape(-1, samples + 1), axis=1)[:, :-1] % 2
-    counts = inside.reshape(y1 - y0, SUBSAMPLES, x1 - x0, SUBSAMPLES).sum(axis=(1, 3))
+    sample = np.ceil((crossing - x0) * SUBSAMPLES - 0.5).astype(int)  # the first one after it
+    sample = np.clip(sample, 0, (x1 - x0) * SUBSAMPLES)
+    order = np.lexsort((sample, row))  # each row has an even number of crossings: in, out, in, ...
+    pixel, rest = np.divmod(sample[order], SUBSAMPLES)
+    where = row[order] // SUBSAMPLES * (x1 - x0 + 1) + pixel
+    signs = np.tile([1, -1], len(where) // 2)
+    shape = (y1 - y0, x1 - x0 + 1)
+    # From a crossing on all samples change: SUBSAMPLES in each pixel, but for `rest` in its own.
+    changes = np.bincount(where, SUBSAMPLES * signs, minlength=np.prod(shape)).reshape(shape)
+    own = np.bincount(where, rest * signs, minlength=np.prod(shape)).reshape(shape)
+    counts = (np.cumsum(changes, axis=1) - own)[:, :-1]
     return slice(y0, y1), slice(x0, x1), counts / SUBSAMPLES**2
 
 
