@@ -138,8 +138,8 @@ def contradictions(
     yield from _wrong_run_lengths(content)
     if masks:
         why = "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone)"
-        bare = [row["id"] for row in annotations if not row.get("segmentation")]
-        yield from _count(bare, annotations, f"have no 'segmentation', which {why}", before="id ")
+        bare = [f"id {row['id']}" for row in annotations if not row.get("segmentation")]
+        yield from _count(bare, annotations, f"have no 'segmentation', which {why}")
     if keypoints:
         yield from _wrong_keypoints(content, evaluated=evaluated)
 
@@ -175,9 +175,9 @@ def _wrong_run_lengths(content: Content) -> Iterator[str]:
         mask, size = row.get("segmentation"), sizes.get(row["image_id"], (None,))
         is_right = isinstance(mask, dict) and values.is_segmentation(mask)
         if is_right and all(map(values.is_side, size)) and not values.covers(mask, *size):
-            wrong.append(row["id"])
+            wrong.append(f"id {row['id']}")
     what = "have a 'segmentation' whose run lengths do not fill an image of their image's size"
-    yield from _count(wrong, content["annotations"], what, before="id ")
+    yield from _count(wrong, content["annotations"], what)
 
 
 def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
@@ -193,18 +193,17 @@ def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
     rows = content["annotations"] if evaluated else _objects(content["annotations"])
     wrong, uncounted, visible = [], [], False
     for row in rows:
-        points = row.get("keypoints")
+        points, shown = row.get("keypoints"), f"id {row['id']}"
         if not isinstance(points, list) or len(points) != 3 * number:
-            wrong.append(row["id"])
+            wrong.append(shown)
         elif any(values.is_amount(v) and v > 0 for v in points[2::3]):
             visible = True
         if not values.is_count(row.get("num_keypoints")):
-            uncounted.append(row["id"])
-    what = f"do not have {number} x 3 'keypoints' values, {needed}"
-    yield from _count(wrong, rows, what, before="id ")
+            uncounted.append(shown)
+    yield from _count(wrong, rows, f"do not have {number} x 3 'keypoints' values, {needed}")
     if evaluated:
         what = f"have no number of 'num_keypoints', {needed} for testing"
-        yield from _count(uncounted, rows, what, before="id ")
+        yield from _count(uncounted, rows, what)
     elif not wrong and not visible:
         yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
 
@@ -214,8 +213,7 @@ def _count(
 ) -> Iterator[str]:
     """A line that counts the wrong ones of some rows and shows examples; none without any."""
     if wrong:
-        shown = values.examples(f"{before}{value}" for value in wrong)
-        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {shown}"
+        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{values.examples(wrong)}"
 
 
 def _not(key: str, allowed: str) -> str:

@@ -66,7 +66,7 @@ def best_metric(run: RunConfig) -> str:
 
 
 def _read_labels(path: str, dtype: type) -> np.ndarray:
-    """An image of labels; Detectron2's own function for it does not work with NumPy 2."""
+    """As Detectron2's own function, which does not work with NumPy 2."""
     return np.asarray(Image.open(path), dtype=dtype)
 
 

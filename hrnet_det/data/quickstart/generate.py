@@ -18,7 +18,6 @@ from hrnet_det.data.quickstart.scene import (
     KINDS,
     Figure,
     draw_scene,
-    object_fields,
     semantic_labels,
     visible_masks,
 )
@@ -104,17 +103,18 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
         pixels, figures = draw_scene(split=split, index=index)
         image_id = FIRST_IMAGE_ID[split] + index
         name, (height, width) = f"{image_id:06d}.png", pixels.shape[:2]
-        image = {"id": image_id, "file_name": name, "height": height, "width": width}
-        images.append({**image, "license": 1})
+        row = {"id": image_id, "file_name": name, "height": height, "width": width, "license": 1}
+        images.append(row)
         masks, covers = visible_masks(figures)
         labels, segments = semantic_labels(figures, masks, (height, width))
         written = {split: pixels, **{f"{kind}_{split}": labels[kind] for kind in KINDS}}
         for folder, content in written.items():
             Image.fromarray(content).save(root / folder / name, compress_level=1)  # faster
         panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments})
-        for figure, visible, covered in zip(figures, masks, covers, strict=True):
-            instance = {"id": len(instances) + 1, "image_id": image_id}
-            instance |= object_fields(figure, visible)
+        of_figures = zip(figures, masks, covers, segments[1:], strict=True)
+        for figure, visible, covered, segment in of_figures:
+            instance = {"id": 0, "image_id": image_id} | segment  # in this order in the json
+            instance["id"] = len(instances) + 1
             instance["segmentation"] = _segmentation(figure, visible)
             instances.append(instance)
             if figure.name == "arrow":
@@ -163,8 +163,8 @@ def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | di
 def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
     """COCO's `keypoints` (x, y, v for each, whole pixels) and `num_keypoints` of an arrow.
 
-    A corner, itself mostly ground, is named by the arrow's own pixel nearest to it. v is 2 where
-    that is seen, 1 where another object covers it, 0 outside the image. A crowd has none.
+    Of each the arrow's own pixel nearest to it; v is 2 where that is seen, 1 where another object
+    covers it, 0 outside the image. A crowd has none.
     """
     height, width = figure.mask.shape
     rows, columns = np.nonzero(figure.mask)

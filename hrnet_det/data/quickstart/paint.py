@@ -70,10 +70,10 @@ def _add_stroke(canvas: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def contrasting_colour(*, hue: float, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A colour of about a hue that stands out from the pixels `ground`, (..., 3); returns (3,).
+    """A colour, (3,), of about a hue that stands out from the pixels `ground`, (..., 3).
 
-    The first of 30 draws that is MIN_CONTRAST away from the mean of the ground and half as much
-    from four fifths of its pixels; without one, the draw that is furthest from the mean.
+    The first of 30 draws that is MIN_CONTRAST away from the ground's mean and half as much from
+    four fifths of its pixels; without one, the draw furthest from the mean.
     """
     ground = ground.reshape(-1, 3)
     hues = (hue + rng.normal(scale=HUE_SPREAD, size=30)) % 1
