@@ -193,7 +193,7 @@ def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
     rows = content["annotations"] if evaluated else _objects(content["annotations"])
     wrong, uncounted, visible = [], [], False
     for row in rows:
-        points, shown = row.get("keypoints"), f"id {row['id']}"
+        shown, points = f"id {row['id']}", row.get("keypoints")
         if not isinstance(points, list) or len(points) != 3 * number:
             wrong.append(shown)
         elif any(values.is_amount(v) and v > 0 for v in points[2::3]):

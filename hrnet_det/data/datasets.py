@@ -199,7 +199,7 @@ def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: li
     weights = run[settings.CLASS_WEIGHTS] if what == "semantic classes" else ()
     if len(weights) in (0, len(found)):
         return
-    name = run.name(settings.CLASS_WEIGHTS)  # of another dataset's classes
+    name = run.name(settings.CLASS_WEIGHTS)
     if run.states(settings.CLASS_WEIGHTS):
         raise InputError(
             f"{name} has {len(weights)} values, but {dataset} has {len(found)} classes: give one "

@@ -27,8 +27,8 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 
-    One of the scales of INPUT.SCALES_TRAIN, if any, takes the place of MIN_SIZE_TRAIN and
-    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
+    A scale of INPUT.SCALES_TRAIN, if any, replaces MIN_SIZE_TRAIN and MAX_SIZE_TRAIN;
+    INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
     """
     check_scales(cfg)
     crops = bool(is_train and cfg.INPUT.CROP_TRAIN)

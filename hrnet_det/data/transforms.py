@@ -93,7 +93,8 @@ class CompatResize(T.ResizeShortestEdge):
             shortest = int(np.random.choice(lengths))
         if not shortest:
             return NoOpTransform()
-        size, (sides, transform) = image.shape[:2], self.rule
+        size = image.shape[:2]
+        sides, transform = self.rule
         return transform(*size, *sides(*size, shortest, self.plain.max_size))
 
 

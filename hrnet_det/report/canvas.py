@@ -86,7 +86,7 @@ class Canvas:
         width, height = self._font.getlength(text) + 4, self._font.size + 3
         lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]
         tops = (top - height, top, bottom, bottom - height)
-        places = [(x, y, x + width, y + height) for x in lefts for y in tops]
+        places = ((x, y, x + width, y + height) for x in lefts for y in tops)
         place = next(filter(self._is_free, places), None)
         if place is None:
             return

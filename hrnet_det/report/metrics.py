@@ -8,10 +8,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
 TABLES = (
-    (COCO_METRICS, {"bbox": "box", "segm": "mask", "keypoints": "keypoints"}),
+    (
+        ("AP", "AP50", "AP75", "APs", "APm", "APl"),
+        {"bbox": "box", "segm": "mask", "keypoints": "keypoints"},
+    ),
     (("AR@100", "AR@1000", "ARs@1000", "ARm@1000", "ARl@1000"), {"box_proposals": "proposals"}),
     (("mIoU", "fwIoU", "mACC", "pACC"), {"sem_seg": "semantic"}),
     (("IoU", "iIoU", "IoU_sup", "iIoU_sup"), {"sem_seg": "semantic"}),  # Cityscapes' scripts

@@ -42,10 +42,12 @@ def draw_predictions(
         truth = ground_truth(row, image.shape[:2], metadata)
         with inference_context(model), torch.no_grad():
             found, shown = prediction(model([mapper(row)])[0])
-        name, found = Path(row["file_name"]).name, with_colours_of(truth, found)
-        left = _tile(image, truth, metadata, f"ground truth, {name}")
-        right = _tile(image, found, metadata, f"prediction, {shown}")
-        pairs.append(in_rows([left, right], columns=2))
+        name = Path(row["file_name"]).name
+        tiles = [
+            _tile(image, truth, metadata, f"ground truth, {name}"),
+            _tile(image, with_colours_of(truth, found), metadata, f"prediction, {shown}"),
+        ]
+        pairs.append(in_rows(tiles, columns=2))
     in_rows(pairs, columns=min(PAIRS_IN_A_ROW, count)).save(path)
 
 

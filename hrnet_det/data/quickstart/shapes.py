@@ -75,8 +75,8 @@ def coverage(
 ) -> tuple[slice, slice, np.ndarray]:
     """How much of each pixel lies inside the polygons, by the even-odd rule, with supersampling.
 
-    Output: the rows and columns of the window that the polygons touch, cut at the image's edge,
-        and the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
+    Output: rows and columns of the window that the polygons touch, cut at the image's edge, and
+        the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
     """
     points = np.concatenate(polygons)
     x0, y0 = np.clip(np.floor(points.min(axis=0)).astype(int), 0, [width, height])
