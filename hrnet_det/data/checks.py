@@ -32,9 +32,8 @@ def check_labels(run: RunConfig, splits: Splits) -> None:
     needed = kind.learns | {SEMANTIC_LABELS} if branch else kind.learns
     for name in filter(dataset_kind, splits.train):
         _check_learned(kind, name, needed)
-    instead = f"test on another dataset ({run.name(settings.TEST_DATASETS)})"
     for name in filter(dataset_kind, splits.test):
-        _check_predicted(kind, name, instead)
+        _check_predicted(kind, name, run.name(settings.TEST_DATASETS))
 
 
 def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
@@ -53,18 +52,18 @@ def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
         )
 
 
-def _check_predicted(kind: Kind, name: str, instead: str) -> None:
+def _check_predicted(kind: Kind, name: str, setting: str) -> None:
     row = dataset_kind(name)
     if not row.labels <= kind.learns:
-        raise InputError(
-            f"dataset {name} evaluates {_said(row.labels)}, but {kind.title} predicts "
-            f"{_said(kind.learns)}: {instead}"
+        problem = f"evaluates {_said(row.labels)}, but {kind.title} predicts {_said(kind.learns)}"
+    elif not labels_of(name) or metric_for(kind, name) is None:
+        problem = (
+            f"has nothing that {kind.title} is evaluated by (what is measured on datasets of its "
+            f"kind: {', '.join(row.metrics)})"
         )
-    if not labels_of(name) or metric_for(kind, name) is None:
-        raise InputError(
-            f"dataset {name} has nothing that {kind.title} is evaluated by (what is measured on "
-            f"datasets of its kind: {', '.join(row.metrics)}): {instead}"
-        )
+    else:
+        return
+    raise InputError(f"dataset {name} {problem}: test on another dataset ({setting})")
 
 
 def check_images(run: RunConfig) -> None:

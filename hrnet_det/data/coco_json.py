@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from hrnet_det.data import coco_values as values
@@ -33,28 +34,20 @@ class CocoJson:
     def __init__(
         self, path: Path, images: Path, *, masks: bool, keypoints: bool, evaluated: bool
     ) -> None:
-        self.path = path.expanduser()
-        self.images = images.expanduser()
+        self.path, self.images = path.expanduser(), images.expanduser()
         if not self.path.is_file():
             raise MissingInputError(f"COCO json {self.path} is not there")
         if not self.images.is_dir():
             raise MissingInputError(f"image folder {self.images} (of {self.path}) is not there")
         content = _read(self.path)
-        self._refuse(misshapen(content, evaluated=evaluated))
-        self._refuse(contradictions(content, masks=masks, keypoints=keypoints, evaluated=evaluated))
-        self._check_images([row["file_name"] for row in content["images"]])
-        categories = sorted(content["categories"], key=lambda row: row["id"])
-        self.classes: list[str] = [row["name"] for row in categories]
-        self.keypoint_names: list[str] = next(_keypoint_lists(categories), [])
-        masks_of_objects = [row.get("segmentation") for row in _objects(content["annotations"])]
-        self.has_rle = any(isinstance(mask, dict) for mask in masks_of_objects)
-
-    def _refuse(self, problems: Iterable[str]) -> None:
-        lines = "\n  ".join(problems)
-        if lines:
-            raise InputError(f"{self.path} cannot be used:\n  {lines}")
-
-    def _check_images(self, names: list[str]) -> None:
+        for problems in (
+            misshapen(content, evaluated=evaluated),
+            contradictions(content, masks=masks, keypoints=keypoints, evaluated=evaluated),
+        ):
+            lines = "\n  ".join(problems)
+            if lines:
+                raise InputError(f"{self.path} cannot be used:\n  {lines}")
+        names = [row["file_name"] for row in content["images"]]
         # pathlib is slower, and fails at names that are too long for the file system.
         missing = [name for name in names if not os.path.isfile(os.path.join(self.images, name))]
         if missing:
@@ -62,6 +55,11 @@ class CocoJson:
                 f"{len(missing)} of {len(names)} images of {self.path} are not in {self.images}: "
                 f"{values.examples(map(values.shown, missing))}"
             )
+        categories = sorted(content["categories"], key=itemgetter("id"))
+        self.classes: list[str] = [row["name"] for row in categories]
+        self.keypoint_names: list[str] = next(iter(_keypoint_lists(categories)), [])
+        objects = _objects(content["annotations"])
+        self.has_rle = any(isinstance(row.get("segmentation"), dict) for row in objects)
 
 
 def _read(path: Path) -> Content:
@@ -103,19 +101,18 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def misshapen(content: Content, *, evaluated: bool) -> Iterator[str]:
     """Rows that lack a key, or have no usable ids; nothing more can be said of these."""
-    for rows_of, wanted in values.rules(evaluated=evaluated).items():
+    for rows_of, rules in values.rules(evaluated=evaluated).items():
         rows = content[rows_of]
         if not rows and rows_of != "annotations":
             yield f"there are no {rows_of}"
         odd = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
         yield from _count(odd, rows, "are not objects {...}", rows_of, "entry ")
-        for key, is_right, allowed, required in () if odd else wanted:
+        for key, is_right, allowed, required in () if odd else rules:
             lacking = [i for i, row in enumerate(rows) if required and key not in row]
             yield from _count(lacking, rows, f"have no {key!r}", rows_of, "entry ")
             if is_right is values.is_id and not lacking:
-                wrong = [i for i, row in enumerate(rows) if not values.is_id(row[key])]
-                what = f"have {_a(key)} that is not {allowed}"
-                yield from _count(wrong, rows, what, rows_of, "entry ")
+                wrong = [i for i, row in enumerate(rows) if not is_right(row[key])]
+                yield from _count(wrong, rows, _not(key, allowed), rows_of, "entry ")
 
 
 def contradictions(
@@ -123,12 +120,12 @@ def contradictions(
 ) -> Iterator[str]:
     """Values that are not allowed, or do not fit together, of content that is not `misshapen`."""
     annotations = content["annotations"]
-    for rows_of, wanted in values.rules(evaluated=evaluated).items():
+    for rows_of, rules in values.rules(evaluated=evaluated).items():
         rows = content[rows_of]
-        for key, is_right, allowed, _ in wanted:
+        for key, is_right, allowed, _ in rules:
             wrong = [row for row in rows if key in row and not is_right(row[key])]
             found = [f"{values.shown(row[key])} of id {row['id']}" for row in wrong]
-            yield from _count(found, rows, f"have {_a(key)} that is not {allowed}", rows_of)
+            yield from _count(found, rows, _not(key, allowed), rows_of)
     yield from _repeated(content)
     for rows_of, key in (("categories", "category_id"), ("images", "image_id")):
         known = {row["id"] for row in content[rows_of]}
@@ -141,8 +138,8 @@ def contradictions(
     yield from _wrong_run_lengths(content)
     if masks:
         why = "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone)"
-        bare = [row for row in annotations if not row.get("segmentation")]
-        yield from _count(_ids(bare), annotations, f"have no 'segmentation', which {why}")
+        bare = [f"id {row['id']}" for row in annotations if not row.get("segmentation")]
+        yield from _count(bare, annotations, f"have no 'segmentation', which {why}")
     if keypoints:
         yield from _wrong_keypoints(content, evaluated=evaluated)
 
@@ -152,39 +149,39 @@ def _objects(annotations: Iterable[dict]) -> list[dict]:
     return [row for row in annotations if not row.get("iscrowd", 0)]
 
 
-def _keypoint_lists(categories: Iterable[dict]) -> Iterator[list[str]]:
+def _keypoint_lists(categories: Iterable[dict]) -> list[list[str]]:
     """The names of the keypoints of those categories that have some."""
-    lists = (row.get("keypoints") for row in categories)
-    return (names for names in lists if names and values.are_names(names))
+    lists = [row.get("keypoints") for row in categories]
+    return [names for names in lists if names and values.are_names(names)]
 
 
 def _repeated(content: Content) -> Iterator[str]:
-    lists = {"category": "categories", "image": "images", "annotation": "annotations"}
-    given = {f"{one} id": [row["id"] for row in content[many]] for one, many in lists.items()}
-    names = [row["name"] for row in content["categories"]]
-    given["category name"] = [name for name in names if isinstance(name, str)]
-    for what, found in given.items():
-        twice = [values.shown(value) for value, count in Counter(found).items() if count > 1]
+    for what, rows_of, key in (
+        ("category id", "categories", "id"),
+        ("image id", "images", "id"),
+        ("annotation id", "annotations", "id"),
+        ("category name", "categories", "name"),
+    ):
+        counts = Counter(row[key] for row in content[rows_of] if isinstance(row[key], (int, str)))
+        twice = [values.shown(value) for value, count in counts.items() if count > 1]
         if twice:
             yield f"{what} given more than once: {values.examples(twice)}"
 
 
 def _wrong_run_lengths(content: Content) -> Iterator[str]:
     sizes = {row["id"]: (row["height"], row["width"]) for row in content["images"]}
-    wrong = [
-        row
-        for row in content["annotations"]
-        if isinstance(row.get("segmentation"), dict)
-        and values.is_segmentation(row["segmentation"])
-        and all(map(values.is_side, sizes.get(row["image_id"], (None,))))
-        and not values.covers(row["segmentation"], *sizes[row["image_id"]])
-    ]
+    wrong = []
+    for row in content["annotations"]:
+        mask, size = row.get("segmentation"), sizes.get(row["image_id"], (None,))
+        is_right = isinstance(mask, dict) and values.is_segmentation(mask)
+        if is_right and all(map(values.is_side, size)) and not values.covers(mask, *size):
+            wrong.append(f"id {row['id']}")
     what = "have a 'segmentation' whose run lengths do not fill an image of their image's size"
-    yield from _count(_ids(wrong), content["annotations"], what)
+    yield from _count(wrong, content["annotations"], what)
 
 
 def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
-    named = list(_keypoint_lists(content["categories"]))
+    named = _keypoint_lists(content["categories"])
     if not named:  # said where the model's keypoints are compared with the data's
         return
     if any(names != named[0] for names in named):
@@ -194,29 +191,30 @@ def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
         )
     number, needed = len(named[0]), "which MODEL.KEYPOINT_ON needs"
     rows = content["annotations"] if evaluated else _objects(content["annotations"])
-    lists = [points if isinstance(points := row.get("keypoints"), list) else [] for row in rows]
-    wrong = [row for row, points in zip(rows, lists, strict=True) if len(points) != 3 * number]
-    yield from _count(_ids(wrong), rows, f"do not have {number} x 3 'keypoints' values, {needed}")
-    visible = any(values.is_amount(v) and v > 0 for points in lists for v in points[2::3])
-    if not (wrong or evaluated or visible):
-        yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
+    wrong, uncounted, visible = [], [], False
+    for row in rows:
+        shown, points = f"id {row['id']}", row.get("keypoints")
+        if not isinstance(points, list) or len(points) != 3 * number:
+            wrong.append(shown)
+        elif any(values.is_amount(v) and v > 0 for v in points[2::3]):
+            visible = True
+        if not values.is_count(row.get("num_keypoints")):
+            uncounted.append(shown)
+    yield from _count(wrong, rows, f"do not have {number} x 3 'keypoints' values, {needed}")
     if evaluated:
-        uncounted = [row for row in rows if not values.is_count(row.get("num_keypoints"))]
         what = f"have no number of 'num_keypoints', {needed} for testing"
-        yield from _count(_ids(uncounted), rows, what)
-
-
-def _ids(rows: Iterable[dict]) -> list[str]:
-    return [f"id {row['id']}" for row in rows]
+        yield from _count(uncounted, rows, what)
+    elif not wrong and not visible:
+        yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
 
 
 def _count(
     wrong: list, rows: list, what: str, rows_of: str = "annotations", before: str = ""
 ) -> Iterator[str]:
-    """A line that counts those of the rows that are wrong and shows examples; none without any."""
+    """A line that counts the wrong ones of some rows and shows examples; none without any."""
     if wrong:
         yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{values.examples(wrong)}"
 
 
-def _a(key: str) -> str:
-    return f"{'an' if key[0] in 'aei' else 'a'} {key!r}"
+def _not(key: str, allowed: str) -> str:
+    return f"have {'an' if key[0] in 'aei' else 'a'} {key!r} that is not {allowed}"

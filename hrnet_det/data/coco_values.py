@@ -5,26 +5,18 @@ from __future__ import annotations
 import itertools
 import reprlib
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 
 LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
-
 
 _SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 8, 200, 60
 _SHORT.repr_NoneType = lambda _, __: "null"
 _SHORT.repr_bool = lambda value, _: str(value).lower()
 
-
-class Rule(NamedTuple):
-    """A key of the rows of one list of the json, and what its values may be."""
-
-    key: str
-    is_right: Callable[[object], bool]
-    allowed: str  # to follow "that is not"
-    required: bool = True  # in every row
+# A key of rows, what tells its right values, these in words, and whether every row needs the key.
+Rule = tuple[str, Callable[[object], bool], str, bool]
 
 
 def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
@@ -33,28 +25,28 @@ def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
     polygons = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
     masks = f'{polygons} or run lengths {{"size": [height, width], "counts": ...}}'
     categories = [
-        Rule("id", is_id, number),
-        Rule("name", is_text, "text"),
-        Rule("keypoints", are_names, "a list of different names", required=False),
+        ("id", is_id, number, True),
+        ("name", is_text, "text", True),
+        ("keypoints", are_names, "a list of different names", False),
     ]
     images = [
-        Rule("id", is_id, number),
-        Rule("file_name", is_text, "text"),
-        Rule("height", is_side, side),
-        Rule("width", is_side, side),
+        ("id", is_id, number, True),
+        ("file_name", is_text, "text", True),
+        ("height", is_side, side, True),
+        ("width", is_side, side, True),
     ]
     annotations = [
-        Rule("id", is_id, number),
-        Rule("image_id", is_id, number),
-        Rule("category_id", is_id, number),
-        Rule("bbox", is_box, "[x, y, width, height] in pixels"),
-        Rule("iscrowd", is_flag, "0 or 1", required=evaluated),
-        Rule("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", required=False),
-        Rule("segmentation", is_segmentation, masks, required=False),
-        Rule("keypoints", are_keypoints, "a list of x, y, visibility", required=False),
+        ("id", is_id, number, True),
+        ("image_id", is_id, number, True),
+        ("category_id", is_id, number, True),
+        ("bbox", is_box, "[x, y, width, height] in pixels", True),
+        ("iscrowd", is_flag, "0 or 1", evaluated),
+        ("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", False),
+        ("segmentation", is_segmentation, masks, False),
+        ("keypoints", are_keypoints, "a list of x, y, visibility", False),
     ]
     if evaluated:
-        annotations.append(Rule("area", is_amount, "a number of square pixels"))
+        annotations.append(("area", is_amount, "a number of square pixels", True))
     return {"categories": categories, "images": images, "annotations": annotations}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,10 +48,11 @@ def used_splits(run: RunConfig, *, trains: bool) -> Splits:
 def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Splits:
     """Make a run's datasets usable, or say what is missing. Changes the settings it is given.
 
-    Registers custom data, makes the quickstart dataset if it is named, looks for the files of every
-    dataset, and lets the numbers of classes and keypoints follow the data.
+    Registers custom data, makes the quickstart dataset if it is named, and lets the numbers of
+    classes and keypoints follow the data.
 
-    Raises: MissingInputError if files are missing, InputError if the data cannot be used.
+    Raises: MissingInputError if files are missing, InputError if a dataset is not registered (the
+        message has the nearest names) or cannot be used.
     """
     run = config if isinstance(config, RunConfig) else RunConfig(config)
     register_custom(run, trains=trains)
@@ -58,7 +60,11 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     split = "train" if trains else "test"
     if not getattr(splits, split):
         raise InputError(f"{run.name(CUSTOM[split][2])} is empty: name a dataset to {split} on")
-    check_registered(splits.names)
+    for name in splits.names:
+        if name not in DatasetCatalog.list():
+            near = nearest(name, DatasetCatalog.list())
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise InputError(f"there is no dataset {name!r}{hint}")
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
@@ -82,8 +88,13 @@ def register_custom(run: RunConfig, *, trains: bool = True) -> None:
                 f"{images!r}; give both or neither"
             )
         if json_file and (trains or split == "test"):
-            heads = {"masks": run.model.masks, "keypoints": run.model.keypoints}
-            file = CocoJson(Path(json_file), Path(images), **heads, evaluated=split == "test")
+            file = CocoJson(
+                Path(json_file),
+                Path(images),
+                masks=run.model.masks,
+                keypoints=run.model.keypoints,
+                evaluated=split == "test",
+            )
             options = {
                 "name": f"custom_{split}",
                 "json_file": file.path,
@@ -105,19 +116,10 @@ def register_again(run: RunConfig) -> None:
         register_coco(**options)
 
 
-def check_registered(names: Sequence[str]) -> None:
-    """Raises: InputError if a dataset is not registered (the message has the nearest names)."""
-    for name in names:
-        if name not in DatasetCatalog.list():
-            near = nearest(name, DatasetCatalog.list())
-            hint = f"; nearest: {', '.join(near)}" if near else ""
-            raise InputError(f"there is no dataset {name!r}{hint}")
-
-
 def check_files(run: RunConfig, names: Sequence[str]) -> None:
     """Raises: MissingInputError if files that the datasets' metadata names are not there."""
-    wanted = (file for name in names for file in files_of(name))
-    states = {file: "found" if Path(file).exists() else "missing" for file in wanted}
+    files = itertools.chain.from_iterable(map(files_of, names))
+    states = {file: "found" if Path(file).exists() else "missing" for file in files}
     if "missing" not in states.values():
         return
     setting = os.getenv("DETECTRON2_DATASETS")
@@ -144,17 +146,18 @@ def follow_classes(run: RunConfig, names: Sequence[str]) -> None:
         ("thing_classes", kind.classes, "classes"),
         ("stuff_classes", kind.semantic_classes, "semantic classes"),
     ):
-        classes = {name: list(MetadataCatalog.get(name).get(field, [])) for name in names}
-        first = next((name for name in names if classes[name]), None)
-        if first is None or setting is None:
-            continue
-        for name in names:
-            if classes[name] and classes[name] != classes[first]:
+        first, expected = "", []
+        for name in () if setting is None else names:
+            classes = list(MetadataCatalog.get(name).get(field, []))
+            if not expected:
+                first, expected = name, classes
+            elif classes and classes != expected:
                 raise InputError(
-                    f"the classes of {first} and {name} differ: {_some(classes[first])} against "
-                    f"{_some(classes[name])}; train and test on the same categories"
+                    f"the classes of {first} and {name} differ: {_some(expected)} against "
+                    f"{_some(classes)}; train and test on the same categories"
                 )
-        _follow(run, setting, first, what, classes[first])
+        if expected:
+            _follow(run, setting, first, what, expected)
 
 
 def follow_keypoints(run: RunConfig, splits: Splits) -> None:
@@ -195,7 +198,7 @@ def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: li
     weights = run[settings.CLASS_WEIGHTS] if what == "semantic classes" else ()
     if len(weights) in (0, len(found)):
         return
-    name = run.name(settings.CLASS_WEIGHTS)  # of another dataset's classes
+    name = run.name(settings.CLASS_WEIGHTS)
     if run.states(settings.CLASS_WEIGHTS):
         raise InputError(
             f"{name} has {len(weights)} values, but {dataset} has {len(found)} classes: give one "

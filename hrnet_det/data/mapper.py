@@ -17,7 +17,7 @@ from hrnet_det.errors import InputError
 
 
 def build_test_mapper(run: RunConfig) -> DatasetMapper:
-    """What prepares an image for testing."""
+    """The mapper of images to test on."""
     if run.is_lazy:
         return instantiate(run.cfg.dataloader.test.mapper)
     return build_mapper(run.cfg, is_train=False)
@@ -26,8 +26,8 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 
-    One of the scales of INPUT.SCALES_TRAIN, if any, takes the place of MIN_SIZE_TRAIN and
-    MAX_SIZE_TRAIN; INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
+    A scale of INPUT.SCALES_TRAIN, if any, replaces MIN_SIZE_TRAIN and MAX_SIZE_TRAIN;
+    INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
     """
     check_scales(cfg)
     crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
@@ -85,16 +85,17 @@ def _box(row: dict) -> np.ndarray:
 def check_scales(cfg: CfgNode) -> None:
     """Raises: InputError if INPUT.SCALES_TRAIN or INPUT.CROP_TRAIN is no list of sizes."""
     given = cfg.INPUT
-    pairs = [("SCALES_TRAIN", pair) for pair in given.SCALES_TRAIN]
-    pairs += [("CROP_TRAIN", given.CROP_TRAIN)] if given.CROP_TRAIN else []
-    for key, pair in pairs:
-        whole = isinstance(pair, (list, tuple)) and all(isinstance(side, int) for side in pair)
-        if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-            example = "[[600, 1000], [800, 1333]]" if key == "SCALES_TRAIN" else "[800, 1200]"
-            raise InputError(
-                f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in pixels, "
-                f"such as {example}"
-            )
+    for key, example, pairs in (
+        ("SCALES_TRAIN", "[[600, 1000], [800, 1333]]", given.SCALES_TRAIN),
+        ("CROP_TRAIN", "[800, 1200]", [given.CROP_TRAIN] if given.CROP_TRAIN else []),
+    ):
+        for pair in pairs:
+            whole = isinstance(pair, (list, tuple)) and set(map(type, pair)) == {int}
+            if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
+                raise InputError(
+                    f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in "
+                    f"pixels, such as {example}"
+                )
     if given.CROP_TRAIN and given.CROP.ENABLED:
         raise InputError(
             "INPUT.CROP_TRAIN crops resized images, INPUT.CROP.ENABLED original ones: set one"

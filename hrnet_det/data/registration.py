@@ -29,6 +29,7 @@ def datasets_root() -> Path:
 def register_quickstart() -> None:
     """Register the quickstart's datasets, QUICKSTART, which are made when they are first read."""
     root = datasets_root() / "quickstart"
+    things = dict.fromkeys(range(1, quickstart.GROUND_ID), 0)
     for split in ("train", "val"):
         objects = {
             "json_file": root / "annotations" / f"instances_{split}.json",
@@ -40,10 +41,19 @@ def register_quickstart() -> None:
             "classes": ["arrow"],
             "keypoint_names": list(quickstart.KEYPOINTS),
         }
+        panoptic = {
+            "evaluator_type": "coco_panoptic_seg",
+            "panoptic_json": str(root / "annotations" / f"panoptic_{split}.json"),
+            "panoptic_root": str(root / f"panoptic_{split}"),
+            "sem_seg_root": str(root / f"stuff_{split}"),
+            "stuff_classes": ["things", quickstart.GROUND],  # 0 for all things
+            "stuff_dataset_id_to_contiguous_id": things | {quickstart.GROUND_ID: 1},
+            "ignore_label": IGNORED,
+        }
         images, labels = str(root / split), str(root / f"semantic_{split}")
         register_coco(f"quickstart_{split}", **objects)
         register_coco(f"quickstart_keypoints_{split}", **objects | arrows)
-        register_coco(f"quickstart_panoptic_{split}", **objects, **_panoptic(root, split))
+        register_coco(f"quickstart_panoptic_{split}", **objects, **panoptic)
         _register(
             f"quickstart_semantic_{split}",
             partial(load_sem_seg, labels, images, "png", "png"),
@@ -53,20 +63,6 @@ def register_quickstart() -> None:
             stuff_classes=[quickstart.GROUND, *quickstart.CLASSES],
             ignore_label=IGNORED,
         )
-
-
-def _panoptic(root: Path, split: str) -> dict[str, object]:
-    """The metadata of objects and stuff together."""
-    ids = range(1, quickstart.GROUND_ID + 1)
-    return {
-        "evaluator_type": "coco_panoptic_seg",
-        "panoptic_json": str(root / "annotations" / f"panoptic_{split}.json"),
-        "panoptic_root": str(root / f"panoptic_{split}"),
-        "sem_seg_root": str(root / f"stuff_{split}"),
-        "stuff_classes": ["things", quickstart.GROUND],  # 0 for all things
-        "stuff_dataset_id_to_contiguous_id": {i: int(i == quickstart.GROUND_ID) for i in ids},
-        "ignore_label": IGNORED,
-    }
 
 
 def register_coco(
@@ -120,9 +116,9 @@ def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> 
 def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
     """Keypoints that a mirrored image swaps: those named alike but for "left" and "right"."""
     by_lower = {name.lower(): name for name in names}
-    mirrored = {name: name.lower().replace("left", "right") for name in names}
-    return [
-        (name, by_lower[other])
-        for name, other in mirrored.items()
-        if other != name.lower() and other in by_lower
-    ]
+    pairs = []
+    for name in names:
+        mirrored = name.lower().replace("left", "right")
+        if mirrored != name.lower() and mirrored in by_lower:
+            pairs.append((name, by_lower[mirrored]))
+    return pairs

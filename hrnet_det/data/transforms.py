@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import transforms as T
@@ -31,8 +30,7 @@ def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple
 class OpenCVResizeTransform(T.ResizeTransform):
     """Bilinear resizing by OpenCV, which does not average the pixels that it skips.
 
-    Args:
-        as_float: the result is float32, not rounded to whole levels.
+    With `as_float` the result is float32, not rounded to whole levels.
     Raises: InputError if OpenCV is not installed.
     """
 
@@ -69,18 +67,14 @@ def _opencv() -> object:
     return cv2
 
 
-class ResizeRule(NamedTuple):
-    """How a code base chooses the size, and what it resizes with."""
-
-    sides: Callable[[int, int, int, int], tuple[int, int]]
-    transform: Callable[..., Transform]
-
+# How a code base chooses the size, and what it resizes with.
+ResizeRule = tuple[Callable[[int, int, int, int], tuple[int, int]], Callable[..., Transform]]
 
 RESIZE_RULES: dict[str, ResizeRule | None] = {
     "pillow": None,  # Detectron2's own ResizeShortestEdge
-    "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
-    "opencv_float": ResizeRule(nearest_sides, partial(OpenCVResizeTransform, as_float=True)),
-    "pillow_floor": ResizeRule(floored_sides, T.ResizeTransform),
+    "opencv": (nearest_sides, OpenCVResizeTransform),
+    "opencv_float": (nearest_sides, partial(OpenCVResizeTransform, as_float=True)),
+    "pillow_floor": (floored_sides, T.ResizeTransform),
 }
 
 
@@ -100,7 +94,8 @@ class CompatResize(T.ResizeShortestEdge):
         if not shortest:
             return NoOpTransform()
         size = image.shape[:2]
-        return self.rule.transform(*size, *self.rule.sides(*size, shortest, self.plain.max_size))
+        sides, transform = self.rule
+        return transform(*size, *sides(*size, shortest, self.plain.max_size))
 
 
 def check_resize(name: str) -> None:
@@ -142,7 +137,7 @@ class CropAroundObject(T.Augmentation):
     Differs from source: an image without objects is cropped too, at a random place.
 
     Args:
-        size: shorter and longer side of the crop, in pixels, the longer one along the image's.
+        size: shorter and longer side in pixels, the longer one along the image's.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:

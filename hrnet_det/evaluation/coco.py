@@ -34,13 +34,22 @@ class Implementation:
     evaluation: Evaluation
 
 
-def _detectron2() -> Evaluation:
-    from detectron2.evaluation.fast_eval_api import COCOeval_opt  # where its C++ part was built
+# What installs each; "auto" takes the first that is installed.
+_INSTALL = {
+    "detectron2": f"{environment.INSTALL_COMMAND} --from '{environment.OFFICIAL_SPEC}' "
+    "(needs a compiler)",
+    "faster_coco_eval": f"pip install '{environment.FAST_COCO_EVALUATION}'",
+    "pycocotools": f"pip install '{environment.REQUIREMENTS['pycocotools']}'",
+}
 
-    return COCOeval_opt
 
+def _load(name: str) -> Evaluation:
+    if name == "detectron2":  # where its C++ part was built
+        from detectron2.evaluation.fast_eval_api import COCOeval_opt
 
-def _faster_coco_eval() -> Evaluation:
+        return COCOeval_opt
+    if name == "pycocotools":
+        return COCOeval
     from faster_coco_eval import COCO as Annotations
     from faster_coco_eval import COCOeval_faster
 
@@ -54,54 +63,40 @@ def _faster_coco_eval() -> Evaluation:
     return evaluation
 
 
-_BUILD = f"{environment.INSTALL_COMMAND} --from '{environment.OFFICIAL_SPEC}' (needs a compiler)"
-# "auto" takes the first that is installed. Of each: what loads it, what installs it.
-_KNOWN: dict[str, tuple[Callable[[], Evaluation], str]] = {
-    "detectron2": (_detectron2, _BUILD),
-    "faster_coco_eval": (_faster_coco_eval, f"pip install '{environment.FAST_COCO_EVALUATION}'"),
-    "pycocotools": (lambda: COCOeval, f"pip install '{environment.REQUIREMENTS['pycocotools']}'"),
-}
-INTEGER_IDS = ("faster_coco_eval",)  # for which all ids have to be whole numbers
-
-
 def find_implementation(name: str) -> Implementation:
-    """The implementation that TEST.COCO_EVAL names; "auto": the first of all that is installed.
+    """The implementation that TEST.COCO_EVAL names; "auto": the first that is installed.
 
     Raises: InputError if it is unknown or not installed.
     """
     if name == "auto":
         return installed_implementations()[0]
-    if name not in _KNOWN:
-        raise InputError(f"unknown TEST.COCO_EVAL {name!r}; known: auto, {', '.join(_KNOWN)}")
-    load, how = _KNOWN[name]
+    if name not in _INSTALL:
+        raise InputError(f"unknown TEST.COCO_EVAL {name!r}; known: auto, {', '.join(_INSTALL)}")
     try:
-        return Implementation(name, load())
+        return Implementation(name, _load(name))
     except ImportError as error:
         raise InputError(
-            f"TEST.COCO_EVAL {name} cannot be used here ({one_line(error)}): {how}, or set "
-            "TEST.COCO_EVAL auto, which takes what is installed"
+            f"TEST.COCO_EVAL {name} cannot be used here ({one_line(error)}): {_INSTALL[name]}, or "
+            "set TEST.COCO_EVAL auto, which takes what is installed"
         ) from error
 
 
 def installed_implementations() -> list[Implementation]:
     """All that can be used here, in the order in which "auto" prefers them."""
     found = []
-    for name, (load, _) in _KNOWN.items():
-        with contextlib.suppress(ImportError):
-            found.append(Implementation(name, load()))
+    for name in _INSTALL:
+        with contextlib.suppress(InputError):
+            found.append(find_implementation(name))
     return found
 
 
 class CocoEvaluator(COCOEvaluator):
     """Detectron2's COCOEvaluator, with the implementation that TEST.COCO_EVAL names.
 
-    Differs from source: not in the results. The source knows its own compiled implementation and
-    pycocotools, and encodes masks more slowly.
+    Differs from source: masks are encoded faster; the results are the same.
 
-    Args:
-        implementation: as TEST.COCO_EVAL names it. The others: as Detectron2's.
-    Raises: InputError as `find_implementation`, or if the implementation (but for "auto", which
-        takes pycocotools then) cannot evaluate the dataset, whose ids are no whole numbers.
+    Raises: InputError as `find_implementation`, or if the dataset's ids are not whole numbers and
+        the implementation needs such ("auto" takes pycocotools then).
     """
 
     def __init__(
@@ -119,7 +114,7 @@ class CocoEvaluator(COCOEvaluator):
             use_fast_impl=False,  # else it warns that its own is not built
             kpt_oks_sigmas=kpt_oks_sigmas,
         )
-        if found.name in INTEGER_IDS and not _has_integer_ids(self._coco_api.dataset):
+        if found.name == "faster_coco_eval" and not _has_integer_ids(self._coco_api.dataset):
             if implementation != "auto":
                 raise InputError(
                     f"TEST.COCO_EVAL {implementation} takes only whole numbers as ids; "
@@ -168,19 +163,17 @@ def encode_masks(masks: torch.Tensor) -> list[dict]:
     than to count them. Most objects are narrow, so only an object's own columns are gathered.
     """
     pixels = masks.cpu().numpy()
+    height, width = pixels.shape[1:]
     occupied = pixels.view(np.uint8).max(axis=1, initial=0)  # (N, W): max is faster than any
-    return [_encode(*each) for each in zip(pixels, occupied, strict=True)]
-
-
-def _encode(mask: np.ndarray, occupied: np.ndarray) -> dict:
-    """A mask (H, W) bool, of which only the columns with occupied (W,) have anything."""
-    height, width = mask.shape
-    columns = np.flatnonzero(occupied)
-    first, end = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
-    values = mask[:, first:end].T.ravel()
-    # Where a run ends, counted down the columns of the whole mask. The first run is of zeros.
-    ends = np.flatnonzero(np.diff(values, prepend=False, append=False)) + first * height
-    counts = np.diff(ends[ends < height * width], prepend=0, append=height * width)
-    plain = {"size": [height, width], "counts": counts.tolist()}
-    packed = coco_mask.frPyObjects(plain, height, width)
-    return {"size": [height, width], "counts": packed["counts"].decode()}
+    encoded = []
+    for mask, has_pixels in zip(pixels, occupied, strict=True):
+        columns = np.flatnonzero(has_pixels)
+        first, end = (columns[0], columns[-1] + 1) if len(columns) else (0, 0)
+        values = mask[:, first:end].T.ravel()
+        # Where a run ends, counted down the columns of the whole mask. The first run is of zeros.
+        ends = np.flatnonzero(np.diff(values, prepend=False, append=False)) + first * height
+        counts = np.diff(ends[ends < height * width], prepend=0, append=height * width)
+        plain = {"size": [height, width], "counts": counts.tolist()}
+        packed = coco_mask.frPyObjects(plain, height, width)
+        encoded.append(plain | {"counts": packed["counts"].decode()})
+    return encoded

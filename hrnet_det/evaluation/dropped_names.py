@@ -19,7 +19,6 @@ class _DroppedNames:
     """Evaluators that find those names in numpy while they evaluate; their results are the same."""
 
     def evaluate(self) -> Any:
-        """The results, in the main process of a job."""
         with patch.multiple(np, create=True, **DROPPED):
             return super().evaluate()
 
@@ -35,8 +34,7 @@ class CityscapesSemanticLabels(_DroppedNames, CityscapesSemSegEvaluator):
 class CityscapesInstances(_DroppedNames, CityscapesInstanceEvaluator):
     """Detectron2's, for the package cityscapesscripts.
 
-    Differs from source: no matches.json in the working folder, which holds NumPy's integers that
-    json cannot write.
+    Differs from source: no matches.json, of whose NumPy integers json cannot write any.
     """
 
     def evaluate(self) -> Any:

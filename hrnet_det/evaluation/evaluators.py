@@ -23,8 +23,6 @@ from hrnet_det.evaluation.dropped_names import (
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
 
-VOC_YEARS = (2007, 2012)
-
 
 def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
     """What evaluates a dataset, by its kind; raises as check_evaluator."""
@@ -48,7 +46,7 @@ def check_evaluator(run: RunConfig, dataset_name: str) -> None:
             f"evaluation of a dataset of evaluator_type {kind.name} needs: "
             f"MetadataCatalog.get({dataset_name!r}).set({missing[0]}=...)"
         )
-    if kind.name == "pascal_voc" and metadata.year not in VOC_YEARS:
+    if kind.name == "pascal_voc" and metadata.year not in (2007, 2012):
         raise InputError(
             f"dataset {dataset_name} has the year {metadata.year!r} in its metadata, which chooses "
             "how VOC's AP is measured: set 2007 (11 points) or 2012 (the area under the curve)"
@@ -66,7 +64,7 @@ def best_metric(run: RunConfig) -> str:
 
 
 def _read_labels(path: str, dtype: type) -> np.ndarray:
-    """An image of labels; Detectron2's own function for it does not work with NumPy 2."""
+    """As Detectron2's own function, which does not work with NumPy 2."""
     return np.asarray(Image.open(path), dtype=dtype)
 
 

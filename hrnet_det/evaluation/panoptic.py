@@ -23,8 +23,8 @@ class PanopticEvaluator(DatasetEvaluator):
 
     Source: arXiv:1801.00868 section 4, and the treatment of crowds and unlabelled pixels that
     COCO's panoptic task defines.
-    Differs from source (panopticapi): predictions are compared at once instead of being written
-    as images; of several crowds of a category in an image all forgive, not one (COCO has one).
+    Differs from source (panopticapi): no images are written; of several crowds of a category in
+    an image all forgive, not one (COCO has one).
 
     Results: {"panoptic_seg": {"PQ", "SQ", "RQ", and each with _th for things, _st for stuff}}, in
         percent, means over the categories that occur.
@@ -36,10 +36,14 @@ class PanopticEvaluator(DatasetEvaluator):
         self._root = Path(metadata.panoptic_root)
         self._truth = {row["image_id"]: row for row in content["annotations"]}
         self._is_thing = {row["id"]: bool(row["isthing"]) for row in content["categories"]}
-        self._categories = {  # the dataset's ids of contiguous numbers, of things and of stuff
-            True: {n: id for id, n in metadata.thing_dataset_id_to_contiguous_id.items()},
-            False: {n: id for id, n in metadata.stuff_dataset_id_to_contiguous_id.items()},
-        }
+        # The dataset's ids of contiguous numbers, of stuff (False) and of things (True).
+        self._categories = [
+            {number: category for category, number in ids.items()}
+            for ids in (
+                metadata.stuff_dataset_id_to_contiguous_id,
+                metadata.thing_dataset_id_to_contiguous_id,
+            )
+        ]
         self.reset()
 
     def reset(self) -> None:
@@ -51,8 +55,10 @@ class PanopticEvaluator(DatasetEvaluator):
             truth = self._truth[given["image_id"]]
             pixels = Image.open(self._root / truth["file_name"]).convert("RGB")
             true = segment_ids(np.asarray(pixels)), truth["segments_info"]
-            numbers = [self._categories[bool(s["isthing"])][s["category_id"]] for s in segments]
-            found = [s | {"category_id": n} for s, n in zip(segments, numbers, strict=True)]
+            found = [
+                s | {"category_id": self._categories[bool(s["isthing"])][s["category_id"]]}
+                for s in segments
+            ]
             self._counts.append(compare(ids.cpu().numpy(), found, *true))
 
     def evaluate(self) -> OrderedDict | None:
@@ -97,10 +103,14 @@ def compare(
     for (t, p), n in common.items():
         area["true", t] += n
         area["predicted", p] += n
-    truth = {s["id"]: s["category_id"] for s in true_segments if not s.get("iscrowd", 0)}
-    crowds = [s for s in true_segments if s.get("iscrowd", 0)]
-    found = {s["id"]: s["category_id"] for s in predicted_segments}
-    found = {p: category for p, category in found.items() if ("predicted", p) in area}
+    truth, crowds = {}, defaultdict(list)
+    for segment in true_segments:
+        if segment.get("iscrowd", 0):
+            crowds[segment["category_id"]].append(segment["id"])
+        else:
+            truth[segment["id"]] = segment["category_id"]
+    segments = (s for s in predicted_segments if ("predicted", s["id"]) in area)
+    found = {s["id"]: s["category_id"] for s in segments}
     counts: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(4))
     for (t, p), n in common.items():
         if t not in truth or truth[t] != found.get(p):
@@ -112,18 +122,17 @@ def compare(
     for category in truth.values():
         counts[category] += (0, 0, 1, 0)
     for p, category in found.items():
-        forgiving = [VOID, *(s["id"] for s in crowds if s["category_id"] == category)]
-        if sum(common.get((t, p), 0) for t in forgiving) <= 0.5 * area["predicted", p]:
+        forgiven = sum(common.get((t, p), 0) for t in (VOID, *crowds[category]))
+        if forgiven <= 0.5 * area["predicted", p]:
             counts[category] += (0, 0, 0, 1)
     return dict(counts)
 
 
 def quality(counts: Sequence[np.ndarray]) -> dict[str, float]:
     """Means of PQ, SQ and RQ, in 0..1, of categories' counts from `compare`; nan without any."""
-    rows = [
-        (iou / found, iou / max(matched, 1), matched / found)
-        for iou, matched, missed, wrong in counts
-        for found in [matched + (missed + wrong) / 2]
-    ]
-    means = np.mean(rows, axis=0) if rows else np.full(3, np.nan)
-    return dict(zip(("PQ", "SQ", "RQ"), means.tolist(), strict=True))
+    rows = []
+    for iou, matched, missed, wrong in counts:
+        found = matched + (missed + wrong) / 2
+        rows.append((iou / found, iou / max(matched, 1), matched / found))
+    means = np.mean(rows, axis=0).tolist() if rows else [np.nan] * 3
+    return dict(zip(("PQ", "SQ", "RQ"), means, strict=True))

@@ -14,7 +14,6 @@ LABELS_ALPHA = 0.5  # of the colours of semantic labels
 STUFF_ALPHA = 0.25  # of those under objects
 UNLABELLED = -1  # of pixels without a colour
 KEYPOINT_SCORE = 0.05  # as Detectron2's Visualizer
-FIELDS = ("boxes", "classes", "masks", "keypoints", "scores", "colours")  # that are drawn
 
 
 def annotate(
@@ -29,15 +28,13 @@ def annotate(
     """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
 
     Objects with masks have a colour each, those with boxes alone that of their class. Where masks
-    overlap, colours are blended. Names that would cover those of earlier objects are left out.
+    overlap, colours are blended. Names that would cover earlier ones are left out.
 
     Args:
         image: (H, W, 3) uint8, RGB.
         objects: in its pixels, as Detectron2's models predict them (pred_...; the best first) or
             its mappers prepare them (gt_..., with bitmasks): boxes, and where there are any
-            classes, masks, keypoints and scores. Objects with masks may have `colours`, (N,)
-            numbers: the same number is the same colour.
-        classes, label_names: names of the classes of objects, and of labels.
+            classes, masks, keypoints and scores; with masks also `colours`, (N,) numbers.
         labels: (H, W), the class of each pixel, UNLABELLED for none.
         scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
     Output: (H * scale, W * scale, 3) uint8, RGB.
@@ -63,17 +60,15 @@ def enlargement(image: np.ndarray) -> int:
 
 def _draw_objects(canvas: Canvas, objects: Instances, classes: Sequence[str]) -> None:
     """Masks, the largest first so that none is hidden; then boxes, keypoints and names."""
-    fields = {
-        name: getattr(value, "tensor", value).cpu()
-        for full, value in objects.get_fields().items()
-        if (name := full.removeprefix("pred_").removeprefix("gt_")) in FIELDS
-    }
-    numbers = fields["classes"].tolist() if "classes" in fields else None
-    of_class = numbers is not None and "masks" not in fields
-    own = fields["colours"].tolist() if "colours" in fields else range(len(objects))
-    colours = [PALETTE[number % len(PALETTE)] for number in (numbers if of_class else own)]
+    fields = {}
+    for name, value in objects.get_fields().items():
+        fields[name.removeprefix("pred_").removeprefix("gt_")] = getattr(value, "tensor", value)
+    chosen = fields.get("colours", range(len(objects)))
+    if "masks" not in fields:
+        chosen = fields.get("classes", chosen)
+    colours = [PALETTE[int(number) % len(PALETTE)] for number in chosen]
     if "masks" in fields:
-        masks = fields["masks"].numpy().astype(bool)
+        masks = fields["masks"].cpu().numpy().astype(bool)
         for i in np.argsort(-masks.sum(axis=(1, 2)), kind="stable"):
             canvas.mask(masks[i], colours[i])
     boxes = fields["boxes"].tolist()
@@ -83,10 +78,12 @@ def _draw_objects(canvas: Canvas, objects: Instances, classes: Sequence[str]) ->
         least = KEYPOINT_SCORE if "scores" in fields else 0
         for points in fields["keypoints"].tolist():
             canvas.points([(x, y) for x, y, seen in points if seen > least], (255, 255, 255))
-    if numbers is not None:
-        scores = [f" {score:.2f}" for score in fields.get("scores", ())] or [""] * len(objects)
-        for number, score, box, colour in zip(numbers, scores, boxes, colours, strict=True):
-            canvas.label(_name(classes, number) + score, box, colour)
+    if "classes" in fields:
+        names = [_name(classes, number) for number in fields["classes"].tolist()]
+        if "scores" in fields:
+            names = [f"{name} {x:.2f}" for name, x in zip(names, fields["scores"], strict=True)]
+        for name, box, colour in zip(names, boxes, colours, strict=True):
+            canvas.label(name, box, colour)
 
 
 def _name(names: Sequence[str], number: int) -> str:
@@ -95,6 +92,6 @@ def _name(names: Sequence[str], number: int) -> str:
 
 def _middle(mask: np.ndarray) -> list[float]:
     """A point inside a mask near the middle of its pixels, as a box without extent."""
-    ys, xs = np.nonzero(mask)
-    nearest = np.argmin((ys - np.median(ys)) ** 2 + (xs - np.median(xs)) ** 2)
-    return [float(xs[nearest]), float(ys[nearest])] * 2
+    points = np.argwhere(mask)[:, ::-1]  # x, y
+    nearest = np.argmin(((points - np.median(points, axis=0)) ** 2).sum(axis=1))
+    return points[nearest].astype(float).tolist() * 2

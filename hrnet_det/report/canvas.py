@@ -29,8 +29,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 class Canvas:
     """A copy of an image, (H, W, 3) uint8 RGB, that is drawn on, in the image's pixels.
 
-    Args:
-        scale: drawn pixels for a pixel of the image.
+    It has `scale` pixels for a pixel of the image.
     """
 
     def __init__(self, image: np.ndarray, scale: float = 1) -> None:
@@ -51,11 +50,7 @@ class Canvas:
     def mask(
         self, mask: np.ndarray, colour: Colour, alpha: float = MASK_ALPHA, *, outline: bool = True
     ) -> None:
-        """Blend a share `alpha` of a colour into the pixels of a mask, (H, W) bool.
-
-        Args:
-            outline: give the mask's own border pixels the whole colour.
-        """
+        """Blend a share `alpha` of a colour into a mask, (H, W) bool; all of it at its outline."""
         whole = Image.fromarray(mask.astype(np.uint8) * 255)
         whole = whole.resize(self._size, Image.Resampling.NEAREST)
         box = whole.getbbox()
@@ -91,7 +86,7 @@ class Canvas:
         width, height = self._font.getlength(text) + 4, self._font.size + 3
         lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]
         tops = (top - height, top, bottom, bottom - height)
-        places = [(x, y, x + width, y + height) for x in lefts for y in tops]
+        places = ((x, y, x + width, y + height) for x in lefts for y in tops)
         place = next(filter(self._is_free, places), None)
         if place is None:
             return
@@ -110,5 +105,5 @@ class Canvas:
             for left2, top2, right2, bottom2 in self._labels
         )
 
-    def _scaled(self, numbers: Iterable[float]) -> list[float]:
-        return [number * self._scale for number in numbers]
+    def _scaled(self, numbers: Sequence[float]) -> list[float]:
+        return np.multiply(numbers, self._scale).tolist()

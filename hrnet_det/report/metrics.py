@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 from tabulate import tabulate
 
-COCO_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 # Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
 TABLES = (
-    (COCO_METRICS, {"bbox": "box", "segm": "mask", "keypoints": "keypoints"}),
+    (
+        ("AP", "AP50", "AP75", "APs", "APm", "APl"),
+        {"bbox": "box", "segm": "mask", "keypoints": "keypoints"},
+    ),
     (("AR@100", "AR@1000", "ARs@1000", "ARm@1000", "ARl@1000"), {"box_proposals": "proposals"}),
     (("mIoU", "fwIoU", "mACC", "pACC"), {"sem_seg": "semantic"}),
     (("IoU", "iIoU", "IoU_sup", "iIoU_sup"), {"sem_seg": "semantic"}),  # Cityscapes' scripts
@@ -43,14 +46,14 @@ def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
     """For each kind of metric that tasks have of classes, a row for each class."""
     parts = []
     for start in ("AP-", "IoU-"):  # what the metrics of single classes begin with
-        of_tasks = {
-            task: {key.removeprefix(start): x for key, x in values.items() if key.startswith(start)}
-            for task, values in tasks.items()
-        }
-        of_tasks = {task: values for task, values in of_tasks.items() if values}
-        classes = dict.fromkeys(name for values in of_tasks.values() for name in values)
-        rows = [[c, *(values.get(c) for values in of_tasks.values())] for c in classes]
-        headers = ["class", *(f"{_title(task)} {start.rstrip('-')}" for task in of_tasks)]
+        headers, columns = ["class"], []
+        for task, values in tasks.items():
+            column = {key: value for key, value in values.items() if key.startswith(start)}
+            if column:
+                headers.append(f"{_title(task)} {start.rstrip('-')}")
+                columns.append(column)
+        keys = dict.fromkeys(itertools.chain.from_iterable(columns))
+        rows = [[k.removeprefix(start), *(values.get(k) for values in columns)] for k in keys]
         if rows:
             parts += ["", tabulate(rows, headers, floatfmt=".1f", missingval="-")]
     return parts
@@ -76,10 +79,10 @@ def draw_curves(output: Path) -> bool:
         losses.plot(*zip(*points, strict=True), label=name, lw=2 if name == "total_loss" else 1)
     losses.set(ylabel="loss", yscale="log")
     losses.legend(fontsize="small", ncols=2)
+    losses.grid(alpha=0.3)
     points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
     rate.plot(*zip(*points, strict=True), color="black")
     rate.set(ylabel="learning rate", xlabel="iteration")
-    losses.grid(alpha=0.3)
     rate.grid(alpha=0.3)
     figure.savefig(output / "curves.png", dpi=120)
     return True

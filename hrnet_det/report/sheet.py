@@ -36,16 +36,17 @@ def draw_predictions(
     rows, metadata = DatasetCatalog.get(dataset), MetadataCatalog.get(dataset)
     count = min(IMAGES, len(rows))
     pairs = []
-    for row in (rows[i * len(rows) // count] for i in range(count)):
+    for i in range(count):
+        row = rows[i * len(rows) // count]
         image = read_image(row["file_name"], format="RGB")
         truth = ground_truth(row, image.shape[:2], metadata)
         with inference_context(model), torch.no_grad():
             found, shown = prediction(model([mapper(row)])[0])
-        views = {
-            f"ground truth, {Path(row['file_name']).name}": truth,
-            f"prediction, {shown}": with_colours_of(truth, found),
-        }
-        tiles = [_tile(image, view, metadata, caption) for caption, view in views.items()]
+        name = Path(row["file_name"]).name
+        tiles = [
+            _tile(image, truth, metadata, f"ground truth, {name}"),
+            _tile(image, with_colours_of(truth, found), metadata, f"prediction, {shown}"),
+        ]
         pairs.append(in_rows(tiles, columns=2))
     in_rows(pairs, columns=min(PAIRS_IN_A_ROW, count)).save(path)
 
@@ -125,16 +126,17 @@ def prediction(output: dict) -> tuple[View, str]:
 def _panoptic(ids: torch.Tensor, segments: Sequence[dict]) -> View:
     """Things as objects, stuff as labels."""
     ids = ids.cpu()
-    things = [s for s in segments if s["isthing"]]
-    numbers = torch.tensor([s["id"] for s in things], dtype=ids.dtype)
-    masks = BitMasks(ids == numbers.view(-1, 1, 1))
+    numbers, classes, labels = [], [], np.full(tuple(ids.shape), UNLABELLED)
+    for segment in segments:
+        if segment["isthing"]:
+            numbers.append(segment["id"])
+            classes.append(segment["category_id"])
+        else:
+            labels[(ids == segment["id"]).numpy()] = segment["category_id"]
+    masks = BitMasks(ids == torch.tensor(numbers, dtype=ids.dtype).view(-1, 1, 1))
     objects = Instances(tuple(ids.shape), pred_boxes=masks.get_bounding_boxes())
     objects.pred_masks = masks.tensor
-    objects.pred_classes = torch.tensor([s["category_id"] for s in things], dtype=torch.long)
-    labels = np.full(tuple(ids.shape), UNLABELLED)
-    for segment in segments:
-        if not segment["isthing"]:
-            labels[(ids == segment["id"]).numpy()] = segment["category_id"]
+    objects.pred_classes = torch.tensor(classes, dtype=torch.long)
     return objects, labels
 
 

@@ -44,7 +44,7 @@ def write_report(
     Args:
         model: the trained detector; wrapped by DistributedDataParallel or not.
         results: as `Trainer.test` returns them; {} where nothing was evaluated.
-        mapper: prepares a row of the test set for the model; None without a test set.
+        mapper: of the test set, for the model; None without a test set.
     """
     output, tests = Path(str(run[settings.OUTPUT_DIR])), run[settings.TEST_DATASETS]
     written, lines = {}, []
@@ -76,29 +76,26 @@ def next_steps(run: RunConfig, weights: Path) -> str:
     output = Path(str(run[settings.OUTPUT_DIR]))
     saved = output / "config.yaml"  # there unless the config has no form as text
     config = str(saved) if saved.is_file() else run.path
-    evaluate = _train(config, "--eval-only", *run.words(settings.WEIGHTS, weights))
-    predict = _shell(_program("hrnet-det"), "predict", weights, "image.jpg")
-    words = [word for setting, value in OWN_DATA.items() for word in (setting.yaml, value)]
-    own = _train("quickstart/mask_rcnn.yaml", "OUTPUT_DIR", "output/mine", *words)
-    on_coco = ("--num-gpus", "8", "MODEL.WEIGHTS", IMAGENET_WEIGHTS["w32"])
+    start = [_program("hrnet-det"), "train", "--config-file"]
+    if Path("train_net.py").is_file():  # in a checkout
+        start = [_program("python"), "train_net.py", "--config-file"]
+    own = [*start, "quickstart/mask_rcnn.yaml", "OUTPUT_DIR", "output/mine"]
+    for setting, value in OWN_DATA.items():
+        own += [setting.yaml, value]
+    on_coco = ["--num-gpus", "8", "MODEL.WEIGHTS", IMAGENET_WEIGHTS["w32"]]
     steps = {
-        "evaluate again": evaluate,
-        "objects in other images": predict,
-        "curves in the browser": _shell(_program("tensorboard"), "--logdir", output),
+        "evaluate again": [*start, config, "--eval-only", *run.words(settings.WEIGHTS, weights)],
+        "objects in other images": [_program("hrnet-det"), "predict", weights, "image.jpg"],
+        "curves in the browser": [_program("tensorboard"), "--logdir", output],
         "your own data in COCO's format": own,
-        "COCO on 8 GPUs, from ImageNet weights": _train("hrnetv2p_faster_rcnn.yaml", *on_coco),
+        "COCO on 8 GPUs, from ImageNet weights": [*start, "hrnetv2p_faster_rcnn.yaml", *on_coco],
     }
     if not kind_of(run).detects:
         del steps["objects in other images"]
-    return "\n".join(["Next:", *(f"  {what}:\n    {command}" for what, command in steps.items())])
-
-
-def _train(config: str, *words: str) -> str:
-    """Training is started by train_net.py in a checkout, else by hrnet-det."""
-    start = [_program("python"), "train_net.py"]
-    if not Path("train_net.py").is_file():
-        start = [_program("hrnet-det"), "train"]
-    return _shell(*start, "--config-file", config, *words)
+    lines = ["Next:"]
+    for what, words in steps.items():
+        lines += [f"  {what}:", f"    {shlex.join(map(str, words))}"]
+    return "\n".join(lines)
 
 
 def _program(name: str) -> str:
@@ -108,7 +105,3 @@ def _program(name: str) -> str:
     if found and os.path.dirname(os.path.abspath(found)) == folder:
         return name
     return os.path.join(os.path.relpath(folder), name)
-
-
-def _shell(*words: object) -> str:
-    return shlex.join(str(word) for word in words)

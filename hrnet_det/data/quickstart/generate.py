@@ -18,7 +18,6 @@ from hrnet_det.data.quickstart.scene import (
     KINDS,
     Figure,
     draw_scene,
-    object_fields,
     semantic_labels,
     visible_masks,
 )
@@ -37,11 +36,9 @@ def make_quickstart(root: str | Path, *, counts: Mapping[str, int] = COUNTS) -> 
     Layout, for train and val: images in `train/`; labels in `semantic_train/` (0: ground, 1 to 6:
     the classes), `stuff_train/` (0: an object, 1: ground) and, in COCO's format, `panoptic_train/`;
     `annotations/{instances,keypoints,panoptic}_train.json`, of which keypoints has arrows alone.
-    The set is written to a folder beside `root` and renamed when complete, so neither an
-    interruption nor a second process leaves half a set. Other versions and counts are replaced.
+    The set is renamed to `root` when complete, so neither an interruption nor a second process
+    leaves half a set. Other versions and counts (images of each split) are replaced.
 
-    Args:
-        counts: images for "train" and for "val".
     Raises: InputError if `root` holds something that this function did not write, or cannot be
         written.
     """
@@ -106,17 +103,18 @@ def _write_split(root: Path, *, split: str, count: int) -> None:
         pixels, figures = draw_scene(split=split, index=index)
         image_id = FIRST_IMAGE_ID[split] + index
         name, (height, width) = f"{image_id:06d}.png", pixels.shape[:2]
-        image = {"id": image_id, "file_name": name, "height": height, "width": width}
-        images.append({**image, "license": 1})
+        row = {"id": image_id, "file_name": name, "height": height, "width": width, "license": 1}
+        images.append(row)
         masks, covers = visible_masks(figures)
         labels, segments = semantic_labels(figures, masks, (height, width))
         written = {split: pixels, **{f"{kind}_{split}": labels[kind] for kind in KINDS}}
         for folder, content in written.items():
             Image.fromarray(content).save(root / folder / name, compress_level=1)  # faster
         panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments})
-        for figure, visible, covered in zip(figures, masks, covers, strict=True):
-            instance = {"id": len(instances) + 1, "image_id": image_id}
-            instance |= object_fields(figure, visible)
+        of_figures = zip(figures, masks, covers, segments[1:], strict=True)
+        for figure, visible, covered, segment in of_figures:
+            instance = {"id": 0, "image_id": image_id} | segment  # in this order in the json
+            instance["id"] = len(instances) + 1
             instance["segmentation"] = _segmentation(figure, visible)
             instances.append(instance)
             if figure.name == "arrow":
@@ -157,19 +155,16 @@ def _segmentation(figure: Figure, visible: np.ndarray) -> list[list[float]] | di
     single = sum(map(len, figure.members)) == 1 and np.array_equal(visible, figure.mask)
     if single and np.all((points >= 0) & (points <= [width, height])):
         return [np.round(points, 2).ravel().tolist()]
-    flat = np.concatenate([[False], visible.ravel(order="F")])
-    starts = np.flatnonzero(flat[1:] != flat[:-1])
-    return {
-        "counts": np.diff(starts, prepend=0, append=visible.size).tolist(),
-        "size": [height, width],
-    }
+    starts = np.flatnonzero(np.diff(visible.ravel(order="F"), prepend=False))
+    counts = np.diff(starts, prepend=0, append=visible.size).tolist()
+    return {"counts": counts, "size": [height, width]}
 
 
 def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
     """COCO's `keypoints` (x, y, v for each, whole pixels) and `num_keypoints` of an arrow.
 
-    A corner, itself mostly ground, is named by the arrow's own pixel nearest to it. v is 2 where
-    that is seen, 1 where another object covers it, 0 outside the image. A crowd has none.
+    Of each the arrow's own pixel nearest to it; v is 2 where that is seen, 1 where another object
+    covers it, 0 outside the image. A crowd has none.
     """
     height, width = figure.mask.shape
     rows, columns = np.nonzero(figure.mask)
@@ -179,7 +174,5 @@ def _keypoints(figure: Figure, covered: np.ndarray) -> dict:
             nearest = np.argmin((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2)
             column, row = columns[nearest], rows[nearest]
             triples[number] = column, row, 1 if covered[row, column] else 2
-    return {
-        "keypoints": triples.ravel().tolist(),
-        "num_keypoints": int(np.count_nonzero(triples[:, 2])),
-    }
+    seen = int(np.count_nonzero(triples[:, 2]))
+    return {"keypoints": triples.ravel().tolist(), "num_keypoints": seen}

@@ -19,9 +19,8 @@ def smooth_noise(
 ) -> np.ndarray:
     """Uniform noise in -1..1 on cells x cells, interpolated to (height, width, channels)."""
     grid = rng.uniform(-1, 1, size=(channels, cells, cells)).astype(np.float32)
-    size = (width, height)
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in grid]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+    size, way = (width, height), Image.Resampling.BICUBIC
+    return np.stack([Image.fromarray(plane).resize(size, way) for plane in grid], axis=2)
 
 
 def background(*, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -71,10 +70,10 @@ def _add_stroke(canvas: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def contrasting_colour(*, hue: float, ground: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A colour of about a hue that stands out from the pixels `ground`, (..., 3); returns (3,).
+    """A colour, (3,), of about a hue that stands out from the pixels `ground`, (..., 3).
 
-    The first of 30 draws that is MIN_CONTRAST away from the mean of the ground and half as much
-    from four fifths of its pixels; without one, the draw that is furthest from the mean.
+    The first of 30 draws that is MIN_CONTRAST away from the ground's mean and half as much from
+    four fifths of its pixels; without one, the draw furthest from the mean.
     """
     ground = ground.reshape(-1, 3)
     hues = (hue + rng.normal(scale=HUE_SPREAD, size=30)) % 1
@@ -93,8 +92,7 @@ def paint(
 ) -> None:
     """Draw one object of a class onto the canvas (H, W, 3), in place.
 
-    Most objects have about the hue of their class, as things in photographs do, the others any.
-    The two colours stand out from the canvas below and around it.
+    Its two colours stand out from the canvas below and around it.
     """
     rows, columns, alpha = coverage(polygons, height=canvas.shape[0], width=canvas.shape[1])
     # Two pixels more, so that the ground beside a window-filling square counts too.
@@ -121,14 +119,12 @@ def _mix(*, x: np.ndarray, y: np.ndarray, extent: float, rng: np.random.Generato
     kind = rng.choice(["plain", "graded", "striped", "speckled"], p=[0.35, 0.25, 0.2, 0.2])
     if kind == "graded":
         return np.clip(along + 0.5, 0, 1)
-    if extent < 20:  # pixels: a texture would hide the shape
+    if kind == "plain" or extent < 20:  # pixels: a texture would hide the shape
         return np.zeros_like(along)
     if kind == "striped":
         period = rng.uniform(5, max(7, extent / 4)) / extent
         return np.clip(0.5 + 1.5 * np.sin(2 * np.pi * along / period), 0, 1)
-    if kind == "speckled":
-        height, width = along.shape
-        cells = int(extent / rng.uniform(2.5, 6))
-        noise = smooth_noise(rng=rng, height=height, width=width, cells=cells)[:, :, 0]
-        return np.clip(0.3 + 2.5 * noise, 0, 1)
-    return np.zeros_like(along)
+    height, width = along.shape
+    cells = int(extent / rng.uniform(2.5, 6))
+    noise = smooth_noise(rng=rng, height=height, width=width, cells=cells)[:, :, 0]
+    return np.clip(0.3 + 2.5 * noise, 0, 1)

@@ -143,27 +143,22 @@ def semantic_labels(
     Input:  figures, and of each the pixels that are seen of it, (H, W) bool.
     Output: for each of KINDS a uint8 array: "semantic" (H, W), 0 for ground, 1 + number of the
         class; "stuff" (H, W), 0 for objects, 1 for ground; "panoptic" (H, W, 3), whose red is the
-        id of the segment: 1 for the ground, 2, 3, ... for the figures. And the segments.
+        segment's id. And the segments: 1 for the ground, then 2, 3, ... for the figures.
     """
     classes, ids = np.zeros(shape, np.uint8), np.ones(shape, np.uint8)
     segments = []
     for number, (figure, mask) in enumerate(zip(figures, visible, strict=True), start=2):
-        segment = {"id": number, **object_fields(figure, mask)}
-        classes[mask], ids[mask] = segment["category_id"], number
-        segments.append(segment)
+        category = CLASSES.index(figure.name) + 1
+        classes[mask], ids[mask] = category, number
+        segments.append({"id": number, **_fields(mask, category, is_crowd=figure.is_crowd)})
     ground = classes == 0
-    segments.insert(0, {"id": 1, **mask_fields(ground, GROUND_ID)})
-    panoptic = np.stack([ids, np.zeros_like(ids), np.zeros_like(ids)], axis=2)
+    segments.insert(0, {"id": 1, **_fields(ground, GROUND_ID, is_crowd=False)})
+    panoptic = ids[:, :, None] * np.array([1, 0, 0], np.uint8)
     return {"semantic": classes, "stuff": ground.astype(np.uint8), "panoptic": panoptic}, segments
 
 
-def object_fields(figure: Figure, visible: np.ndarray) -> dict:
-    """COCO's fields that figures have as objects and as segments."""
-    return mask_fields(visible, CLASSES.index(figure.name) + 1, is_crowd=figure.is_crowd)
-
-
-def mask_fields(mask: np.ndarray, category: int, *, is_crowd: bool = False) -> dict:
-    """COCO's fields of a mask: its category, box (left, top, width, height in pixels) and area."""
+def _fields(mask: np.ndarray, category: int, *, is_crowd: bool) -> dict:
+    """COCO's fields of a mask, whose box is left, top, width and height in pixels."""
     ys, xs = np.nonzero(mask)
     left, top = int(xs.min()), int(ys.min())
     return {

@@ -20,22 +20,23 @@ def outline(*, name: str, rng: np.random.Generator) -> tuple[list[np.ndarray], n
         (4, 2) keypoints of an arrow in the order of `KEYPOINTS`, None for the other classes.
     Raises: ValueError if the name is unknown (the message lists the valid ones).
     """
-    if name == "disc":
-        return [_circle(0.5)], None
-    if name == "ring":
-        return [_circle(0.5), _circle(0.5 * rng.uniform(0.48, 0.68))], None
-    if name == "square":
-        return [np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])], None
-    if name == "triangle":
-        half = rng.uniform(0.82, 1.0) / 2
-        return [np.array([[0.0, -half], [0.5, half], [-0.5, half]])], None
-    if name == "star":
-        radii = np.where(np.arange(10) % 2 == 0, 0.53, 0.53 * rng.uniform(0.38, 0.46))
-        angles = np.arange(10) * np.pi / 5
-        return [np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)], None
+    if name not in CLASSES:
+        raise ValueError(f"unknown class {name!r}; known are {', '.join(CLASSES)}")
     if name == "arrow":
         return _arrow(rng)
-    raise ValueError(f"unknown class {name!r}; known are {', '.join(CLASSES)}")
+    if name == "square":
+        polygon = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+    elif name == "triangle":
+        half = rng.uniform(0.82, 1.0) / 2
+        polygon = np.array([[0.0, -half], [0.5, half], [-0.5, half]])
+    elif name == "star":
+        radii = np.where(np.arange(10) % 2 == 0, 0.53, 0.53 * rng.uniform(0.38, 0.46))
+        angles = np.arange(10) * np.pi / 5
+        polygon = np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)
+    else:
+        polygon = _circle(0.5)
+    hole = [_circle(0.5 * rng.uniform(0.48, 0.68))] if name == "ring" else []
+    return [polygon, *hole], None
 
 
 def _circle(radius: float) -> np.ndarray:
@@ -74,8 +75,8 @@ def coverage(
 ) -> tuple[slice, slice, np.ndarray]:
     """How much of each pixel lies inside the polygons, by the even-odd rule, with supersampling.
 
-    Output: the rows and columns of the window that the polygons touch, cut at the image's edge,
-        and the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
+    Output: rows and columns of the window that the polygons touch, cut at the image's edge, and
+        the covered shares in it, (h, w) float in 0..1; h or w is 0 if nothing is inside.
     """
     points = np.concatenate(polygons)
     x0, y0 = np.clip(np.floor(points.min(axis=0)).astype(int), 0, [width, height])
