@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from hrnet_det import doctor, environment, install
 from hrnet_det.arguments import build_parser
+from hrnet_det.errors import InputError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,11 +17,19 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ["train"]:  # not parsed here: all that follows is the trainer's, --help as well
-        return _with_detectron2(_train, argv[1:])
-    arguments = build_parser().parse_args(argv)
-    if arguments.command in WITHOUT_DETECTRON2:
-        return WITHOUT_DETECTRON2[arguments.command](arguments)
-    return _with_detectron2(COMMANDS[arguments.command], arguments)
+        run, arguments = _train, argv[1:]
+    else:
+        arguments = build_parser().parse_args(argv)
+        run = COMMANDS[arguments.command]
+    try:
+        if run not in WITHOUT_DETECTRON2:
+            environment.require_detectron2()
+    except ImportError as error:
+        return _fail(error)
+    try:
+        return run(arguments) or 0
+    except InputError as error:
+        return _fail(error)
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -34,21 +42,6 @@ def _install_detectron2(arguments: argparse.Namespace) -> int:
     try:
         print(install.install_detectron2(arguments.spec))
     except (RuntimeError, ValueError) as error:
-        return _fail(error)
-    return 0
-
-
-def _with_detectron2(run: Callable, arguments: object) -> int:
-    """Run a command that needs Detectron2; what the user has to correct is one line."""
-    try:
-        environment.require_detectron2()
-    except ImportError as error:
-        return _fail(error)
-    from hrnet_det.errors import InputError
-
-    try:
-        run(arguments)
-    except InputError as error:
         return _fail(error)
     return 0
 
@@ -137,8 +130,10 @@ def _fail(error: Exception) -> int:
     return 2 if isinstance(error, ValueError) else 1
 
 
-WITHOUT_DETECTRON2 = {"doctor": _doctor, "install-detectron2": _install_detectron2}
+WITHOUT_DETECTRON2 = (_doctor, _install_detectron2)
 COMMANDS = {
+    "doctor": _doctor,
+    "install-detectron2": _install_detectron2,
     "configs": _configs,
     "checkpoints": _checkpoints,
     "predict": _predict,

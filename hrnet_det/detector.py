@@ -88,7 +88,10 @@ class Detector:
         run = (config_of(file) if config is None else as_run(config)).copy()
         names = list(class_names or file.classes)
         del file  # its tensors are read again into the model
-        run[settings.DEVICE] = _device(device)
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        model_zoo.check_device(device)
+        run[settings.DEVICE] = device
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, _class_names(run, names), report)
 
@@ -141,21 +144,12 @@ def as_rgb(image: ImageLike) -> np.ndarray:
             "an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
             f"{type(image).__name__}"
         )
-    given = f"{image.shape} {image.dtype}"
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise InputError(f"an image as an array is (H, W, 3) uint8 in RGB; this one is {given}")
+        raise InputError(
+            "an image as an array is (H, W, 3) uint8 in RGB; this one is "
+            f"{image.shape} {image.dtype}"
+        )
     return image
-
-
-def _device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # unknown; no driver; torch built without it
-        reason = str(error).split("\n")[0]
-        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
-    return name
 
 
 def _class_names(run: RunConfig, names: list[str]) -> list[str]:

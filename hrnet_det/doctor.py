@@ -40,12 +40,10 @@ def doctor() -> tuple[str, int]:
             missing.append(environment.remedy(error, module))
     rows += [("optional", _describe_optional(name)) for name in OPTIONAL]
     rows += _dataset_rows()
-    missing = list(
-        {environment.project(to_do): to_do for to_do in missing}.values()
-    )  # one for each environment.project
     lines = [f"{name:<20} {text}" for name, text in rows]
     lines += [*_collected(), "", "missing:" if missing else "missing: nothing that is needed"]
-    lines += [f"  {to_do}" for to_do in missing]
+    remedies = {environment.project(to_do): to_do for to_do in missing}  # one for each project
+    lines += [f"  {to_do}" for to_do in remedies.values()]
     return "\n".join(lines), int(bool(missing))
 
 
@@ -56,7 +54,6 @@ def _version(module: ModuleType) -> str:
 
 
 def _describe_torch(torch: ModuleType) -> str:
-    """Its version and the devices that it can use."""
     if torch.cuda.is_available():
         gpus = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
         found = (f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus)
@@ -89,14 +86,14 @@ def _describe_torchvision(torchvision: ModuleType) -> str:
 
 
 def _describe_detectron2(_: ModuleType) -> str:
-    """Which one it is; it works where its compiled part does not load."""
+    """It works where its compiled part does not load."""
     try:
         importlib.import_module("detectron2._C")
     except Exception:
-        return (
-            f"{environment.which_detectron2()}; without its compiled part, which nothing here needs"
-        )
-    return environment.which_detectron2()
+        without = "; without its compiled part, which nothing here needs"
+    else:
+        without = ""
+    return f"{environment.which_detectron2()}{without}"
 
 
 # In this order in the report; pycocotools is tried by its compiled part.

@@ -108,7 +108,6 @@ def _folder() -> Path:
 
 
 def distribution(name: str) -> metadata.Distribution | None:
-    """The installed project of this name."""
     try:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -138,7 +137,6 @@ def remedy(error: Exception, module: str) -> str:
 
 
 def pip_remedy(requirement: str) -> str:
-    """The command that installs what is required."""
     return f"{project(requirement)}: python -m pip install '{requirement}'"
 
 

@@ -61,7 +61,6 @@ def install_detectron2(spec: str | None = None) -> str:
 
 
 def _install_pinned() -> None:
-    """Install the pinned wheel, checked by its hash."""
     site = Path(sysconfig.get_path("purelib"))
     if (site / "detectron2").exists():  # pip would leave it as it is, and report success
         raise RuntimeError(
@@ -78,7 +77,6 @@ def _install_pinned() -> None:
 
 
 def _pip(*arguments: str) -> None:
-    """Run pip, its output shown as it comes."""
     done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)
     if done.returncode != 0:
         raise RuntimeError(

@@ -125,6 +125,15 @@ def get(
     return build_with_weights(run, str(weights), allow_pickle=allow_pickle)[0]
 
 
+def check_device(name: str) -> None:
+    """Raises: InputError if torch cannot compute on the device of this name."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # unknown; no driver; torch built without it
+        reason = str(error).split("\n")[0]
+        raise InputError(f"device {name!r} cannot be used here: {reason}") from error
+
+
 def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 

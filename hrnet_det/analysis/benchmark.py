@@ -22,6 +22,7 @@ from hrnet_det.analysis.cases import (
 )
 from hrnet_det.analysis.memory import activation_bytes, peak_bytes
 from hrnet_det.errors import InputError
+from hrnet_det.model_zoo import check_device
 from hrnet_det.modeling.backbone.fused import FusedConv2d
 
 # Channels and sides in pixels of the convolutions that the peak is measured with.
@@ -44,7 +45,7 @@ def benchmark(
         memory, bytes of tensors in a step at most, beside the weights; activations, those that are
         kept for the backward pass, or None.
     """
-    _check_device(device)
+    check_device(device)
     check_rounds(rounds)
     if compiled and not any(case.mode == "inference" for case in cases):
         raise InputError("benchmark: --compile is for --mode inference, which is not measured")
@@ -52,16 +53,15 @@ def benchmark(
     rows = []
     for case in cases:
         measured = _measure(case, device, rounds, compiled=compiled)
-        rows += [row | _rates(row, measured[0], peak) for row in measured]
+        for row in measured:
+            dtype = "bfloat16" if row["form"].endswith("bfloat16") else "float32"
+            row["times_plain"] = measured[0]["median"] / row["median"]
+            row["gflops"] = row["of_peak"] = None
+            if row["gmac"] is not None:
+                row["gflops"] = 2 * row["gmac"] / row["median"]
+                row["of_peak"] = row["gflops"] / peak[dtype]
+        rows += measured
     return {"environment": environment(device), "peak": peak, "rows": rows}
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"benchmark: device {device!r} cannot be used here: {reason}") from error
 
 
 def check_rounds(rounds: int) -> None:
@@ -70,21 +70,7 @@ def check_rounds(rounds: int) -> None:
         raise InputError(f"benchmark: {rounds} rounds: 1 or more")
 
 
-def _rates(row: dict, plain: dict, peak: dict[str, float]) -> dict[str, float | None]:
-    """What follows from a row beside the plain form's and the peak."""
-    rates = {"times_plain": plain["median"] / row["median"], "gflops": None, "of_peak": None}
-    if row["gmac"] is not None:
-        rates["gflops"] = 2 * row["gmac"] / row["median"]
-        rates["of_peak"] = rates["gflops"] / peak[_dtype(row["form"])]
-    return rates
-
-
-def _dtype(form: str) -> str:
-    return "bfloat16" if form.endswith("bfloat16") else "float32"
-
-
 def environment(device: str) -> dict[str, object]:
-    """What the figures depend on."""
     if device == "cpu":
         name = torch.backends.cpu.get_cpu_capability()
     else:

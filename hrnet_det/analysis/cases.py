@@ -48,16 +48,19 @@ class Case:
     batch: int = 1
 
     def __post_init__(self) -> None:
-        for what, given, known in (("part", self.part, PARTS), ("mode", self.mode, MODES)):
+        for what, known in {"part": PARTS, "mode": MODES, "variant": VARIANTS}.items():
+            given = getattr(self, what)
             if given not in known:
                 raise InputError(f"benchmark: {what} {given!r}; known: {', '.join(known)}")
-        if min(self.size) < 64 or any(side % 32 for side in self.size):
-            height, width = self.size
-            raise InputError(f"benchmark: size {height}x{width}: multiples of 32, 64 or more")
-        if self.variant not in VARIANTS:
-            raise InputError(f"benchmark: variant {self.variant!r}; known: {', '.join(VARIANTS)}")
+        check_size(self.size, "benchmark")
         if self.batch < 1:
             raise InputError(f"benchmark: batch {self.batch}: 1 or more")
+
+
+def check_size(size: tuple[int, int], command: str) -> None:
+    """Raises: InputError if a command cannot take images of this height and width in pixels."""
+    if min(size) < 64 or any(side % 32 for side in size):
+        raise InputError(f"{command}: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
 
 
 def build_forms(case: Case, device: str, *, compiled: bool) -> dict[str, nn.Module]:
@@ -74,8 +77,7 @@ def build_forms(case: Case, device: str, *, compiled: bool) -> dict[str, nn.Modu
         forms |= {f"trained {dtype}": ours for dtype in dtypes(device)}
     else:
         for dtype in dtypes(device):
-            form = optimize_for_inference(plain, dtype=getattr(torch, dtype))
-            forms[f"optimised {dtype}"] = form
+            forms[f"optimised {dtype}"] = optimize_for_inference(plain, dtype=getattr(torch, dtype))
         if compiled:
             forms["compiled float32"] = optimize_for_inference(plain, compile=True)
     if case.part == "backbone":

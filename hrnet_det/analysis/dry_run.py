@@ -41,8 +41,12 @@ def run_layers(model: nn.Module, images: Tensor, *, boxes: int, objects: int) ->
     """
     features = model.backbone(images)
     dense: list[Tensor] = []
-    for head, names in _dense_heads(model):
-        for maps in head([features[name] for name in names]):
+    if hasattr(model, "proposal_generator"):
+        part = model.proposal_generator
+        scores, deltas = part.rpn_head([features[name] for name in part.in_features])
+        dense += [*scores, *deltas]
+    if hasattr(model, "head_in_features"):
+        for maps in model.head([features[name] for name in model.head_in_features]):
             dense += maps
     pixels, maps = [], features
     if hasattr(model, "sem_seg_head"):
@@ -51,7 +55,8 @@ def run_layers(model: nn.Module, images: Tensor, *, boxes: int, objects: int) ->
         logits, embedding = semantic_head_of(model)(features)
         pixels.append(logits)
         maps = {**features, EMBEDDING: embedding}
-    found = _box_outputs(model.roi_heads, maps, boxes, objects) if _has_boxes(model) else []
+    heads = getattr(model, "roi_heads", None)
+    found = [] if heads is None else _box_outputs(heads, maps, boxes, objects)
     return Outputs(list(features.values()), dense, pixels, found)
 
 
@@ -59,20 +64,6 @@ def semantic_head_of(model: nn.Module) -> nn.Module | None:
     """The head that `pixels` are of, which may be a part of the RoI heads; None without one."""
     own = getattr(model, "sem_seg_head", None)
     return own or getattr(getattr(model, "roi_heads", None), "semantic_head", None)
-
-
-def _has_boxes(model: nn.Module) -> bool:
-    return hasattr(model, "roi_heads")
-
-
-def _dense_heads(model: nn.Module) -> list[tuple[nn.Module, list[str]]]:
-    heads = []
-    if hasattr(model, "proposal_generator"):
-        part = model.proposal_generator
-        heads.append((part.rpn_head, part.in_features))
-    if hasattr(model, "head_in_features"):
-        heads.append((model.head, model.head_in_features))
-    return heads
 
 
 def _box_outputs(
@@ -103,7 +94,7 @@ def _box_outputs(
 def _pooled(
     pooler: ROIPooler | SemanticPooler, finest: Tensor, embedding: Tensor | None, boxes: int
 ) -> Tensor:
-    """So many boxes' features, all from the finest level."""
+    """Features of this many boxes, all from the finest level."""
     rois = finest.new_zeros(boxes, 5)
     if isinstance(pooler, SemanticPooler):
         parts = ((pooler.pyramid, finest), (pooler.embedding, embedding))

@@ -115,7 +115,7 @@ def _calibrate(pyramid: HRFPN) -> None:
 
 
 def with_naive_pyramid(model: nn.Module, variant: str) -> nn.Module:
-    """An HRFPN's, or a detector's copy with, NaivePyramid of the same weights."""
+    """The NaivePyramid of an HRFPN's weights, or a copy of a detector with that pyramid."""
     if isinstance(model, HRFPN):
         return NaivePyramid(model, variant)
     detector = copy.deepcopy(model)

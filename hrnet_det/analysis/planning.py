@@ -14,6 +14,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from hrnet_det.analysis.cases import check_size
 from hrnet_det.analysis.dry_run import run_layers, semantic_head_of
 from hrnet_det.analysis.memory import LiveBytes
 from hrnet_det.config import settings
@@ -69,8 +70,7 @@ def plan(run: RunConfig, size: tuple[int, int]) -> list[Plan]:
         size: height and width of the largest image after padding, pixels, multiples of 32.
     Raises: InputError if the size is of no image.
     """
-    if min(size) < 64 or any(side % 32 for side in size):
-        raise InputError(f"plan: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
+    check_size(size, "plan")
     plans = []
     for level in CHECKPOINTING:
         on_cpu = run.copy()

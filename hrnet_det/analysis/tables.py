@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tabulate import tabulate
@@ -20,7 +22,7 @@ def speed_table(results: dict) -> str:
     peak = ", ".join(f"{rate:,.0f} in {dtype}" for dtype, rate in results["peak"].items())
     environment = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
     parts = [f"{environment}; best convolution, GFLOP/s: {peak}"]
-    for what, rows in _by_case(results).items():
+    for case, rows in groupby(results["rows"], key=itemgetter("case")):
         cells = [
             (
                 row["form"],
@@ -34,9 +36,8 @@ def speed_table(results: dict) -> str:
             )
             for row in rows
         ]
-        parts.append(
-            f"{what}\n{tabulate(cells, HEADERS, tablefmt='github', disable_numparse=True)}"
-        )
+        table = tabulate(cells, HEADERS, tablefmt="github", disable_numparse=True)
+        parts.append(f"{title(Case(**case))}\n{table}")
     parts += growth(results)
     return "\n\n".join(parts)
 
@@ -86,13 +87,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if not found:
         raise InputError(f"size {text!r}: give height x width in pixels, such as 800x1216")
     return int(found[1]), int(found[2])
-
-
-def _by_case(results: dict) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = {}
-    for row in results["rows"]:
-        found.setdefault(title(Case(**row["case"])), []).append(row)
-    return found
 
 
 def _by_form(results: dict) -> dict[tuple[str, str], list[tuple[float, float]]]:

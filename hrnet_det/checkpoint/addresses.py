@@ -21,10 +21,10 @@ def find_weights(address: str) -> str:
     if kind == "timm":
         return _download(f"timm/{rest}", "model.safetensors", address)
     if kind == "hf":
-        owner, repository, file = (*rest.split("/", 2), "", "")[:3]
-        if not (owner and repository and file):
+        parts = rest.split("/", 2)
+        if len(parts) < 3 or not all(parts):
             raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
-        return _download(f"{owner}/{repository}", file, address)
+        return _download("/".join(parts[:2]), parts[2], address)
     if not rest:
         if not Path(address).is_file():
             raise MissingInputError(f"weights {address} are not there")

@@ -62,7 +62,11 @@ def convert(
     run = _config(file, renamed)
     _check_whole(renamed, run)
     metadata = describe(file, renamed, run)
-    weights = _named(renamed.weights, target, source)
+    if reason := target.cannot_hold(renamed.weights):
+        raise InputError(f"{source}: {reason}")
+    names = {name: target.to_theirs(name) for name in renamed.weights}
+    _check_named([name for name, theirs in names.items() if theirs is None], target, source)
+    weights = {theirs: renamed.weights[name] for name, theirs in names.items()}
     _write(destination, weights, target, metadata)
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
@@ -94,7 +98,7 @@ def _check_named(unknown: list[str], format: Format, source: str) -> None:
 
 
 def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict:
-    """What is known of a file, and of its detector's config, to be written beside its tensors."""
+    """What is written beside the tensors: what is known of the file and its detector's config."""
     found = renamed.detector
     known = {
         "source_format": file.metadata.get("source_format", renamed.format.name),
@@ -115,7 +119,7 @@ def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict
 
 
 def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
-    """None of a backbone, of one of Detectron2's files, or if only its project computes it."""
+    """None for a backbone, a file of Detectron2, or what only its own project computes."""
     if renamed.format is not OWN and not renamed.conventions:
         return None
     try:
@@ -127,7 +131,7 @@ def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
 
 
 def _check_whole(renamed: Renamed, run: RunConfig | None) -> None:
-    """Raises: InputError if a tensor is missing, or has another shape, of what the file is."""
+    """Raises: InputError if a tensor is missing or has another shape."""
     variant = hrnet_variant(renamed.shapes)
     if run is not None:
         run = run.copy()
@@ -144,15 +148,6 @@ def _check_whole(renamed: Renamed, run: RunConfig | None) -> None:
     if report.faults:
         faults = "\n  ".join(report.faults)
         raise InputError(f"{report.path} ({report.title}) is not whole:\n  {faults}")
-
-
-def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str, Tensor]:
-    """The tensors by the target's names."""
-    if reason := format.cannot_hold(weights):
-        raise InputError(f"{source}: {reason}")
-    names = {name: format.to_theirs(name) for name in weights}
-    _check_named([name for name, theirs in names.items() if theirs is None], format, source)
-    return {theirs: weights[name] for name, theirs in names.items()}
 
 
 def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dict) -> None:

@@ -46,10 +46,11 @@ def variant_name(variant: HRNetVariant | None) -> str:
     """The name in VARIANTS, or the numbers of a variant that is not there."""
     if variant is None:
         return "no whole HRNet"
-    widths = "/".join(map(str, variant.widths))
-    modules = "/".join(map(str, variant.modules))
-    other = f"an HRNet of widths {widths} and {modules} modules"
-    return next((name for name, numbers in VARIANTS.items() if numbers == variant), other)
+    for name, known in VARIANTS.items():
+        if known == variant:
+            return name
+    widths, modules = "/".join(map(str, variant.widths)), "/".join(map(str, variant.modules))
+    return f"an HRNet of widths {widths} and {modules} modules"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class InferredDetector:
 
     @property
     def title(self) -> str:
-        """For messages, such as "Cascade Mask R-CNN, HRNetV2p-W32, 80 classes"."""
+        """Such as "Cascade Mask R-CNN, HRNetV2p-W32, 80 classes"."""
         variant = self.variant.upper().replace("_SMALL", "-small").replace("_V", "-v")
         parts = [self.kind.title, f"HRNet{'V2p' if self.pyramid else ''}-{variant}"]
         if self.classes:

@@ -105,7 +105,7 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    """The content as a file of torch.save would have it."""
+    """The content in the form of a torch.save file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -113,13 +113,12 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             written = (file.metadata() or {}).get(METADATA_KEY)
         own = {} if written is None else {METADATA_KEY: json.loads(written)}
-        return {"model": weights, **own}
     except SafetensorError as error:
         raise InputError(f"{path} is no whole safetensors file: {error}") from error
     except ValueError as error:
-        raise InputError(
-            f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
-        ) from error
+        message = f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
+        raise InputError(message) from error
+    return {"model": weights, **own}
 
 
 def _read_torch(path: Path) -> tuple[Any, list[str]]:

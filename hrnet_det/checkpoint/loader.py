@@ -27,7 +27,6 @@ class Checkpointer(DetectionCheckpointer):
         strict: refuse a file in which tensors of a part are missing or have other shapes; False
             takes what fits of it.
         metadata: written into every checkpoint under "hrnet_det": classes, config, ...
-        checkpointables: as Detectron2's.
     Attributes:
         report: the LoadReport of the last file; None before the first.
         file_classes: class names that the last file has been trained for; empty if it does not say.
@@ -121,7 +120,7 @@ class Checkpointer(DetectionCheckpointer):
         return alone.get(path, (f"{path}.", BODY))
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
-        """The report in place of Detectron2's warnings: it has all of them."""
+        """The report in place of Detectron2's warnings, all of which it has."""
         if logger.isEnabledFor(logging.INFO):
             logger.info("Weights of %s", self.report)
         else:  # nobody has set up logging

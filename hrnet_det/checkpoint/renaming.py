@@ -42,7 +42,7 @@ def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] 
     A file that has only `own_names`, those of the model to load it into, has ours.
     Raises: InputError as `recognise`, and if two tensors would get the same name.
     """
-    format = OWN if own_names and weights.keys() <= set(own_names) else recognise(weights, path)
+    format = OWN if weights.keys() <= set(own_names) else recognise(weights, path)
     renamed = Renamed(path, format)
     for name, tensor in weights.items():
         ours = format.to_ours(name)
