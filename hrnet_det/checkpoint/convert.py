@@ -62,11 +62,7 @@ def convert(
     run = _config(file, renamed)
     _check_whole(renamed, run)
     metadata = describe(file, renamed, run)
-    if reason := target.cannot_hold(renamed.weights):
-        raise InputError(f"{source}: {reason}")
-    names = {name: target.to_theirs(name) for name in renamed.weights}
-    _check_named([name for name, theirs in names.items() if theirs is None], target, source)
-    weights = {theirs: renamed.weights[name] for name, theirs in names.items()}
+    weights = _named(renamed.weights, target, source)
     _write(destination, weights, target, metadata)
     lines = [f"{destination}: {len(weights)} tensors of {metadata['title']}, as {to} names them"]
     if left:
@@ -88,6 +84,15 @@ def _check_target(destination: Path, to: str) -> Format:
     if destination.exists():
         raise InputError(f"{destination} is there already: remove it, or name another file")
     return TARGETS[to]
+
+
+def _named(weights: dict[str, Tensor], format: Format, source: str) -> dict[str, Tensor]:
+    """Under the format's names. Raises: InputError if a tensor has none there."""
+    if reason := format.cannot_hold(weights):
+        raise InputError(f"{source}: {reason}")
+    names = {name: format.to_theirs(name) for name in weights}
+    _check_named([name for name, theirs in names.items() if theirs is None], format, source)
+    return {theirs: weights[name] for name, theirs in names.items()}
 
 
 def _check_named(unknown: list[str], format: Format, source: str) -> None:
