@@ -48,7 +48,7 @@ def doctor() -> tuple[str, int]:
 
 
 def _version(module: ModuleType) -> str:
-    """The version that a module reports, or else that of its installed environment.distribution."""
+    """The version that a module reports, or else that of its installed distribution."""
     found = environment.distribution(module.__name__.partition(".")[0])
     return str(getattr(module, "__version__", found.version if found else "of unknown version"))
 
@@ -89,8 +89,9 @@ def _describe_detectron2(_: ModuleType) -> str:
     """It works where its compiled part does not load."""
     try:
         importlib.import_module("detectron2._C")
-    except Exception:
-        without = "; without its compiled part, which nothing here needs"
+    except Exception as error:  # of any kind, as in detectron2_error
+        reason = environment.one_line(error)
+        without = f"; without its compiled part ({reason}), which nothing here needs"
     else:
         without = ""
     return f"{environment.which_detectron2()}{without}"
