@@ -38,49 +38,36 @@ def outputs(shapes: Shapes, *layers: str) -> int:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of detector.
+    """A kind of detector: a row of the table."""
 
-    Args:
-        name: in names of files and checkpoints. title: for people.
-        base: the config in configs/ that it starts from; "" for none.
-        meta_arch: MODEL.META_ARCHITECTURE; in a LazyConfig the class that `model` calls.
-        roi_heads: the MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise. The
-            first is that of a checkpoint which does not say.
-        masks, keypoints: whether its RoI heads predict them (MODEL.MASK_ON, KEYPOINT_ON).
-        learns: OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty if unknown.
-        output: the key of its predictions: "instances", "proposals", "sem_seg", "panoptic_seg".
-        metric: what the best checkpoint is chosen by, as metrics.json names it.
-        classes, semantic_classes: the settings with their numbers; None without any.
-        count_classes, count_semantic_classes: from a checkpoint's shapes; 0 if it does not say.
-        marks: beginnings of names of tensors, all of which weights of this kind have. Of several
-            kinds that fit, weights are of the one with the most marks.
-        class_layers, transposed_class_layers: patterns of names of tensors whose first axis, or
-            second one (outputs of a transposed convolution), follows the classes.
-        conventions: whose it can follow, beside Detectron2's (a key of `compat.CONVENTIONS`).
-        compat: the meta-architecture that follows them; "" where its own does.
-        augmentable: Detectron2's test-time augmentation works for it.
-    """
-
-    name: str
-    title: str
-    base: str
-    meta_arch: str
+    name: str  # in names of files and checkpoints
+    title: str  # for people
+    base: str  # the config in configs/ that it starts from; "" for none
+    meta_arch: str  # MODEL.META_ARCHITECTURE; in a LazyConfig the class that `model` calls
+    # The MODEL.ROI_HEADS.NAMEs that it can have, () without RoI heads; likewise. The first is that
+    # of a checkpoint which does not say.
     roi_heads: tuple[str, ...] = ()
-    masks: bool = False
-    keypoints: bool = False
+    masks: bool = False  # whether its RoI heads predict them: MODEL.MASK_ON
+    keypoints: bool = False  # MODEL.KEYPOINT_ON
+    # OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty if unknown.
     learns: frozenset[str] = frozenset({OBJECTS})
-    output: str = "instances"
-    metric: str = "bbox/AP"
-    classes: Setting | None = settings.ROI_CLASSES
+    output: str = "instances"  # the key of its predictions; "proposals", "sem_seg", "panoptic_seg"
+    metric: str = "bbox/AP"  # what the best checkpoint is chosen by, as metrics.json names it
+    classes: Setting | None = settings.ROI_CLASSES  # the setting with their number; None without
     semantic_classes: Setting | None = None
+    # The numbers, from a checkpoint's shapes; 0 if it does not say.
     count_classes: Callable[[Shapes], int] = roi_head_classes
     count_semantic_classes: Callable[[Shapes], int] = semantic_head_classes
+    # Beginnings of names of tensors, all of which weights of this kind have. Of several kinds that
+    # fit, weights are of the one with the most marks.
     marks: tuple[str, ...] = ()
+    # Patterns of names of tensors whose first axis, or second one (outputs of a transposed
+    # convolution), follows the classes.
     class_layers: tuple[str, ...] = ()
     transposed_class_layers: tuple[str, ...] = ()
-    conventions: tuple[str, ...] = ()
-    compat: str = ""
-    augmentable: bool = False
+    conventions: tuple[str, ...] = ()  # that it can follow: keys of `compat.CONVENTIONS`
+    compat: str = ""  # the meta-architecture that follows them; "" where its own does
+    augmentable: bool = False  # Detectron2's test-time augmentation works for it
 
     def overrides(self) -> list[str]:
         """KEY VALUE pairs that make a YAML config of its base one of this kind."""

@@ -22,33 +22,26 @@ Rules = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Format:
-    """One project's weights files.
+    """One project's weights files."""
 
-    Args:
-        name: a word, such as "mmdet". title: for messages.
-        recognises: whether a file is of this format, by the names of its tensors.
-        rules: pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or
-            bias, {n} a number, {s} the stage of a cascade or nothing, {name} any name; all else is
-            literal. A name that no rule matches is unknown.
-        conventions: what its detectors compute, a key of `conventions.CONVENTIONS`; "" where its
-            files are of no detector, or say so themselves.
-        ignored: pairs of a pattern of names that are left out on purpose, and the reason.
-        background_first: the background is the first class, here the last.
-        refuses: what a file is that cannot be loaded, by its names; "" if it can.
-        wraps: what a .pth file has, from tensors by its names and what `convert.describe` knows of
-            them; None where `convert` does not write the format.
-        cannot_hold: why it has no place for a detector, by our names; "" if it has.
-    """
-
-    name: str
-    title: str
-    recognises: Callable[[Names], bool]
+    name: str  # a word, such as "mmdet"
+    title: str  # for messages
+    recognises: Callable[[Names], bool]  # whether a file is of this format
+    # Pairs of patterns (its name, our name). {body} is a name inside HRNet, {p} weight or bias, {n}
+    # a number, {s} the stage of a cascade or nothing, {name} any name; all else is literal. A name
+    # that no rule matches is unknown.
     rules: Rules
+    # What its detectors compute, a key of `conventions.CONVENTIONS`; "" where its files are of no
+    # detector, or say so themselves.
     conventions: str = ""
+    # Pairs of a pattern of names that are left out on purpose, and the reason.
     ignored: tuple[tuple[str, str], ...] = ()
-    background_first: bool = False
-    refuses: Callable[[Names], str] = lambda names: ""
+    background_first: bool = False  # the background is the first class, here the last
+    refuses: Callable[[Names], str] = lambda names: ""  # what a file is that cannot be loaded
+    # What a .pth file has, from tensors by its names and what `convert.describe` knows of them;
+    # None where `convert` does not write the format.
     wraps: Callable[[dict[str, Tensor], dict[str, Any]], dict[str, Any]] | None = None
+    # Why it has no place for a detector, by our names; "" if it has.
     cannot_hold: Callable[[Names], str] = lambda names: ""
 
     def to_ours(self, name: str) -> str | None:

@@ -17,32 +17,25 @@ class Conventions:
     decoding, area and IoU are the half-open ones. What stays different is here.
 
     Source: mmdetection 3.3, HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark.
-
-    Args:
-        clamps_shrinking: a box's change of width and height is limited when it shrinks, too.
-        averages_logits: a cascade's scores are the softmax of the stages' mean logits.
-        keeps_empty_boxes: boxes whose width or height is 0, after clipping or as closed ones of
-            less than a pixel once they are enlarged, stay among the results.
-        closed_boxes: the code base's boxes are closed: clipping leaves a box a pixel inside the
-            image, and it is the closed box that is divided by the scale of the image.
-        anchor_rounding: "none", or what of the unscaled anchor is rounded to whole pixels:
-            "corners" or "sides".
-        roi_align: where RoIAlign takes values to lie in their cells: "centre" (Detectron2's),
-            "corner", or "corner_closed": the same with closed boxes at least a cell wide.
-        one_scale: both axes of an image are taken to have been resized by the same number.
-        nms_in_original: classes are suppressed in the original image's pixels.
-        mask_paste: "grid" (Detectron2's), "box" (resized to whole pixels of its box) or
-            "padded_box" (the same, with a border of one cell around the mask).
     """
 
-    clamps_shrinking: bool = False
-    averages_logits: bool = False
+    clamps_shrinking: bool = False  # a box's change of size is limited when it shrinks, too
+    averages_logits: bool = False  # a cascade's scores: softmax of the stages' mean logits
+    # Boxes whose width or height is 0, after clipping or as closed ones of less than a pixel once
+    # they are enlarged, stay among the results.
     keeps_empty_boxes: bool = False
+    # The code base's boxes are closed: clipping leaves a box a pixel inside the image, and it is
+    # the closed box that is divided by the scale of the image.
     closed_boxes: bool = False
+    # What of the unscaled anchor is rounded to whole pixels: "none", "corners" or "sides".
     anchor_rounding: str = "none"
+    # Where RoIAlign takes values to lie in their cells: "centre" (Detectron2's), "corner", or
+    # "corner_closed": the same with closed boxes at least a cell wide.
     roi_align: str = "centre"
-    one_scale: bool = False
-    nms_in_original: bool = False
+    one_scale: bool = False  # both axes of an image are taken to be resized by the same number
+    nms_in_original: bool = False  # classes are suppressed in the original image's pixels
+    # "grid" (Detectron2's), "box" (resized to whole pixels of its box) or "padded_box" (the same,
+    # with a border of one cell around the mask).
     mask_paste: str = "grid"
 
 
