@@ -134,7 +134,7 @@ def as_rgb(image: ImageLike) -> np.ndarray:
         try:
             return read_image(str(image), format="RGB")
         except UnidentifiedImageError as error:
-            raise InputError(f"{image} is no image that Pillow can read") from error
+            raise InputError(f"{image} is not an image that Pillow can read") from error
         except OSError as error:
             raise InputError(f"the image {image} is damaged: {error}") from error
     if isinstance(image, Image.Image):

@@ -386,7 +386,9 @@ def test_what_is_no_image(five, tmp_path):
     said = message(lambda: five(path), MissingInputError)
     assert said == f"image {path} is not there"
     text.write_text("GIF? no")
-    assert message(lambda: five(str(text))).startswith(f"{text} is no image that Pillow can read")
+    assert message(lambda: five(str(text))).startswith(
+        f"{text} is not an image that Pillow can read"
+    )
     Image.fromarray(image()).save(tmp_path / "half.png")
     half = (tmp_path / "half.png").read_bytes()[:1000]
     (tmp_path / "half.png").write_bytes(half)

@@ -63,7 +63,7 @@ def check_device(job: Job) -> None:
     try:
         device = torch.device(str(given))
     except RuntimeError as error:
-        raise InputError(f"{name} {given!r} is no device of torch: cuda, cpu, ...") from error
+        raise InputError(f"{name} {given!r} is not a device of torch: cuda, cpu, ...") from error
     shown = run.shown(settings.DEVICE)
     if device.type != "cuda":
         if job.processes > 1 and torch.cuda.is_available():

@@ -39,7 +39,7 @@ from hrnet_det.errors import InputError
         (["SOLVER.MAX_ITER", "None"], "command line: SOLVER.MAX_ITER needs a value, not None"),
         (["TEST.AUG.ENABLED", "True", "INPUT.RESIZE", "opencv"], "TEST.AUG.ENABLED: Detectron2's "
          "test-time augmentation resizes with INPUT.RESIZE pillow, not opencv"),
-        (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE 'gpu' is no device of torch: cuda, cpu, ..."),
+        (["MODEL.DEVICE", "gpu"], "MODEL.DEVICE 'gpu' is not a device of torch: cuda, cpu, ..."),
         (["MODEL.BACKBONE.FREEZE_AT", 2], "MODEL.BACKBONE.FREEZE_AT 2 without MODEL.WEIGHTS would "
          "freeze random weights: give weights, or set it to 0"),
         (["--eval-only"], "--eval-only without weights would evaluate random ones: add "
