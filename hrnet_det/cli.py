@@ -115,8 +115,8 @@ def _plan(arguments: argparse.Namespace) -> None:
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
     batches, recipe = tuple(arguments.batch or (1, 2, 4, 8)), run[settings.BATCH_SIZE]
     planning.check_batches(batches)
-    print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     plans = planning.plan(run, size)
+    print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(planning.plan_table(plans, memory=memory, batches=batches, recipe=recipe))
     print(
         "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and images of both orientations "

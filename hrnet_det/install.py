@@ -47,10 +47,7 @@ def install_detectron2(spec: str | None = None) -> str:
     if spec is None:
         _install_pinned()
     else:
-        if environment.distribution(environment.PINNED_NAME) is not None:
-            _pip("uninstall", "-y", environment.PINNED_NAME)
-        # Without build isolation: the official setup.py imports the torch that it is built for.
-        _pip("install", "--no-build-isolation", spec)
+        _replace(spec)
     problem = _problem_in_new_process()
     if problem is not None:
         raise RuntimeError(
@@ -58,6 +55,21 @@ def install_detectron2(spec: str | None = None) -> str:
             f"{problem}\nNext step: hrnet-det doctor"
         )
     return f"Installed Detectron2 from {spec or f'{environment.PINNED_NAME}=={PINNED_VERSION}'}"
+
+
+def _replace(spec: str) -> None:
+    """Install another Detectron2 in place of the pinned one, which comes back if that fails."""
+    replaced = environment.distribution(environment.PINNED_NAME) is not None
+    if replaced:
+        _pip("uninstall", "-y", environment.PINNED_NAME)
+    try:
+        # Without build isolation: the official setup.py imports the torch that it is built for.
+        _pip("install", "--no-build-isolation", spec)
+    except RuntimeError as error:
+        if not replaced:
+            raise
+        _install_pinned()
+        raise RuntimeError(f"{error}\nThe pinned Detectron2 is installed again.") from error
 
 
 def _install_pinned() -> None:

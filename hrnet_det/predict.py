@@ -40,12 +40,17 @@ def predict(
             name; category_id counts from 0.
         score: objects of a lower one are neither drawn nor written.
         log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
-    Raises: MissingInputError if an image is not there; InputError if it is damaged or no image.
-        What was found until then has been written.
+    Raises: InputError if the score or the output cannot be used, or an image is damaged or not
+        one; MissingInputError if it is not there. What was found until then has been written.
     """
+    if not 0 <= score <= 1:  # nan is not
+        raise InputError(f"score {score}: give a number from 0 to 1")
     output, names = Path(output), detector.class_names
     files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder {output} cannot be made: {error.strerror}") from error
     found, rows = [], []
     try:
         for number, (drawing, path) in enumerate(_drawings(files, output).items()):

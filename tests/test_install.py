@@ -98,6 +98,23 @@ def test_install_that_fails_or_does_not_import_is_an_error(monkeypatch, tmp_path
         install.install_detectron2()
 
 
+def test_the_pinned_one_comes_back_where_another_one_cannot_be_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(sysconfig, "get_path", {"purelib": str(tmp_path)}.get)
+    monkeypatch.setattr(environment, "distribution", lambda name: name)
+    commands = []
+
+    def run_next(command, **_):
+        commands.append(command[3:])
+        return subprocess.CompletedProcess(command, "/nonsense" in command)
+
+    monkeypatch.setattr(subprocess, "run", run_next)
+    with pytest.raises(RuntimeError, match=r"(?s)pip failed .*The pinned Detectron2 is installed"):
+        install.install_detectron2("/nonsense")
+    uninstalled, failed, again = commands
+    assert uninstalled == ["uninstall", "-y", "sal-detectron2"] and failed[-1] == "/nonsense"
+    assert again[:2] == ["install", "--no-deps"] and "--require-hashes" in again
+
+
 def test_pip_is_needed_to_install(monkeypatch, commands):
     monkeypatch.setattr(environment, "detectron2_error", lambda: ABSENT)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

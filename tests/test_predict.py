@@ -138,6 +138,20 @@ def test_each_image_is_said_as_soon_as_it_is_done(folder, tmp_path):
     assert [drawings for _, drawings in seen] == [1, 2]
 
 
+@pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
+def test_a_score_that_is_none_is_refused_before_anything_is_written(score, folder, tmp_path):
+    with pytest.raises(InputError, match=f"score {score}: give a number from 0 to 1"):
+        predict(None, [folder], tmp_path / "out", score=score)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_made_is_one_error(folder, tmp_path):
+    (tmp_path / "file").touch()
+    detector = collections.namedtuple("Names", "class_names")(CLASSES)
+    with pytest.raises(InputError, match=r"folder .*/file/out cannot be made: Not a directory"):
+        predict(detector, [folder], tmp_path / "file" / "out")
+
+
 def test_prediction_without_images(tmp_path):
     for path, kind, said in (
         (tmp_path / "no.jpg", MissingInputError, f"image {tmp_path / 'no.jpg'} is not there"),

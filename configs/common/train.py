@@ -11,6 +11,8 @@ train = {
     "eval_period": 7330,  # iterations: every epoch of COCO
     "device": "cuda",
     "seed": -1,  # negative: a random one
+    # Your own COCO jsons and image folders; when set, they take the place of the datasets' names.
+    "custom": {"train_json": "", "train_images": "", "test_json": "", "test_images": ""},
     # The form that evaluation runs in: optimised, and what it computes in.
     "test": {
         "optimized": True,

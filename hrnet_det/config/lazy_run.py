@@ -64,7 +64,8 @@ class LazyRun(RunConfig):
         return setting.lazy or f"{setting.yaml} (of YAML configs)"
 
     def words(self, setting: Setting, value: object) -> list[str]:
-        return [f"{self.name(setting)}={value}"]
+        added = "" if self.has(setting) or not setting.lazy else "+"  # a key that is not there
+        return [f"{added}{self.name(setting)}={value}"]
 
     def has(self, setting: Setting) -> bool:
         return self._value(setting) is not None

@@ -64,6 +64,11 @@ def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
 
 def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     """Merge KEY VALUE pairs into cfg. Raises: InputError as load_config does."""
+    if pairs := [word for word in overrides[::2] if "=" in word]:
+        raise InputError(
+            f"command line: {pairs[0]!r}: a YAML config takes KEY VALUE, such as SOLVER.BASE_LR "
+            "0.01 (KEY=VALUE is for LazyConfigs)"
+        )
     if len(overrides) % 2:
         raise InputError(
             "overrides are pairs of KEY VALUE, such as SOLVER.BASE_LR 0.01; got an odd number: "

@@ -124,7 +124,8 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
         return
     setting = os.getenv("DETECTRON2_DATASETS")
     root = f"DETECTRON2_DATASETS={setting}" if setting else "DETECTRON2_DATASETS is not set"
-    own = run.words(settings.TRAIN_JSON, "my.json") + run.words(settings.TRAIN_IMAGES, "my/images")
+    train = run.words(settings.TRAIN_JSON, "my.json") + run.words(settings.TRAIN_IMAGES, "images")
+    test = run.words(settings.TEST_JSON, "test.json") + run.words(settings.TEST_IMAGES, "images")
     lines = [
         f"the data of {', '.join(names)} is not there. Looked for",
         *(f"  {file}  ({state})" for file, state in states.items()),
@@ -132,8 +133,9 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
         "Next, one of:",
         "  python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there",
         "  DETECTRON2_DATASETS=/folder/above/coco   where COCO is already",
-        f"  {' '.join(own)} (and",
-        "    TEST_JSON, TEST_IMAGES) at the end of the command: your own data in COCO's format",
+        f"  {' '.join(train)}",
+        f"    {' '.join(test)}",
+        "                                           at the end: your own data in COCO's format",
         "  --config-file quickstart/mask_rcnn.yaml  (make quickstart) needs no data at all",
     ]
     raise MissingInputError("\n".join(lines))

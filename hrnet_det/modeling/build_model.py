@@ -22,12 +22,12 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
     if not isinstance(cfg, CfgNode):
         try:
             return instantiate(cfg.model)
-        except (ValueError, TypeError, OmegaConfBaseException) as error:
+        except (ValueError, TypeError, AssertionError, OmegaConfBaseException) as error:
             raise InputError(f"the model of this config cannot be built: {error}") from error
     cfg = _with_conventions(cfg)
     try:
         return build_model(cfg)
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:  # such as anchor sizes for other levels
         raise InputError(f"the model of this config cannot be built: {error}") from error
     except KeyError as error:  # of a registry, or of a head that looks for its features
         reason = str(error.args[0])

@@ -413,10 +413,16 @@ def test_a_config_without_a_test_set_trains(tiny, tmp_path):
     assert "is trained, but never evaluated" in outcome.out
 
 
+def test_a_key_that_the_file_lacks_is_shown_with_the_plus_that_adds_it():
+    run = load_run("COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py")
+    assert run.words(settings.TRAIN_JSON, "a.json") == ["train.custom.train_json=a.json"]
+    assert run.words(settings.WEIGHTS_STRICT, False) == ["+train.weights_strict=False"]
+
+
 def test_custom_data(coco, write_lazy, tmp_path):
     given = {"json": coco / "boxes.json", "images": coco / "images"}
     words = [
-        f"+train.custom.{split}_{what}={path}"
+        f"train.custom.{split}_{what}={path}"
         for split in ("train", "test")
         for what, path in given.items()
     ]

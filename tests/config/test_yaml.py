@@ -373,6 +373,17 @@ def test_overrides_come_in_pairs():
     assert str(error.value).endswith("got an odd number: SEED 1 OUTPUT_DIR")
 
 
+def test_an_override_of_a_lazy_config_says_which_it_is_for():
+    with pytest.raises(InputError, match=r"'SEED=1': a YAML config takes KEY VALUE, such as"):
+        load_run("hrnetv2p_faster_rcnn.yaml", ["SEED=1"])
+
+
+def test_anchor_sizes_for_other_levels_are_one_error():
+    sizes = ["MODEL.ANCHOR_GENERATOR.SIZES", "[[12], [24]]", "MODEL.DEVICE", "cpu"]
+    with pytest.raises(InputError, match="cannot be built: Got sizes of length 2 in anchor"):
+        model_zoo.build_detector(model_zoo.get_config("quickstart/retinanet.yaml", sizes))
+
+
 def test_a_value_of_the_wrong_type_names_key_types_and_source(write_config):
     with pytest.raises(InputError) as error:
         merge_overrides(get_cfg(), ["SOLVER.MAX_ITER", "many"])
