@@ -71,15 +71,14 @@ def plan(run: RunConfig, size: tuple[int, int]) -> list[Plan]:
     Raises: InputError if the size is of no image.
     """
     check_size(size, "plan")
-    plans = []
-    for level in CHECKPOINTING:
-        on_cpu = run.copy()
-        on_cpu[settings.DEVICE] = "cpu"
-        detector = build_detector(on_cpu.cfg).train()
-        set_checkpointed(detector, CHECKPOINTING[level])
-        gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
-        plans.append(Plan(level, cache(partial(_peak, detector, on_cpu, size)), gradients))
-    return plans
+    on_cpu = run.copy()
+    on_cpu[settings.DEVICE] = "cpu"
+    detector = build_detector(on_cpu.cfg).train()
+    gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
+    return [
+        Plan(level, cache(partial(_peak, detector, on_cpu, size, parts)), gradients)
+        for level, parts in CHECKPOINTING.items()
+    ]
 
 
 def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
@@ -89,7 +88,11 @@ def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
             module.checkpointed = frozenset(parts)
 
 
-def _peak(detector: nn.Module, run: RunConfig, size: tuple[int, int], batch: int) -> int:
+def _peak(
+    detector: nn.Module, run: RunConfig, size: tuple[int, int], parts: Iterable[str], batch: int
+) -> int:
+    """Bytes at most in a step with these parts checkpointed."""
+    set_checkpointed(detector, parts)
     trained = [p for p in detector.parameters() if p.requires_grad]
     weights = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
     with FakeTensorMode(allow_non_fake_inputs=True):  # shapes without values, but for the weights

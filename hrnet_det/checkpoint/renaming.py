@@ -32,7 +32,8 @@ class Renamed:
     @property
     def conventions(self) -> str:
         """Those of the format where there is a detector that follows them, otherwise ""."""
-        known = self.detector.kind.conventions if self.detector else ()
+        found = self.detector
+        known = found.kind.conventions if found else ()
         return self.format.conventions if self.format.conventions in known else ""
 
 

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 import timm
@@ -41,7 +40,6 @@ def workplace(tmp_path_factory):
         stand_ins(folder, patch)
         patch.setattr("hrnet_det.data.datasets.quickstart.make_quickstart", lambda root: root)
         patch.setattr("hrnet_det.data.datasets.check_files", lambda *_: None)
-        patch.setitem(sys.modules, "cityscapesscripts", ModuleType("cityscapesscripts"))
         yield folder
 
 
