@@ -18,6 +18,7 @@ from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
+from hrnet_det.data.rows import type_datasets
 from hrnet_det.errors import InputError, MissingInputError, nearest
 from hrnet_det.modeling.kinds import kind_of
 
@@ -68,6 +69,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
+    type_datasets(splits.names)
     follow_classes(run, splits.names)
     if run.model.keypoints:
         follow_keypoints(run, splits)
@@ -111,9 +113,10 @@ def register_custom(run: RunConfig, *, trains: bool = True) -> None:
 
 
 def register_again(run: RunConfig) -> None:
-    """In another process: the custom datasets that `register_custom` has checked."""
+    """In another process: the datasets that `prepare_datasets` has prepared."""
     for options in run.custom:
         register_coco(**options)
+    type_datasets(set(used_splits(run, trains=True).names) & set(DatasetCatalog.list()))
 
 
 def check_files(run: RunConfig, names: Sequence[str]) -> None:

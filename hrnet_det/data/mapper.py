@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import torch
 from detectron2.config import CfgNode, instantiate
 from detectron2.data import DatasetMapper
+from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from fvcore.transforms.transform import TransformList
@@ -31,7 +33,7 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """
     check_scales(cfg)
     crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
-    mapper = (CropMapper if crops else DatasetMapper)(cfg, is_train=is_train)
+    mapper = Mapper(cfg, is_train=is_train)
     augmentations = []
     for augmentation in mapper.augmentations.augs:
         resizes = type(augmentation) is T.ResizeShortestEdge
@@ -45,41 +47,62 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     return mapper
 
 
-class CropMapper(DatasetMapper):
-    """Detectron2's DatasetMapper with CropAroundObject among its augmentations.
+class Mapper(DatasetMapper):
+    """Detectron2's DatasetMapper, whose augmentations see the objects' boxes.
 
-    Source: as CropAroundObject's. An object whose box has its centre outside the crop is dropped;
-    what is left of the others' boxes, masks and keypoints is what lies inside.
+    Differs from source: of a crop around an object (CropAroundObject) only those objects remain
+    whose box has its centre inside; what is left of their boxes, masks and keypoints is what lies
+    inside. Source of that rule: as CropAroundObject's.
     """
 
     def __call__(self, dataset_dict: dict) -> dict:
-        objects = [o for o in dataset_dict.get("annotations", ()) if not o.get("iscrowd", 0)]
-        plain, boxes = self.augmentations, np.array([_box(o) for o in objects]).reshape(-1, 4)
+        row = copy.deepcopy(dataset_dict)
+        image, labels = self._read(row)
+        given = T.AugInput(image, boxes=_boxes(row), sem_seg=labels)
+        transforms = self.augmentations(given)
+        channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
+        row["image"] = torch.as_tensor(channels)
+        if labels is not None:
+            row["sem_seg"] = torch.as_tensor(given.sem_seg.astype("long"))
+        size = given.image.shape[:2]
+        if self.proposal_topk is not None:
+            utils.transform_proposals(row, size, transforms, proposal_topk=self.proposal_topk)
+        if not self.is_train:
+            row.pop("annotations", None)
+        elif "annotations" in row:
+            self._transform_annotations(row, transforms, size)
+        return row
 
-        def augment(aug_input: T.AugInput) -> TransformList:
-            aug_input.boxes = boxes  # which move along
-            return plain(aug_input)
-
-        of_image = copy.copy(self)
-        of_image.augmentations = augment
-        return DatasetMapper.__call__(of_image, dataset_dict)
+    def _read(self, row: dict) -> tuple[np.ndarray, np.ndarray | None]:
+        """An image, (H, W, C), and its semantic labels, (H, W), if it has any to learn from."""
+        image = utils.read_image(row["file_name"], format=self.image_format)
+        utils.check_image_size(row, image)
+        path = row.pop("sem_seg_file_name", None)
+        return image, None if path is None else utils.read_image(path, "L").squeeze(2)
 
     def _transform_annotations(
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
     ) -> None:
-        height, width = image_shape
+        if any(isinstance(a, CropAroundObject) for a in self.augmentations.augs):
+            height, width = image_shape
 
-        def is_inside(row: dict) -> bool:
-            x0, y0, x1, y1 = transforms.apply_box(_box(row)[None])[0]
-            return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
+            def is_inside(annotation: dict) -> bool:
+                x0, y0, x1, y1 = transforms.apply_box(_box(annotation)[None])[0]
+                return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
 
-        dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
+            dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
         super()._transform_annotations(dataset_dict, transforms, image_shape)
 
 
-def _box(row: dict) -> np.ndarray:
-    """x0, y0, x1, y1 of an object."""
-    return np.array(BoxMode.convert(row["bbox"], row["bbox_mode"], BoxMode.XYXY_ABS), dtype=float)
+def _boxes(row: dict) -> np.ndarray:
+    """The boxes of an image's objects, (N, 4) x0, y0, x1, y1; crowds are none."""
+    objects = [a for a in row.get("annotations", ()) if not a.get("iscrowd", 0)]
+    return np.array([_box(a) for a in objects], dtype=float).reshape(-1, 4)
+
+
+def _box(annotation: dict) -> np.ndarray:
+    box = annotation["bbox"]
+    return np.array(BoxMode.convert(box, annotation["bbox_mode"], BoxMode.XYXY_ABS), dtype=float)
 
 
 def check_scales(cfg: CfgNode) -> None:
