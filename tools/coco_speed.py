@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tabulate import tabulate
 
-from hrnet_det.evaluation.coco import Implementation, installed_implementations
+from hrnet_det.evaluation.implementations import Implementation, installed_implementations
 
 OBJECTS_PER_IMAGE = 7.3  # the mean of COCO val2017
 HEIGHT, WIDTH = 480, 640  # pixels

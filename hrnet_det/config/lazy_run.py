@@ -88,6 +88,14 @@ class LazyRun(RunConfig):
     def semantic_branch(self) -> bool:
         return "semantic_head" in (self.cfg.model.get("roi_heads") or {})
 
+    @property
+    def detections_per_image(self) -> int:
+        model = self.cfg.model
+        heads = model.get("roi_heads") or {}
+        layers = [heads.get("box_predictor"), *(heads.get("box_predictors") or ())][-1]
+        found = model.get("max_detections_per_image") or (layers or {}).get("test_topk_per_image")
+        return found or 100  # Detectron2's default
+
     def __reduce_ex__(self, protocol: int) -> tuple:
         if not self.path.endswith(".py"):
             return super().__reduce_ex__(protocol)

@@ -70,6 +70,11 @@ class RunConfig:
         """Whether its RoI heads, where they can have a semantic branch, have one."""
         return self.cfg.MODEL.HTC.SEMANTIC_ON
 
+    @property
+    def detections_per_image(self) -> int:
+        """The most objects that the detector finds in an image."""
+        return self.cfg.TEST.DETECTIONS_PER_IMAGE
+
     def __getitem__(self, setting: Setting) -> object:
         return reduce(getitem, setting.yaml.split("."), self.cfg)
 

@@ -8,20 +8,25 @@ from collections.abc import Callable
 import numpy as np
 from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
+from detectron2.data.datasets import builtin, builtin_meta
 from PIL import Image
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.dataset_kinds import DATASET_KINDS, check_package, dataset_kind, metric_for
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation.coco import CocoEvaluator, find_implementation
+from hrnet_det.evaluation.coco import CocoEvaluator
 from hrnet_det.evaluation.dropped_names import (
     CityscapesInstances,
     CityscapesSemanticLabels,
     LvisEvaluator,
 )
+from hrnet_det.evaluation.implementations import find_implementation
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
 from hrnet_det.modeling.kinds import kind_of
+
+_COCOS_OWN = {name for names in builtin._PREDEFINED_SPLITS_COCO.values() for name in names}
+_COCOS_CLASSES = {row["name"] for row in builtin_meta.COCO_CATEGORIES}
 
 
 def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
@@ -68,6 +73,18 @@ def _read_labels(path: str, dtype: type) -> np.ndarray:
     return np.asarray(Image.open(path), dtype=dtype)
 
 
+def detections_per_image(run: RunConfig, dataset_name: str) -> int | None:
+    """The most detections that a run gives for an image, and AP is of if they are over 100.
+
+    None for COCO's own sets, whose AP is of 100 by definition.
+    """
+    if dataset_name.partition("_panoptic")[0] in _COCOS_OWN:
+        classes = MetadataCatalog.get(dataset_name).get("thing_classes", [])
+        if set(classes) <= _COCOS_CLASSES:  # not a user's own data under COCO's name
+            return None
+    return run.detections_per_image
+
+
 def _folder(run: RunConfig) -> str:
     return os.path.join(str(run[settings.OUTPUT_DIR]), "inference")
 
@@ -77,6 +94,7 @@ BUILDERS: dict[str, Callable[[RunConfig, str], evaluation.DatasetEvaluator]] = {
     "coco": lambda run, name: CocoEvaluator(
         name,
         implementation=str(run[settings.COCO_EVAL]),
+        detections_per_image=detections_per_image(run, name),
         output_dir=_folder(run),
         kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
     ),

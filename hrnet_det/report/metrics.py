@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from pathlib import Path
 
 from tabulate import tabulate
+
+from hrnet_det.evaluation.coco import LIMIT_METRIC
 
 # Tasks whose rows stand in one table: its metrics, in percent, and the tasks with their titles.
 TABLES = (
@@ -23,7 +26,10 @@ TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
 
 
 def results_tables(results: dict) -> str:
-    """Metrics and those of each class as text tables, in percent, for each test set."""
+    """Metrics and those of each class as text tables, in percent, for each test set.
+
+    What cannot be measured, as the test data has no such objects, is "-".
+    """
     if all(task.removesuffix("_TTA") in TASKS for task in results):
         results = {"": results}
     parts = []
@@ -32,13 +38,13 @@ def results_tables(results: dict) -> str:
         parts.append(f"\nResults {name}".rstrip() + " (percent)")
         for metrics, titles in TABLES:
             rows = [
-                [_title(task), *(values.get(metric) for metric in metrics)]
+                [_title(task), *(_measured(values.get(metric)) for metric in metrics)]
                 for task, values in tasks.items()
                 if task.removesuffix("_TTA") in titles and metrics[0] in values
             ]
             if rows:
                 parts.append(tabulate(rows, ["", *metrics], floatfmt=".1f", missingval="-"))
-        parts += _tables_of_classes(tasks)
+        parts += [*_tables_of_classes(tasks), *_remarks(tasks)]
     return "\n".join(parts)
 
 
@@ -53,10 +59,32 @@ def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
                 headers.append(f"{_title(task)} {start.rstrip('-')}")
                 columns.append(column)
         keys = dict.fromkeys(itertools.chain.from_iterable(columns))
-        rows = [[k.removeprefix(start), *(values.get(k) for values in columns)] for k in keys]
+        rows = [
+            [k.removeprefix(start), *(_measured(values.get(k)) for values in columns)] for k in keys
+        ]
         if rows:
             parts += ["", tabulate(rows, headers, floatfmt=".1f", missingval="-")]
     return parts
+
+
+def _remarks(tasks: dict[str, dict]) -> list[str]:
+    """What the numbers of a test set are of, and why some are missing."""
+    limits: dict[float, list[str]] = {}
+    for task, values in tasks.items():
+        if LIMIT_METRIC in values:
+            limits.setdefault(values[LIMIT_METRIC], []).append(_title(task))
+    lines = [
+        f"AP of {', '.join(titles)}: at {limit:.0f} detections per image"
+        for limit, titles in limits.items()
+    ]
+    numbers = itertools.chain.from_iterable(values.values() for values in tasks.values())
+    if any(isinstance(value, float) and math.isnan(value) for value in numbers):
+        lines.append("-: the test data has nothing of that class or size")
+    return ["", *lines] if lines else []
+
+
+def _measured(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _title(task: str) -> str:

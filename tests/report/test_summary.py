@@ -71,5 +71,27 @@ def test_test_time_augmentation_has_rows_and_columns_of_its_own():
 def test_a_class_without_objects():
     results = {"bbox": BOX | {"APl": NAN, "AP-disc": 100.0, "AP-absent": NAN}}
     rows = cells(results_tables(results))
-    assert rows[2] == ["box", "36.2", "58.0", "40.0", "20.0", "38.0", "nan"]
-    assert rows[-2:] == [["disc", "100.0"], ["absent", "nan"]]
+    assert rows[2] == ["box", "36.2", "58.0", "40.0", "20.0", "38.0", "-"]
+    assert rows[-3:-1] == [["disc", "100.0"], ["absent", "-"]]
+    assert " ".join(rows[-1]) == "-: the test data has nothing of that class or size"
+        "-:",
+        "the",
+        "test",
+        "data",
+        "has",
+        "nothing",
+        "of",
+        "that",
+        "class",
+        "or",
+        "size",
+    ]
+
+
+def test_ap_of_more_detections_than_cocos():
+    results = {"bbox": BOX | {"maxDets": 300.0}, "segm": MASK | {"maxDets": 300.0}}
+    assert (
+        results_tables(results).splitlines()[-1] == "AP of box, mask: at 300 detections per image"
+    )
+    assert "maxDets" not in results_tables(results)
+    assert "detections" not in results_tables({"bbox": BOX})

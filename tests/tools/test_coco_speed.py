@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hrnet_det.evaluation.coco import find_implementation, installed_implementations
+from hrnet_det.evaluation.implementations import find_implementation, installed_implementations
 from tools import coco_speed
 
 
