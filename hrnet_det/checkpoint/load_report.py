@@ -49,6 +49,7 @@ class LoadReport:
         unexpected: parts of the file that the model does not have.
         missing: parts of the model that the file does not have: they stay random.
         mismatched: class layers of another size, which do so too: (name, file's shape, model's).
+        classes: what was done to those of the file; "" for nothing.
         faults: in a part that both have: a line each for tensors that are missing, mismatched or
             unexpected.
     """
@@ -62,6 +63,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    classes: str = ""
     faults: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, name: str) -> None:
@@ -88,6 +90,8 @@ class LoadReport:
                 short = ".".join(name.split(".")[-2:])
                 sizes = f"{list(theirs)} in the file, {list(ours)} in the model"
                 rows.append((f"- {short}", "", sizes))
+        if self.classes:
+            rows.append(("classes", "", self.classes))
         rows += [("left out", len(names), reason) for reason, names in self.dropped.items()]
         rows += [("does not fit", "", fault) for fault in self.faults]
         table = tabulate(rows, ("part", "tensors", ""), tablefmt="simple", stralign="left")

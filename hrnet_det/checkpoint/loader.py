@@ -5,9 +5,10 @@ from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
-from torch import nn
+from torch import Tensor, nn
 
 from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
 from hrnet_det.checkpoint.load_report import LoadReport, compare
@@ -30,6 +31,8 @@ class Checkpointer(DetectionCheckpointer):
     Attributes:
         report: the LoadReport of the last file; None before the first.
         file_classes: class names that the last file has been trained for; empty if it does not say.
+        class_match: which of them are the metadata's classes, into whose order its class layers
+            have been brought; None if either are not known or there are not as many.
     Raises: InputError if a file cannot be read as weights, is of another variant, or lacks a part
         of what it claims to have. The model is then as it was.
     """
@@ -50,6 +53,7 @@ class Checkpointer(DetectionCheckpointer):
         self.metadata = metadata
         self.report: LoadReport | None = None
         self.file_classes: list[str] = []
+        self.class_match: ClassMatch | None = None
         self._address = ""
         self._resumes = False
 
@@ -64,7 +68,8 @@ class Checkpointer(DetectionCheckpointer):
 
         Raises: as the class, and MissingInputError if the file is not there.
         """
-        self.report, self.file_classes, self._address = None, [], path
+        self.report, self.file_classes, self.class_match = None, [], None
+        self._address = path
         # Of fvcore: Detectron2's looks for a query behind a ? in the path.
         load = super(DetectionCheckpointer, self).load
         return load(find_weights(path) if path else path, checkpointables)
@@ -94,6 +99,7 @@ class Checkpointer(DetectionCheckpointer):
         report.conventions = file.metadata.get("conventions", report.conventions)
         self.report, self.file_classes = report, file.classes
         self._check(report, file.left_out)
+        weights = self._in_our_order(weights)
         weights = {names[name]: tensor for name, tensor in weights.items()}
         return {**file.rest, "model": weights, "matching_heuristics": False}
 
@@ -111,6 +117,25 @@ class Checkpointer(DetectionCheckpointer):
                 f"{report.path} ({report.title}) does not fit the model:\n  {faults}\nTake another "
                 "file, or a config that fits. MODEL.WEIGHTS_STRICT False takes what fits"
             )
+
+    def _in_our_order(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors to load, with the file's classes in the order of the metadata's."""
+        ours = (self.metadata or {}).get("classes", [])
+        self.class_match = match = match_classes(self.file_classes, ours)
+        if match is None or not match.moved:
+            return weights
+        if self._resumes and self.checkpointables:  # the optimizer's states have the file's order
+            raise InputError(
+                f"--resume: the classes of {self.report.path} ({', '.join(self.file_classes)}) are "
+                f"in another order than those of the data ({', '.join(ours)}): go on with the data "
+                "of that run, or start a new one from its weights"
+            )
+        first = match.moved[0]
+        self.report.classes = (
+            f"another order in the file: moved by name, {ours[first]} from place "
+            f"{match.order[first] + 1} to {first + 1}, ..."
+        )
+        return reorder(weights, match.order)
 
     def _prefixes(self) -> tuple[str, str]:
         """What the model's names start with, and what they would in a detector."""

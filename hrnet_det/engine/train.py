@@ -19,6 +19,8 @@ from torch import nn
 from torch.multiprocessing import ProcessExitedException
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
+from hrnet_det.checkpoint.classes import difference
+from hrnet_det.checkpoint.io import some
 from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
@@ -142,7 +144,7 @@ def _set_aside(folder: str) -> None:
 
 def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     model = kind.build_model(run)
-    checkpointer = kind.build_checkpointer(run, model)
+    checkpointer = kind.build_checkpointer(run, model, trains=False)
     weights = str(run[settings.WEIGHTS])
     if not weights and not (resume and checkpointer.has_checkpoint()):
         raise InputError(
@@ -155,9 +157,10 @@ def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     if not report.complete and run[settings.WEIGHTS_STRICT]:
         raise InputError(
             "--eval-only, but a part of the detector would be random: take the weights of a whole "
-            f"detector with the same classes\n{report}"
+            f"detector with the same classes{_differing_classes(checkpointer)}\n{report}"
         )
     _check_conventions(run, report)
+    _check_classes(run, checkpointer)
     _compare_with_file(run, checkpointer)
     return model, report.path, kind.test(run, model)
 
@@ -180,17 +183,36 @@ def _check_conventions(run: RunConfig, report: LoadReport) -> None:
     )
 
 
+def _differing_classes(checkpointer: Checkpointer) -> str:
+    """What the classes of file and data do not have in common, in brackets; "" if as many."""
+    theirs, ours = checkpointer.file_classes, checkpointer.metadata["classes"]
+    return f" ({difference(theirs, ours)})" if theirs and len(theirs) != len(ours) else ""
+
+
+def _check_classes(run: RunConfig, checkpointer: Checkpointer) -> None:
+    """A file of wholly other classes is not evaluated on the data, unless the user says so."""
+    match = checkpointer.class_match
+    if match is not None and match.unrelated and run[settings.WEIGHTS_STRICT]:
+        theirs, ours = zip(*match.renamed, strict=True)
+        raise InputError(
+            f"--eval-only: {checkpointer.report.path} was trained for {some(theirs)}, and the data "
+            f"has {some(ours)}: not one class is in both. Take other data or weights; if only the "
+            f"names differ, {run.shown(settings.WEIGHTS_STRICT, False)} takes the classes in their "
+            "order"
+        )
+
+
 def _compare_with_file(run: RunConfig, checkpointer: Checkpointer) -> None:
     """Say so where weights are used for what they have not been trained for."""
     report, conventions = checkpointer.report, str(run[settings.CONVENTIONS])
     if report is None:
         return
-    ours, theirs = checkpointer.metadata["classes"], checkpointer.file_classes
-    if len(ours) == len(theirs) and ours != theirs:
-        their_class, our_class = next(p for p in zip(theirs, ours, strict=True) if p[0] != p[1])
+    match = checkpointer.class_match
+    if match is not None and match.renamed:
+        pairs = some(f"{theirs} in place of {ours}" for theirs, ours in match.renamed)
         logger.warning(
-            f"{report.path} was trained for other classes than those of the data ({their_class} in "
-            f"place of {our_class}); its class layers are used all the same"
+            f"{report.path} was trained for other classes than those of the data ({pairs}); "
+            "its class layers are used all the same"
         )
     if report.contradicts(conventions):
         logger.warning(

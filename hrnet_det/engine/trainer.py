@@ -147,10 +147,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_checkpointer(
-        cls, run: RunConfig, model: nn.Module, **checkpointables: object
+        cls, run: RunConfig, model: nn.Module, *, trains: bool = True, **checkpointables: object
     ) -> Checkpointer:
         """The checkpointer of OUTPUT_DIR, whose files say which classes and config they are of."""
-        datasets = map(MetadataCatalog.get, used_splits(run, trains=True).names)
+        datasets = map(MetadataCatalog.get, used_splits(run, trains=trains).names)
         listed = (metadata.get("thing_classes") for metadata in datasets)
         classes = list(next(filter(None, listed), []))
         metadata = {"classes": classes, "conventions": run[settings.CONVENTIONS]}

@@ -28,10 +28,11 @@ _BOX_MARKS = ("roi_heads.box_head.", "roi_heads.box_predictor.cls_score.")
 _CASCADE_MARKS = ("roi_heads.box_head.0.", "roi_heads.box_predictor.0.cls_score.")
 _MASK, _STAGE_MASK = "roi_heads.mask_head.", "roi_heads.mask_head.0."
 _KEYPOINT = "roi_heads.keypoint_head."
+_KEYPOINT_LAYERS = (r"roi_heads\.keypoint_head\.score_lowres\.bias",)
 _ROI_LAYERS = (
     r"roi_heads\.box_predictor\..+",
     r"roi_heads\.mask_head\.(\d+\.)?predictor\..+",
-    r"roi_heads\.keypoint_head\.score_lowres\.bias",
+    *_KEYPOINT_LAYERS,
 )
 _SEMANTIC_LAYERS = (r"(roi_heads\.semantic_head|sem_seg_head)\.predictor\..+",)
 
@@ -142,6 +143,17 @@ def class_axis(name: str) -> int | None:
             if any(re.fullmatch(layer, name) for layer in layers):
                 return axis
     return None
+
+
+def object_rows(name: str) -> int:
+    """How many rows of a tensor of ours each object class has; 0 if it does not follow them.
+
+    A one-stage detector has as many for each of its anchors, one after the other.
+    """
+    others = (*_KEYPOINT_LAYERS, *_SEMANTIC_LAYERS)
+    if class_axis(name) != 0 or any(re.fullmatch(layer, name) for layer in others):
+        return 0
+    return 4 if ".bbox_pred." in name else 1
 
 
 def kind_of(run: RunConfig) -> Kind:
