@@ -42,7 +42,7 @@ class Header:
 
 def header_names() -> list[str]:
     """The shipped configs of published or Detectron2's own recipes."""
-    return [name for name in names() if not name.startswith("quickstart/")]
+    return [name for name in names() if not name.startswith(("quickstart/", "custom/"))]
 
 
 def read_header(name: str) -> Header:

@@ -12,7 +12,14 @@ train = {
     "device": "cuda",
     "seed": -1,  # negative: a random one
     # Your own COCO jsons and image folders; when set, they take the place of the datasets' names.
-    "custom": {"train_json": "", "train_images": "", "test_json": "", "test_images": ""},
+    # folder (--data): a folder with both, whose layout tells which is which.
+    "custom": {
+        "folder": "",
+        "train_json": "",
+        "train_images": "",
+        "test_json": "",
+        "test_images": "",
+    },
     # The form that evaluation runs in: optimised, and what it computes in.
     "test": {
         "optimized": True,

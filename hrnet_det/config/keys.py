@@ -76,7 +76,10 @@ KEYS: dict[str, object] = {
     "TEST.OPTIMIZED": True,
     "TEST.DTYPE": "float32",  # what that form computes in, or "bfloat16", or on GPUs "float16"
     "TEST.COMPILE": False,  # torch.compile for its backbone, which needs a C++ compiler on a CPU
-    # Your own data without Python: COCO json and image folder, for training and for testing.
+    # Your own data without Python: a folder in one of the layouts of hrnet_det/data/layouts.py
+    # (--data FOLDER on the command line), whose jsons and images the next four keys become.
+    "DATASETS.CUSTOM.FOLDER": "",
+    # COCO json and image folder, for training and for testing.
     # When set, they take the place of DATASETS.TRAIN and DATASETS.TEST.
     "DATASETS.CUSTOM.TRAIN_JSON": "",
     "DATASETS.CUSTOM.TRAIN_IMAGES": "",

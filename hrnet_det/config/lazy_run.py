@@ -72,8 +72,11 @@ class LazyRun(RunConfig):
 
     def states(self, setting: Setting) -> bool:
         """A shipped file's values do not count; of one of the user's own all do."""
+        return self.types(setting) or (self.has(setting) and not is_shipped(self.path))
+
+    def types(self, setting: Setting) -> bool:
         typed = {word.partition("=")[0].removeprefix("+") for word in self.overrides}
-        return setting.lazy in typed or (self.has(setting) and not is_shipped(self.path))
+        return bool(setting.lazy) and setting.lazy in typed
 
     def text(self) -> str:
         return lazy.lazy_text(self.cfg)

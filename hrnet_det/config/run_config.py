@@ -90,6 +90,10 @@ class RunConfig:
         """Whether the user has stated it, in a file of their own or as an override."""
         return setting.yaml in self.stated
 
+    def types(self, setting: Setting) -> bool:
+        """Whether the user has typed it, as an override."""
+        return setting.yaml in self.overrides[::2]
+
     def name(self, setting: Setting) -> str:
         """What a user calls it in this kind of config: "MODEL.WEIGHTS", "train.init_checkpoint"."""
         return setting.yaml

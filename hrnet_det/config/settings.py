@@ -73,6 +73,7 @@ NUM_KEYPOINTS = Setting(
 # Data.
 TRAIN_DATASETS = Setting("DATASETS.TRAIN", "dataloader.train.dataset.names", ())
 TEST_DATASETS = Setting("DATASETS.TEST", "dataloader.test.dataset.names", ())
+DATA_FOLDER = Setting("DATASETS.CUSTOM.FOLDER", "train.custom.folder", "")
 TRAIN_JSON = Setting("DATASETS.CUSTOM.TRAIN_JSON", "train.custom.train_json", "")
 TRAIN_IMAGES = Setting("DATASETS.CUSTOM.TRAIN_IMAGES", "train.custom.train_images", "")
 TEST_JSON = Setting("DATASETS.CUSTOM.TEST_JSON", "train.custom.test_json", "")

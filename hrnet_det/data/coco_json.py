@@ -24,6 +24,7 @@ class CocoJson:
         evaluated: whether pycocotools is to score detections on it, which wants more keys; if not,
             it is trained on, which wants objects.
     Attributes:
+        content: what the json has.
         classes: category names in the order of their ids.
         keypoint_names: of the first category that has keypoints, [] if none has.
         has_rle: whether an object's mask (not a crowd's) is run-length encoded.
@@ -39,7 +40,7 @@ class CocoJson:
             raise MissingInputError(f"COCO json {self.path} is not there")
         if not self.images.is_dir():
             raise MissingInputError(f"image folder {self.images} (of {self.path}) is not there")
-        content = _read(self.path)
+        self.content = content = _read(self.path)
         for problems in (
             misshapen(content, evaluated=evaluated),
             contradictions(content, masks=masks, keypoints=keypoints, evaluated=evaluated),
@@ -60,6 +61,14 @@ class CocoJson:
         self.keypoint_names: list[str] = next(iter(_keypoint_lists(categories)), [])
         objects = _objects(content["annotations"])
         self.has_rle = any(isinstance(row.get("segmentation"), dict) for row in objects)
+
+
+def write_content(path: Path, content: Content) -> None:
+    """Write a COCO json, with its folder; a file that is not whole is never at the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def _read(path: Path) -> Content:

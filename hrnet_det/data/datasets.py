@@ -17,6 +17,7 @@ from hrnet_det.config.settings import Setting
 from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
+from hrnet_det.data.folders import take_folder
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
 from hrnet_det.data.rows import type_datasets
 from hrnet_det.errors import InputError, MissingInputError, nearest
@@ -56,6 +57,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
         message has the nearest names) or cannot be used.
     """
     run = config if isinstance(config, RunConfig) else RunConfig(config)
+    take_folder(run, trains=trains)
     register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
     split = "train" if trains else "test"
@@ -127,8 +129,6 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
         return
     setting = os.getenv("DETECTRON2_DATASETS")
     root = f"DETECTRON2_DATASETS={setting}" if setting else "DETECTRON2_DATASETS is not set"
-    train = run.words(settings.TRAIN_JSON, "my.json") + run.words(settings.TRAIN_IMAGES, "images")
-    test = run.words(settings.TEST_JSON, "test.json") + run.words(settings.TEST_IMAGES, "images")
     lines = [
         f"the data of {', '.join(names)} is not there. Looked for",
         *(f"  {file}  ({state})" for file, state in states.items()),
@@ -136,9 +136,7 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
         "Next, one of:",
         "  python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there",
         "  DETECTRON2_DATASETS=/folder/above/coco   where COCO is already",
-        f"  {' '.join(train)}",
-        f"    {' '.join(test)}",
-        "                                           at the end: your own data in COCO's format",
+        "  --config-file custom/mask_rcnn.yaml --data FOLDER    your own data in COCO's format",
         "  --config-file quickstart/mask_rcnn.yaml  (make quickstart) needs no data at all",
     ]
     raise MissingInputError("\n".join(lines))

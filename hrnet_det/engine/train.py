@@ -45,9 +45,7 @@ Examples:
   no data needed:          train_net.py --config-file quickstart/mask_rcnn.yaml
   evaluate:                train_net.py --config-file ... --eval-only MODEL.WEIGHTS model.pth
   change config options:   train_net.py --config-file ... SOLVER.BASE_LR 0.01
-  your data, COCO's format: train_net.py --config-file ... \\
-      DATASETS.CUSTOM.TRAIN_JSON train.json DATASETS.CUSTOM.TRAIN_IMAGES images/train \\
-      DATASETS.CUSTOM.TEST_JSON val.json DATASETS.CUSTOM.TEST_IMAGES images/val
+  your data, COCO's format: train_net.py --config-file custom/mask_rcnn.yaml --data mine/
   a LazyConfig:            train_net.py --config-file COCO-Detection/fcos_hrnetv2p_w18_1x.py \\
       optimizer.lr=0.005
   several machines:        train_net.py --machine-rank 0 --num-machines 2 --dist-url URL ...
@@ -62,10 +60,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises: InputError for what the user has to correct.
     """
-    args = default_argument_parser(epilog=EPILOG).parse_args(argv)
+    args = build_parser().parse_args(argv)
     job = load_job(args)
     preflight(job)
     launch(job.run, args)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Detectron2's arguments, with --data."""
+    parser = default_argument_parser(epilog=EPILOG)
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        default="",
+        help="your own data in COCO's format: the folder of jsons and images, as COCO, Roboflow, "
+        "CVAT or Label Studio lay them out; one json alone is split (DATASETS.CUSTOM.FOLDER)",
+    )
+    return parser
 
 
 def launch(run: RunConfig, args: argparse.Namespace) -> None:
@@ -100,6 +111,8 @@ def load_job(args: argparse.Namespace) -> Job:
     if not args.config_file:
         raise InputError("no --config-file was given; shipped are\n  " + "\n  ".join(names()))
     run = load_run(args.config_file, args.opts)
+    if args.data:
+        run[settings.DATA_FOLDER] = args.data
     return Job(run, not args.eval_only, args.resume, args.num_gpus, args.num_machines)
 
 

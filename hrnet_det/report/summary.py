@@ -20,13 +20,6 @@ from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.report.metrics import draw_curves, results_tables
 from hrnet_det.report.sheet import draw_predictions
 
-OWN_DATA = {
-    settings.TRAIN_JSON: "train.json",
-    settings.TRAIN_IMAGES: "images",
-    settings.TEST_JSON: "val.json",
-    settings.TEST_IMAGES: "images",
-}
-
 
 def write_report(
     run: RunConfig,
@@ -79,9 +72,7 @@ def next_steps(run: RunConfig, weights: Path) -> str:
     start = [_program("hrnet-det"), "train", "--config-file"]
     if Path("train_net.py").is_file():  # in a checkout
         start = [_program("python"), "train_net.py", "--config-file"]
-    own = [*start, "quickstart/mask_rcnn.yaml", "OUTPUT_DIR", "output/mine"]
-    for setting, value in OWN_DATA.items():
-        own += [setting.yaml, value]
+    own = [*start, "custom/mask_rcnn.yaml", "--data", "mine", "OUTPUT_DIR", "output/mine"]
     on_coco = ["--num-gpus", "8", "MODEL.WEIGHTS", IMAGENET_WEIGHTS["w32"]]
     steps = {
         "evaluate again": [*start, config, "--eval-only", *run.words(settings.WEIGHTS, weights)],

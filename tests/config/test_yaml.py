@@ -115,12 +115,12 @@ def on_meta(cfg):
 # --- the shipped configs ---
 
 
-def test_names_are_the_leaves_the_headlines_and_the_quickstart():
+def test_names_are_the_leaves_the_headlines_the_quickstart_and_own_data():
     names = model_zoo.names()
     assert names == sorted(names)
     names = [name for name in names if name.endswith(".yaml")]  # the others: test_lazy.py
     assert [n for n in names if not n.startswith("quickstart/")] == sorted(
-        [*LEAVES, *HEADLINES, *OTHERS]
+        [*LEAVES, *HEADLINES, *OTHERS, "custom/faster_rcnn.yaml", "custom/mask_rcnn.yaml"]
     )
     assert {n for n in names if n.startswith("quickstart/")} >= set(QUICKSTART)
 
@@ -480,7 +480,8 @@ def test_no_key_of_hrnet_det_is_left_out_here():
         "NORM",
         "SHARE_CONV",
     }
-    assert set(cfg.DATASETS.CUSTOM) == {"TRAIN_JSON", "TRAIN_IMAGES", "TEST_JSON", "TEST_IMAGES"}
+    files = {"TRAIN_JSON", "TRAIN_IMAGES", "TEST_JSON", "TEST_IMAGES"}
+    assert set(cfg.DATASETS.CUSTOM) == {"FOLDER", *files}
 
 
 @pytest.mark.parametrize(

@@ -313,9 +313,7 @@ def test_a_foreign_folder_in_the_place_of_the_quickstart_is_left_alone(datasets_
 NEXT = """Next, one of:
   python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there
   DETECTRON2_DATASETS=/folder/above/coco   where COCO is already
-  DATASETS.CUSTOM.TRAIN_JSON my.json DATASETS.CUSTOM.TRAIN_IMAGES images
-    DATASETS.CUSTOM.TEST_JSON test.json DATASETS.CUSTOM.TEST_IMAGES images
-                                           at the end: your own data in COCO's format
+  --config-file custom/mask_rcnn.yaml --data FOLDER    your own data in COCO's format
   --config-file quickstart/mask_rcnn.yaml  (make quickstart) needs no data at all
 """
 

@@ -11,7 +11,6 @@ import sys
 
 import pytest
 import timm
-from detectron2.engine import default_argument_parser
 from helpers.commands import all_shown, header_of, stand_ins
 from helpers.tiny import REPO, make_coco
 
@@ -20,6 +19,7 @@ from hrnet_det.arguments import build_parser
 from hrnet_det.config import settings
 from hrnet_det.engine.preflight import preflight
 from hrnet_det.engine.train import EPILOG, load_job
+from hrnet_det.engine.train import build_parser as train_parser
 
 SHELL = {"source", "cd", "export", "ln", "unzip", "mkdir", "cp"}  # no commands of the project
 OWN = ["python", "train_mine.py"]  # a program that the reader writes, whose datasets are not here
@@ -30,11 +30,11 @@ TRAIN = (["python", "train_net.py"], ["hrnet-det", "train"])
 def workplace(tmp_path_factory):
     """A folder with what commands name: COCO, Cityscapes, a user's data."""
     folder = tmp_path_factory.mktemp("workplace")
-    coco = make_coco(folder / "mine")
-    for name in ("train.json", "val.json"):
-        shutil.copy(coco / "polygons.json", coco / name)
-        shutil.copy(coco / "polygons.json", folder / name)
-    shutil.copytree(coco / "images", folder / "images")
+    coco, own = make_coco(folder / "coco"), folder / "mine"
+    for place in (folder, own):
+        shutil.copytree(coco / "images", place / "images")
+        for name in ("train.json", "val.json"):
+            shutil.copy(coco / "polygons.json", place / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         stand_ins(folder, patch)
@@ -48,7 +48,7 @@ def starts(words):
 
     GPUs are left out: there are none.
     """
-    args = default_argument_parser().parse_args(words)
+    args = train_parser().parse_args(words)
     args.num_gpus = args.num_machines = 1
     job = load_job(args)
     preflight(job)
@@ -66,7 +66,7 @@ def test_the_command_in_a_configs_header(config, workplace):
         assert model in timm.list_pretrained("hrnet*")
         variant = job.run[settings.VARIANT]
         assert model.split(".")[0] == f"hrnet_{variant}"
-    assert bool(weights) == ("quickstart" not in config)
+    assert bool(weights) == (not config.startswith(("quickstart/", "custom/")))
 
 
 def runs(words):
@@ -86,7 +86,7 @@ def runs(words):
         assert importlib.util.find_spec(words[2]) is not None
         has_options(["-m", words[2]], words[3:])
     elif words[:2] == OWN:
-        args = default_argument_parser().parse_args(words[2:])
+        args = train_parser().parse_args(words[2:])
         model_zoo.get_config(args.config_file, args.opts)
     elif words[0] == "python" and words[1].startswith("datasets/"):
         has_options([words[1]], words[2:])

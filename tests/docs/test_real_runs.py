@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_CLASSES
-from detectron2.engine import default_argument_parser
 from helpers.coco_shape import (
     datasets_at,
     stand_in_hub,
@@ -32,6 +31,7 @@ from hrnet_det.checkpoint.convert import convert
 from hrnet_det.cli import main
 from hrnet_det.config.load import load_run
 from hrnet_det.engine.preflight import check_device, preflight
+from hrnet_det.engine.train import build_parser as train_parser
 from hrnet_det.engine.train import load_job
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.kinds import KINDS, kind_of
@@ -94,12 +94,11 @@ def place(tmp_path_factory):
     write_cityscapes(folder / "datasets")
     for year in (2007, 2012):
         write_voc(folder / f"datasets/VOC{year}", ("trainval", "test"), VOC_CLASSES)
-    own = make_coco(folder / "own")
-    for name in ("train.json", "val.json"):
-        shutil.copy(own / "polygons.json", folder / name)
-        shutil.copy(own / "polygons.json", own / name)
-    shutil.copytree(own / "images", folder / "images")
-    own.rename(folder / "mine")
+    coco = make_coco(folder / "made")
+    for place in (folder, folder / "mine"):
+        shutil.copytree(coco / "images", place / "images")
+        for name in ("train.json", "val.json"):
+            shutil.copy(coco / "polygons.json", place / name)
     for name in ("image.jpg", "street.jpg"):
         shutil.copy(folder / "datasets/coco/val2017/000000000139.jpg", folder / name)
     with (
@@ -159,7 +158,7 @@ def test_a_header_s_command_and_what_it_prints_next(config, place, capsys):
 
 def check(words):
     """All that is checked before a start, on a machine that has the GPUs."""
-    job = load_job(default_argument_parser().parse_args(words))
+    job = load_job(train_parser().parse_args(words))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "device_count", lambda: job.num_gpus)

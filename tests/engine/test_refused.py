@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import default_argument_parser
 from helpers.tiny import (
     TINY,
     custom,
@@ -17,6 +16,7 @@ from helpers.training import FASTER, words
 
 from hrnet_det.config.yaml import load_config
 from hrnet_det.engine import preflight
+from hrnet_det.engine.train import build_parser as train_parser
 from hrnet_det.engine.train import load_job
 from hrnet_det.errors import InputError
 
@@ -162,7 +162,7 @@ def test_devices_that_do_not_fit(coco, tmp_path, monkeypatch, words, message):
     options = [word for word in words if word.startswith("--")]
     data = custom(coco, "boxes.json")
     overrides = [*TINY, *data, "OUTPUT_DIR", str(tmp_path), *words[len(options) :]]
-    args = default_argument_parser().parse_args(["--config-file", FASTER, *options, *overrides])
+    args = train_parser().parse_args(["--config-file", FASTER, *options, *overrides])
     with pytest.raises(InputError) as error:
         preflight.preflight(load_job(args))
     assert message in str(error.value)
