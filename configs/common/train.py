@@ -9,6 +9,8 @@ train = {
     "clip_gradient_norm": 35.0,  # of all gradients together; 0 for none
     "checkpoint_period": 5000,  # iterations
     "eval_period": 7330,  # iterations: every epoch of COCO
+    "patience": 0,  # evaluations without a better metric after which training ends; 0: never
+    "ema_decay": 0.0,  # of the moving average of the weights, such as 0.999; 0 for none
     "device": "cuda",
     "seed": -1,  # negative: a random one
     # Your own COCO jsons and image folders; when set, they take the place of the datasets' names.
@@ -25,6 +27,7 @@ train = {
         "optimized": True,
         "dtype": "float32",
         "compile": False,
+        "loss": False,  # also the losses on the test sets, at each evaluation
         "keypoint_oks_sigmas": [],  # one for each keypoint; [] for COCO's
     },
 }

@@ -68,6 +68,14 @@ KEYS: dict[str, object] = {
     # SOLVER.LR_SCHEDULER_NAME may be "WarmupPolyLR" too: the learning rate falls to 0 by
     # (1 - iteration / MAX_ITER) to this power.
     "SOLVER.POLY_LR_POWER": 0.9,
+    # Early stopping: training ends after so many evaluations (TEST.EVAL_PERIOD) in which the metric
+    # of model_best.pth has not risen; 0 for never. The learning rates are those of MAX_ITER.
+    "SOLVER.PATIENCE": 0,
+    # Evaluate and save the moving average of the weights, such as 0.999: after step n, counted
+    # from 0, it keeps min(EMA_DECAY, (1 + n) / (10 + n)) of itself. 0 for none.
+    "SOLVER.EMA_DECAY": 0.0,
+    # Each evaluation computes the losses on the test sets too: validation_loss/... in metrics.json.
+    "TEST.LOSS": False,
     # What computes COCO's AP, with the same result: "detectron2" (its compiled part),
     # "faster_coco_eval", "pycocotools", or "auto": the first of these that is installed.
     "TEST.COCO_EVAL": "auto",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.dataset_kinds import check_package, dataset_kind, labels_of, metric_for
@@ -28,17 +30,36 @@ def check_labels(run: RunConfig, splits: Splits) -> None:
     kind = kind_of(run)
     if not kind.learns:
         return
-    branch = kind.semantic_classes is not None and run.semantic_branch
-    needed = kind.learns | {SEMANTIC_LABELS} if branch else kind.learns
     for name in filter(dataset_kind, splits.train):
-        _check_learned(kind, name, needed)
+        _check_learned(kind, name, _needed(run))
     for name in filter(dataset_kind, splits.test):
         _check_predicted(kind, name, run.name(settings.TEST_DATASETS))
 
 
+def check_test_losses(run: RunConfig, tests: Iterable[str]) -> None:
+    """Raises: InputError if a test set lacks annotations that losses are computed from."""
+    kind, needed = kind_of(run), _needed(run)
+    for name in filter(dataset_kind, tests):
+        lacks = sorted(needed - labels_of(name))
+        if kind.masks and not dataset_kind(name).masks:
+            lacks.append("masks")
+        if lacks:
+            raise InputError(
+                f"{run.shown(settings.LOSS, True)}: the losses of {kind.title} need "
+                f"{' and '.join(lacks)}, which the test set {name} has not: set "
+                f"{run.shown(settings.LOSS, False)}"
+            )
+
+
+def _needed(run: RunConfig) -> frozenset[str]:
+    """What a run's detector learns from, the semantic branch of its RoI heads included."""
+    kind = kind_of(run)
+    branch = kind.semantic_classes is not None and run.semantic_branch
+    return kind.learns | {SEMANTIC_LABELS} if branch else kind.learns
+
+
 def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
-    found = labels_of(name)
-    for missing in sorted(needed - found, reverse=True):
+    for missing in sorted(needed - labels_of(name), reverse=True):
         of_branch = missing not in kind.learns
         without = ", or leave the semantic branch out (MODEL.HTC.SEMANTIC_ON False)"
         raise InputError(

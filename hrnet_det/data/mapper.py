@@ -25,6 +25,18 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
     return build_mapper(run.cfg, is_train=False)
 
 
+def build_loss_mapper(run: RunConfig) -> DatasetMapper:
+    """The mapper of images to test on that keeps what a detector learns from."""
+    if not run.is_lazy:
+        mapper = build_test_mapper(run)
+        mapper.is_train = True
+        return mapper
+    mapper = instantiate(run.cfg.dataloader.train.mapper)
+    mapper.augmentations = build_test_mapper(run).augmentations
+    mapper.recompute_boxes = False  # which is for crops
+    return mapper
+
+
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
 

@@ -1,4 +1,4 @@
-"""Hooks of the Trainer: the best checkpoint, and a progress bar on a terminal."""
+"""Hooks of the Trainer: evaluation, checkpoints, early stopping, metrics, and a progress bar."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ import logging
 import pickle
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from detectron2.engine import HookBase, hooks
+from detectron2.utils import comm
+from detectron2.utils.events import EventWriter
+from fvcore.nn.precise_bn import get_bn_modules
 from tqdm import tqdm
 
+from hrnet_det.config import settings
+from hrnet_det.engine.divergence import check_weights
 from hrnet_det.environment import one_line
+from hrnet_det.evaluation.evaluators import best_metric
+
+if TYPE_CHECKING:
+    from hrnet_det.engine.trainer import Trainer
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -48,6 +59,63 @@ class ProgressBar(HookBase):
         self._bar.close()
 
 
+class Evaluation(hooks.EvalHook):
+    """Detectron2's, with weights that are finite, and at the end only once and after success.
+
+    The other hooks ask `is_due` when they come to their `after_step`.
+    """
+
+    _last = -1  # the iteration after which the last evaluation was
+
+    def __init__(self, period: int, evaluate: Callable[[], dict]) -> None:
+        super().__init__(period, evaluate)
+
+    def _do_eval(self) -> None:
+        check_weights(self.trainer)
+        super()._do_eval()
+
+    def after_step(self) -> None:
+        if is_due(self.trainer, self._period):
+            self._do_eval()
+            self._last = self.trainer.iter
+
+    def after_train(self) -> None:
+        done = self.trainer.iter  # iterations; after a failure fewer than max_iter
+        if done >= self.trainer.max_iter and self._last != done - 1:
+            self._do_eval()
+        del self._func  # which refers to the trainer
+
+
+def is_due(trainer: HookBase, period: int) -> bool:
+    """Whether this iteration ends with an evaluation; that of the last one comes after training."""
+    done = trainer.iter + 1
+    return period > 0 and done % period == 0 and done < trainer.max_iter
+
+
+class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
+    """Detectron2's, for weights that are finite, and a training that may end before its time."""
+
+    def step(self, iteration: int, **kwargs: object) -> None:
+        self.max_iter = self.trainer.max_iter
+        if (iteration + 1) % self.period == 0 or iteration >= self.max_iter - 1:
+            check_weights(self.trainer)
+        super().step(iteration, **kwargs)
+
+
+class PeriodicWriter(hooks.PeriodicWriter):
+    """Detectron2's, which writes after every evaluation too, so that none is left out."""
+
+    def __init__(self, writers: list[EventWriter], period: int, evaluation_period: int) -> None:
+        super().__init__(writers, period)
+        self._evaluation_period = evaluation_period
+
+    def after_step(self) -> None:
+        if not is_due(self.trainer, self._evaluation_period):
+            return super().after_step()
+        for writer in self._writers:
+            writer.write()
+
+
 class BestCheckpointer(hooks.BestCheckpointer):
     """Detectron2's, with the metric in the file, so that a resumed run does not fall behind it."""
 
@@ -77,3 +145,79 @@ class BestCheckpointer(hooks.BestCheckpointer):
             self.best = value
             self._checkpointer.save(self._file_prefix, iteration=iteration, **{metric: value})
             logger.info("%s.pth has %s %.2f, the best so far", self._file_prefix, metric, value)
+
+
+class EarlyStopping(HookBase):
+    """Ends a training whose metric has not risen for some evaluations: SOLVER.PATIENCE.
+
+    Its state, the same in all processes, is in every checkpoint.
+
+    Args:
+        period: iterations between evaluations.
+        metric: its name in the storage of the main process; nan has not risen.
+        patience: evaluations without a higher value, after which training ends.
+        name: what the user calls the setting.
+    """
+
+    def __init__(self, period: int, metric: str, patience: int, name: str) -> None:
+        self._period, self._metric, self._patience, self._name = period, metric, patience, name
+        self.best, self.at, self.waited = float("-inf"), -1, 0
+
+    def state_dict(self) -> dict:
+        return {"best": self.best, "at": self.at, "waited": self.waited}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.best, self.at, self.waited = state["best"], state["at"], state["waited"]
+
+    def before_train(self) -> None:
+        if self.waited >= self._patience:
+            self._stop(self.trainer.start_iter)
+
+    def after_step(self) -> None:
+        trainer = self.trainer
+        if not is_due(trainer, self._period):
+            return
+        value, _ = trainer.storage.latest().get(self._metric, (float("nan"), 0))
+        value = comm.all_gather(value)[0]  # that of the main process, which alone has results
+        if value > self.best:
+            self.best, self.at, self.waited = value, trainer.iter, 0
+        else:
+            self.waited += 1
+        if self.waited >= self._patience:
+            self._stop(trainer.iter + 1)
+
+    def _stop(self, iterations: int) -> None:
+        highest = f"than {self.best:.2f} at iteration {self.at}" if self.at >= 0 else "than nan"
+        logger.info(
+            "Early stopping after %d of %d iterations: %s has not been higher %s for %d "
+            "evaluations (%s %d)",
+            *(iterations, self.trainer.max_iter, self._metric, highest, self.waited),
+            *(self._name, self._patience),
+        )
+        self.trainer.max_iter = iterations
+
+
+def build_hooks(trainer: Trainer) -> list[HookBase]:
+    """Detectron2's, the average of weights, early stopping, the best checkpoint, a progress bar.
+
+    Checkpoints come after evaluations, so that they have what those have changed.
+    """
+    run, period, main = trainer.run, trainer.run[settings.EVAL_PERIOD], comm.is_main_process()
+    built = [hooks.IterationTimer(), hooks.LRScheduler(), trainer.average]
+    if run[settings.PRECISE_BN] and get_bn_modules(trainer.model):
+        alone = run.copy()
+        alone[settings.NUM_WORKERS] = 0
+        loader, batches = trainer.build_train_loader(alone), run.cfg.TEST.PRECISE_BN.NUM_ITER
+        built.append(hooks.PreciseBN(period, trainer.model, loader, batches))
+    built.append(Evaluation(period, trainer.evaluate))
+    if patience := run[settings.PATIENCE]:
+        built.append(EarlyStopping(period, best_metric(run), patience, run.name(settings.PATIENCE)))
+    if main and run[settings.TEST_DATASETS]:
+        built.append(BestCheckpointer(period, trainer.checkpointer, best_metric(run)))
+    if main:
+        checkpoints = run[settings.CHECKPOINT_PERIOD]
+        built.append(PeriodicCheckpointer(trainer.checkpointer, checkpoints))
+    if main and sys.stdout.isatty():
+        built.append(ProgressBar())
+    # The writers come last, so that they see all metrics.
+    return [*built, PeriodicWriter(trainer.build_writers(), 20, period)] if main else built

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from detectron2.config import instantiate
+from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.solver import LRMultiplier
 from omegaconf import DictConfig
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from hrnet_det.config import settings
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.mapper import build_loss_mapper
 from hrnet_det.engine.optimizer import clip_whole_gradient
 from hrnet_det.engine.trainer import Trainer
 
@@ -33,6 +35,12 @@ class LazyTrainer(Trainer):
     @classmethod
     def build_test_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:
         return instantiate(_loaders_of(run, dataset_name).test)
+
+    @classmethod
+    def build_loss_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:
+        dataset = instantiate(_loaders_of(run, dataset_name).test.dataset)
+        workers, mapper = run[settings.NUM_WORKERS], build_loss_mapper(run)
+        return build_detection_test_loader(dataset, mapper=mapper, num_workers=workers)
 
     @classmethod
     def build_optimizer(cls, run: LazyRun, model: nn.Module) -> Optimizer:

@@ -92,6 +92,16 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     return LRMultiplier(optimizer, multiplier=multiplier, max_iter=options.MAX_ITER)
 
 
+def change_rates(scheduler: LRScheduler, base_rates: list[float]) -> bool:
+    """Give the groups of parameters of a schedule other base rates; False if they have them."""
+    if scheduler.base_lrs == base_rates:
+        return False
+    scheduler.base_lrs = base_rates
+    for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_lr(), strict=True):
+        group["lr"] = rate
+    return True
+
+
 def scaled_schedule(run: RunConfig, world_size: int) -> RunConfig:
     """Detectron2's auto_scale_workers, whose rounding may make a short period 0, which is never."""
     if run.is_lazy:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -13,9 +11,16 @@ import torch
 from hrnet_det import model_zoo
 from hrnet_det.config import settings
 from hrnet_det.config.load import parse_run
-from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.checks import check_images, check_labels
-from hrnet_det.data.datasets import Splits, prepare_datasets
+from hrnet_det.data.datasets import prepare_datasets
+from hrnet_det.engine.job import Job
+from hrnet_det.engine.training_checks import (
+    check_batch,
+    check_evaluations,
+    check_norms,
+    check_numbers,
+    check_sampler,
+)
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
@@ -24,34 +29,6 @@ from hrnet_det.modeling.kinds import kind_of
 
 # What a run writes to OUTPUT_DIR, and the next one there renames.
 RUN_FILES = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
-
-
-@dataclass
-class Job:
-    """A run about to start.
-
-    Args:
-        trains: False: it only evaluates.
-        resume: it goes on from the last checkpoint of OUTPUT_DIR, where there is one.
-        num_gpus: processes on each machine, with a GPU each where there are any.
-        splits: the datasets that it uses, once they are prepared.
-    """
-
-    run: RunConfig
-    trains: bool = True
-    resume: bool = False
-    num_gpus: int = 1
-    num_machines: int = 1
-    splits: Splits = field(default_factory=lambda: Splits((), ()))
-
-    @property
-    def processes(self) -> int:
-        return self.num_gpus * self.num_machines
-
-    @property
-    def device(self) -> str:
-        """The type of its device: "cuda", "cpu", ..."""
-        return torch.device(str(self.run[settings.DEVICE])).type
 
 
 def check_device(job: Job) -> None:
@@ -134,61 +111,6 @@ def check_evaluation(job: Job) -> None:
         raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {run[settings.RESIZE]}")
 
 
-NUMBERS = (
-    (settings.MAX_ITER, 1, "at least 1 iteration"),
-    (settings.BASE_LR, 0, "a number of at least 0"),
-    (settings.NUM_WORKERS, 0, "at least 0 processes"),
-    (settings.CHECKPOINT_PERIOD, 1, "at least 1 iteration"),
-    (settings.EVAL_PERIOD, 0, "at least 1 iteration, or 0 for the end alone"),
-    (settings.REFERENCE_WORLD_SIZE, 0, "the GPUs of the recipe, or 0 for no scaling"),
-)
-
-
-def check_numbers(job: Job) -> None:
-    """The numbers of the schedule are possible ones."""
-    for setting, least, allowed in NUMBERS if job.trains else ():  # nan is not at least 0
-        if not least <= job.run[setting] < math.inf:
-            raise InputError(f"{job.run.shown(setting)}: must be {allowed}")
-
-
-def check_batch(job: Job) -> None:
-    """The images of a step can be shared by the processes, and by the parts of each."""
-    if not job.trains:
-        return
-    run = job.run
-    processes = run[settings.REFERENCE_WORLD_SIZE] or job.processes  # to which it will be scaled
-    batch, steps = run[settings.BATCH_SIZE], run[settings.ACCUMULATION_STEPS]
-    if batch < 1 or batch % processes:
-        raise InputError(
-            f"{run.shown(settings.BATCH_SIZE)}: so many images cannot be shared equally among "
-            f"{processes} processes: take a positive multiple of {processes}"
-        )
-    if steps < 1 or batch // processes % steps:
-        raise InputError(
-            f"{run.shown(settings.ACCUMULATION_STEPS)}: each process has {batch // processes} of "
-            f"{run.shown(settings.BATCH_SIZE)} images, which cannot be divided into {steps} parts"
-        )
-
-
-def check_norms(job: Job) -> None:
-    """Statistics are shared among processes only where they are trained, and where it works."""
-    run = job.run
-    if not job.trains:
-        return
-    if "SyncBN" in str(run[settings.NORM]) and run[settings.NORM_EVAL] and run[settings.WEIGHTS]:
-        raise InputError(
-            f"{run.shown(settings.NORM)} with {run.shown(settings.NORM_EVAL)} has fixed "
-            "statistics, so nothing to share among GPUs: set "
-            f"{run.shown(settings.NORM_EVAL, False)}, or {run.shown(settings.NORM, 'BN')}"
-        )
-    for setting in settings.NORMS if job.device == "cpu" and job.processes > 1 else ():
-        if run[setting] in ("SyncBN", "nnSyncBN"):
-            raise InputError(
-                f"{run.shown(setting)}: torch's SyncBN needs GPUs; on the CPU take "
-                f"{run.shown(setting, 'naiveSyncBN')}"
-            )
-
-
 def check_weights(job: Job) -> None:
     """Weights to start from are not those that the run renames; without any, norms are trained."""
     if not job.trains:
@@ -234,6 +156,8 @@ CHECKS: tuple[Callable[[Job], None], ...] = (
     check_model,
     check_datasets,
     check_learning,
+    check_sampler,
+    check_evaluations,
     check_input,
     check_evaluation,
     check_norms,

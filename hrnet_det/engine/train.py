@@ -26,9 +26,10 @@ from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import register_again
+from hrnet_det.engine.job import Job
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
-from hrnet_det.engine.preflight import RUN_FILES, Job, preflight
+from hrnet_det.engine.preflight import RUN_FILES, preflight
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
@@ -143,7 +144,7 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     _compare_with_file(run, trainer.checkpointer)
     logger.info("Log, config and environment are in %s/log.txt", output)
     results = trainer.train()
-    return trainer.model, os.path.join(output, "model_final.pth"), results
+    return trainer.average.averaged, os.path.join(output, "model_final.pth"), results
 
 
 def _set_aside(folder: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import weakref
@@ -12,16 +13,14 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
-from detectron2.engine import hooks
 from detectron2.engine.defaults import DefaultTrainer, create_ddp_model, default_writers
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
 from detectron2.evaluation import inference_on_dataset
 from detectron2.evaluation.testing import print_csv_format, verify_results
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
-from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -31,11 +30,21 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
-from hrnet_det.data.mapper import build_mapper, build_test_mapper
+from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
 from hrnet_det.engine.accumulation import GradientAccumulation
-from hrnet_det.engine.hooks import BestCheckpointer, ProgressBar
-from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer, scaled_schedule
-from hrnet_det.evaluation.evaluators import best_metric, build_evaluator
+from hrnet_det.engine.autocast import autocast_training
+from hrnet_det.engine.divergence import divergence_is_told
+from hrnet_det.engine.ema import WeightAverage
+from hrnet_det.engine.hooks import build_hooks
+from hrnet_det.engine.optimizer import (
+    build_lr_scheduler,
+    build_optimizer,
+    change_rates,
+    scaled_schedule,
+)
+from hrnet_det.engine.validation import validation_losses
+from hrnet_det.errors import InputError
+from hrnet_det.evaluation.evaluators import build_evaluator
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
 from hrnet_det.modeling.inference.memory_format import use_channels_last
@@ -64,7 +73,8 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         if not logging.getLogger("detectron2").isEnabledFor(logging.INFO):
             setup_logger()
-        self.run = run = scaled_schedule(as_run(config), comm.get_world_size())
+        self.given = as_run(config)  # as the user has stated it, before its schedule is scaled
+        self.run = run = scaled_schedule(self.given, comm.get_world_size())
         self.cfg = run.cfg
         on_cpu = torch.device(str(run[settings.DEVICE])).type == "cpu"
 
@@ -73,8 +83,9 @@ class Trainer(DefaultTrainer):
         data_loader = self.build_train_loader(run)
         device_ids = None if on_cpu else [comm.get_local_rank()]
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
+        self.average = WeightAverage(model, run[settings.EMA_DECAY])
         if run[settings.AMP] and on_cpu:
-            _autocast_training(model)
+            autocast_training(model)
         amp, steps = run[settings.AMP] and not on_cpu, run[settings.ACCUMULATION_STEPS]
         trained = model if steps == 1 else GradientAccumulation(model, steps)
         # Before the forward pass: the last step's gradients are no longer there at its peak.
@@ -85,52 +96,67 @@ class Trainer(DefaultTrainer):
             trained.scale = self._trainer.grad_scaler.scale
 
         self.scheduler = self.build_lr_scheduler(run, optimizer)
-        self.checkpointer = self.build_checkpointer(run, model, trainer=weakref.proxy(self))
+        me = weakref.proxy(self)
+        self.checkpointer = self.build_checkpointer(run, self.average.averaged, trainer=me)
         self.start_iter = 0
         self.max_iter = run[settings.MAX_ITER]
         self.register_hooks(self.build_hooks())
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Go on from the last checkpoint of OUTPUT_DIR, or start from the config's weights."""
+        """Go on from the last checkpoint of OUTPUT_DIR, or start from the config's weights.
+
+        The learning rate is the config's, also where the checkpoint had another.
+        """
+        rates = list(self.scheduler.base_lrs)
         self.checkpointer.resume_or_load(self.run[settings.WEIGHTS], resume=resume)
         if resume and self.checkpointer.has_checkpoint():
             self.start_iter = self.iter + 1
+            if change_rates(self.scheduler, rates):
+                name = self.run.shown(settings.BASE_LR)
+                logger.info("Going on with %s, where the checkpoint had another", name)
 
     def train(self) -> OrderedDict:
-        """Train to the end; returns the last evaluation's results, {} without any."""
-        TrainerBase.train(self, self.start_iter, self.max_iter)
+        """Train to the end, or until early stopping; returns the last evaluation's results.
+
+        Raises: InputError if the training diverges.
+        """
+        logger.info("Starting training from iteration %d", self.start_iter)
+        self.iter = self.start_iter
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                while self.iter < self.max_iter:  # which a hook may lower
+                    self.before_step()
+                    with divergence_is_told(self):
+                        self.run_step()
+                    self.after_step()
+                    self.iter += 1
+            except InputError:
+                raise
+            except Exception:
+                logger.exception("Exception during training:")
+                raise
+            finally:
+                self.after_train()
         results = getattr(self, "_last_eval_results", OrderedDict())
         if not self.run.is_lazy and comm.is_main_process():
             verify_results(self.run.cfg, results)
         return results
 
+    def evaluate(self) -> OrderedDict:
+        """Results of the model, or of the average of its weights; the storage gets its losses."""
+        run, model = self.run, self.average.averaged
+        self._last_eval_results = self.test(run, model)
+        if run[settings.LOSS]:
+            loaders = (self.build_loss_loader(run, name) for name in run[settings.TEST_DATASETS])
+            batches = itertools.chain.from_iterable(loaders)
+            losses = validation_losses(getattr(model, "module", model), batches)
+            named = {f"validation_loss/{name}": loss for name, loss in losses.items()}
+            self.storage.put_scalars(**named, smoothing_hint=False)
+        return self._last_eval_results
+
     def build_hooks(self) -> list[HookBase]:
-        """Detectron2's hooks, with the best checkpoint kept and a progress bar on a terminal."""
-        run, period = self.run, self.run[settings.EVAL_PERIOD]
-        built = [hooks.IterationTimer(), hooks.LRScheduler()]
-        if run[settings.PRECISE_BN] and get_bn_modules(self.model):
-            alone = run.copy()
-            alone[settings.NUM_WORKERS] = 0
-            loader, batches = self.build_train_loader(alone), run.cfg.TEST.PRECISE_BN.NUM_ITER
-            built.append(hooks.PreciseBN(period, self.model, loader, batches))
-        is_main = comm.is_main_process()
-        if is_main:
-            checkpoints = run[settings.CHECKPOINT_PERIOD]
-            built.append(hooks.PeriodicCheckpointer(self.checkpointer, checkpoints))
-
-        def evaluate() -> OrderedDict:
-            self._last_eval_results = self.test(run, self.model)
-            return self._last_eval_results
-
-        built.append(hooks.EvalHook(period, evaluate))
-        if not is_main:
-            return built
-        if run[settings.TEST_DATASETS]:
-            built.append(BestCheckpointer(period, self.checkpointer, best_metric(run)))
-        if sys.stdout.isatty():
-            built.append(ProgressBar())
-        # The writers come last, so that they see all metrics.
-        return [*built, hooks.PeriodicWriter(self.build_writers(), period=20)]
+        return build_hooks(self)
 
     def build_writers(self) -> list[EventWriter]:
         """Detectron2's; without its printed lines where a progress bar stands for them."""
@@ -178,6 +204,12 @@ class Trainer(DefaultTrainer):
         return build_detection_test_loader(run.cfg, dataset_name, mapper=mapper)
 
     @classmethod
+    def build_loss_loader(cls, run: RunConfig, dataset_name: str) -> Iterable:
+        """The images of a test set as it learns from them, resized as in the evaluation."""
+        mapper = build_loss_mapper(run)
+        return build_detection_test_loader(run.cfg, dataset_name, mapper=mapper)
+
+    @classmethod
     def build_optimizer(cls, run: RunConfig, model: nn.Module) -> Optimizer:
         return build_optimizer(run.cfg, model)
 
@@ -214,27 +246,3 @@ class Trainer(DefaultTrainer):
                 logger.info("Evaluation results for %s in csv format:", name)
                 print_csv_format(results[name])
         return next(iter(results.values())) if len(results) == 1 else results
-
-
-def _autocast_training(model: nn.Module) -> None:
-    """Run the model's forward in bfloat16 autocast on the CPU, in training; backward follows it.
-
-    The backbone's features are returned as float32: the backward pass of RoIAlign sums up what
-    many boxes say of a cell, and in bfloat16 a sum of 256 equal numbers already stops growing.
-    """
-    backbone = getattr(model, "module", model).backbone
-    backbone.register_forward_hook(
-        lambda _, __, features: {name: x.float() for name, x in features.items()}
-    )
-    autocast = torch.autocast("cpu", torch.bfloat16)
-
-    def enter(module: nn.Module, _: object) -> None:
-        if module.training:
-            autocast.__enter__()
-
-    def leave(module: nn.Module, _: object, __: object) -> None:
-        if module.training:
-            autocast.__exit__(None, None, None)
-
-    model.register_forward_pre_hook(enter)
-    model.register_forward_hook(leave, always_call=True)

@@ -27,8 +27,9 @@ from hrnet_det.config.load import load_run, parse_run
 from hrnet_det.data.datasets import follow_keypoints, used_splits
 from hrnet_det.data.registration import register_coco
 from hrnet_det.engine import LazyTrainer
+from hrnet_det.engine.job import Job
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
-from hrnet_det.engine.preflight import Job, check_datasets, check_learning
+from hrnet_det.engine.preflight import check_datasets, check_learning
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.kinds import kind_of

@@ -12,7 +12,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.data.datasets import Splits
 from hrnet_det.engine import preflight
-from hrnet_det.engine.preflight import Job
+from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError, MissingInputError
 
 FASTER = "hrnetv2p_faster_rcnn.yaml"

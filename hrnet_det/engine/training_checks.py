@@ -1,0 +1,115 @@
+"""The checks of how a training goes: its numbers, batches, sampling, norms, and what ends it."""
+
+from __future__ import annotations
+
+import math
+
+from hrnet_det.config import settings
+from hrnet_det.data.checks import check_test_losses
+from hrnet_det.engine.job import Job
+from hrnet_det.errors import InputError, did_you_mean
+from hrnet_det.modeling.kinds import OBJECTS, kind_of
+
+# Setting, least value, what it must be below, and what is allowed in words.
+NUMBERS = (
+    (settings.MAX_ITER, 1, math.inf, "at least 1 iteration"),
+    (settings.BASE_LR, 0, math.inf, "a number of at least 0"),
+    (settings.NUM_WORKERS, 0, math.inf, "at least 0 processes"),
+    (settings.CHECKPOINT_PERIOD, 1, math.inf, "at least 1 iteration"),
+    (settings.EVAL_PERIOD, 0, math.inf, "at least 1 iteration, or 0 for the end alone"),
+    (settings.PATIENCE, 0, math.inf, "at least 1 evaluation, or 0 for no early stopping"),
+    (settings.EMA_DECAY, 0, 1, "below 1, such as 0.999, or 0 for no average of the weights"),
+    (settings.REFERENCE_WORLD_SIZE, 0, math.inf, "the GPUs of the recipe, or 0 for no scaling"),
+)
+# Of Detectron2's those whose keys its config has.
+BY_CLASSES = "RepeatFactorTrainingSampler"
+SAMPLERS = ("TrainingSampler", BY_CLASSES)
+
+
+def check_numbers(job: Job) -> None:
+    """The numbers of the schedule are possible ones."""
+    for setting, least, below, allowed in NUMBERS if job.trains else ():
+        if not least <= job.run[setting] < below:  # nan is not at least 0
+            raise InputError(f"{job.run.shown(setting)}: must be {allowed}")
+
+
+def check_batch(job: Job) -> None:
+    """The images of a step can be shared by the processes, and by the parts of each."""
+    if not job.trains:
+        return
+    run = job.run
+    processes = run[settings.REFERENCE_WORLD_SIZE] or job.processes  # to which it will be scaled
+    batch, steps = run[settings.BATCH_SIZE], run[settings.ACCUMULATION_STEPS]
+    if batch < 1 or batch % processes:
+        raise InputError(
+            f"{run.shown(settings.BATCH_SIZE)}: so many images cannot be shared equally among "
+            f"{processes} processes: take a positive multiple of {processes}"
+        )
+    if steps < 1 or batch // processes % steps:
+        raise InputError(
+            f"{run.shown(settings.ACCUMULATION_STEPS)}: each process has {batch // processes} of "
+            f"{run.shown(settings.BATCH_SIZE)} images, which cannot be divided into {steps} parts"
+        )
+
+
+def check_sampler(job: Job) -> None:
+    """DATALOADER.SAMPLER_TRAIN is one of Detectron2's, and has the number that it goes by."""
+    if not job.trains or job.run.is_lazy:  # a LazyConfig calls its sampler itself
+        return
+    options = job.run.cfg.DATALOADER
+    name = options.SAMPLER_TRAIN
+    if name not in SAMPLERS:
+        raise InputError(
+            f"DATALOADER.SAMPLER_TRAIN {name!r} is not one of {', '.join(SAMPLERS)}"
+            f"{did_you_mean(name, SAMPLERS)}"
+        )
+    if name == BY_CLASSES and not 0 < options.REPEAT_THRESHOLD <= 1:
+        raise InputError(
+            f"DATALOADER.SAMPLER_TRAIN {name} with DATALOADER.REPEAT_THRESHOLD "
+            f"{options.REPEAT_THRESHOLD}: give the share of images, above 0 and at most 1, below "
+            "which a class is rare and its images are drawn more often, such as "
+            "DATALOADER.REPEAT_THRESHOLD 0.1 (LVIS has 0.001)"
+        )
+    if name == BY_CLASSES and OBJECTS not in kind_of(job.run).learns:
+        raise InputError(
+            f"DATALOADER.SAMPLER_TRAIN {name} counts the classes of objects, of which "
+            f"{kind_of(job.run).title} has none: take TrainingSampler"
+        )
+
+
+def check_evaluations(job: Job) -> None:
+    """Early stopping, averaged weights and validation losses have what they are made from."""
+    run, tests = job.run, job.splits.test
+    if not job.trains:
+        return
+    if run[settings.PATIENCE] and not (run[settings.EVAL_PERIOD] and tests):
+        raise InputError(
+            f"{run.shown(settings.PATIENCE)}: early stopping goes by evaluations while training: "
+            f"set {run.name(settings.EVAL_PERIOD)} (iterations) and give a test set"
+        )
+    if run[settings.EMA_DECAY] and run[settings.PRECISE_BN]:
+        raise InputError(
+            f"{run.shown(settings.EMA_DECAY)} with {run.shown(settings.PRECISE_BN)}: statistics of "
+            "norms are averaged with the weights or computed anew, not both: set one"
+        )
+    if run[settings.LOSS]:
+        check_test_losses(run, tests)
+
+
+def check_norms(job: Job) -> None:
+    """Statistics are shared among processes only where they are trained, and where it works."""
+    run = job.run
+    if not job.trains:
+        return
+    if "SyncBN" in str(run[settings.NORM]) and run[settings.NORM_EVAL] and run[settings.WEIGHTS]:
+        raise InputError(
+            f"{run.shown(settings.NORM)} with {run.shown(settings.NORM_EVAL)} has fixed "
+            "statistics, so nothing to share among GPUs: set "
+            f"{run.shown(settings.NORM_EVAL, False)}, or {run.shown(settings.NORM, 'BN')}"
+        )
+    for setting in settings.NORMS if job.device == "cpu" and job.processes > 1 else ():
+        if run[setting] in ("SyncBN", "nnSyncBN"):
+            raise InputError(
+                f"{run.shown(setting)}: torch's SyncBN needs GPUs; on the CPU take "
+                f"{run.shown(setting, 'naiveSyncBN')}"
+            )

@@ -1,0 +1,95 @@
+"""A training that diverges: one line, which names the learning rate and the last checkpoint."""
+
+import pytest
+import torch
+from helpers.tiny import train_net, train_net_process
+from helpers.training import trainer, words
+
+from hrnet_det.config.load import load_run
+from hrnet_det.engine import Trainer
+from hrnet_det.engine.divergence import divergence_is_told
+from hrnet_det.errors import InputError
+
+
+def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
+    assert train_net(*words(coco, tmp_path, splits=["TRAIN"])).code == 0
+    before = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    arguments = words(coco, tmp_path, "--resume", "SOLVER.MAX_ITER", 40, "SOLVER.BASE_LR", 1e8)
+    outcome = train_net(*arguments)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.out + outcome.err
+    (line,) = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: training has diverged at iteration ")
+    assert "with SOLVER.BASE_LR 100000000.0 losses or weights became infinite or NaN" in line
+    assert "lower the learning rate, such as SOLVER.BASE_LR 1e+07" in line
+    assert "clip gradients" not in line and "AMP" not in line  # the recipe clips, on a CPU
+    assert f"The last checkpoint is {tmp_path / 'model_final.pth'}: --resume" in line
+    assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    after = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    # as advised, with the learning rate that is given and not the one of the checkpoint
+    lower = words(coco, tmp_path, "--resume", "SOLVER.MAX_ITER", 5, "SOLVER.BASE_LR", 1e-3)
+    outcome = train_net(*lower)
+    assert outcome.code == 0
+    assert "Going on with SOLVER.BASE_LR 0.001, where the checkpoint had another" in outcome.out
+    state = torch.load(tmp_path / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
+    assert {group["lr"] for group in state["optimizer"]["param_groups"]} == {1e-3}
+
+
+def test_the_last_step_is_looked_at_too(coco, tmp_path, monkeypatch):
+    """Its loss is finite, its weights are not: they are neither saved nor evaluated."""
+
+    def run_step(self):
+        original(self)
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(float("inf"))
+
+    original = Trainer.run_step
+    monkeypatch.setattr(Trainer, "run_step", run_step)
+    more = ["SOLVER.MAX_ITER", 1, "SOLVER.CLIP_GRADIENTS.ENABLED", False]
+    outcome = train_net(*words(coco, tmp_path, *more))
+    assert outcome.code == 2
+    assert "training has diverged at iteration 0: with SOLVER.BASE_LR 0.01 " in outcome.err
+    assert "or clip gradients: SOLVER.CLIP_GRADIENTS.ENABLED True SOLVER." in outcome.err
+    assert "No checkpoint has been saved" in outcome.err
+    assert not list(tmp_path.glob("*.pth")) and "Evaluation results" not in outcome.out
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_advice_where_it_helps(coco, tmp_path, clips):
+    built = trainer(coco, tmp_path, "SOLVER.CLIP_GRADIENTS.ENABLED", str(clips))
+    with (
+        pytest.raises(InputError, match=r"SOLVER\.BASE_LR 0\.01 ") as error,
+        divergence_is_told(built),
+    ):
+        raise AssertionError("Box tensor contains infinite or NaN!")
+    assert ("or clip gradients" in str(error.value)) is not clips
+    built.given = load_run("COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py", ["train.max_iter=9"])
+    with (
+        pytest.raises(InputError, match=r"with optimizer\.lr=0\.02 ") as error,
+        divergence_is_told(built),
+    ):
+        raise FloatingPointError("Loss became infinite")
+    assert "such as optimizer.lr=0.002. " in str(error.value)  # shipped ones clip gradients
+
+
+def test_other_errors_stay_what_they_are(coco, tmp_path):
+    built = trainer(coco, tmp_path)
+    with pytest.raises(AssertionError, match="another"), divergence_is_told(built):
+        raise AssertionError("another")
+    with torch.no_grad():
+        next(built.model.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match="diverged"), divergence_is_told(built):
+        raise AssertionError("another")
+
+
+@pytest.mark.slow
+def test_one_error_of_two_processes(coco, tmp_path):
+    arguments = words(
+        coco, tmp_path / "out", "--num-gpus=2", "--dist-url=auto", "SOLVER.BASE_LR", 3e38
+    )
+    outcome = train_net_process(*arguments, cwd=tmp_path)
+    assert outcome.code == 2
+    assert outcome.err.count("error: ") == 1 and "Traceback" not in outcome.err
+    assert "error: training has diverged at iteration " in outcome.err
+    assert "SOLVER.BASE_LR 3e+38" in outcome.err
