@@ -111,11 +111,14 @@ def _plan(arguments: argparse.Namespace) -> None:
     from hrnet_det.config.load import load_run
 
     run = load_run(arguments.config_file, arguments.overrides)
-    size = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(run)
+    given = tables.parse_size(arguments.size) if arguments.size else planning.largest_size(run)
+    size = planning.padded(given)
     memory = planning.parse_memory(arguments.memory) if arguments.memory else None
     batches, recipe = tuple(arguments.batch or (1, 2, 4, 8)), run[settings.BATCH_SIZE]
     planning.check_batches(batches)
     plans = planning.plan(run, size)
+    if size != given:
+        print(f"Images of {given[0]}x{given[1]} are padded to multiples of 32.")
     print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(planning.plan_table(plans, memory=memory, batches=batches, recipe=recipe))
     print(

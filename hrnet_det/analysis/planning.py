@@ -182,4 +182,16 @@ def largest_size(run: RunConfig) -> tuple[int, int]:
         given = run.cfg.INPUT
         scales = given.SCALES_TRAIN or [(max(given.MIN_SIZE_TRAIN), given.MAX_SIZE_TRAIN)]
         sides = given.CROP_TRAIN or max(scales, key=math.prod)
-    return tuple(-(-side // 32) * 32 for side in sides)
+    return padded(sides)
+
+
+def padded(size: Iterable[int]) -> tuple[int, int]:
+    """Height and width of an image in a batch: multiples of 32 pixels, as the network wants.
+
+    Raises: InputError for an image that is too small for a pyramid.
+    """
+    given = tuple(size)
+    height, width = (-(-side // 32) * 32 for side in given)
+    if min(height, width) < 64:
+        raise InputError(f"plan: size {given[0]}x{given[1]}: 64 pixels or more")
+    return height, width

@@ -6,6 +6,7 @@ from detectron2.utils.file_io import PathManager
 
 from hrnet_det.errors import InputError, MissingInputError
 
+SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
 
@@ -26,6 +27,8 @@ def find_weights(address: str) -> str:
             raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
         return _download("/".join(parts[:2]), parts[2], address)
     if not rest:
+        if Path(address).is_dir():
+            raise InputError(f"weights {address} is a folder{_weights_in(Path(address))}")
         if not Path(address).is_file():
             raise MissingInputError(f"weights {address} are not there")
         return address
@@ -39,6 +42,15 @@ def find_weights(address: str) -> str:
             "https://, timm:// and hf://"
         )
     return path
+
+
+def _weights_in(folder: Path) -> str:
+    """The end of a message: which files of a folder to name."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+    found.sort(key=lambda path: path.name != "model_best.pth")
+    return (
+        f": name a file in it, such as {found[0]}" if found else f" without {', '.join(SUFFIXES)}"
+    )
 
 
 def _download(repository: str, file: str, address: str) -> str:

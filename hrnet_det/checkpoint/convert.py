@@ -10,7 +10,12 @@ from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
-from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
+from hrnet_det.checkpoint.infer import (
+    hrnet_variant,
+    other_network,
+    title_of,
+    variant_name,
+)
 from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of
@@ -51,6 +56,9 @@ def convert(
     target = _check_target(destination, to)
     file = read_weights(find_weights(source), allow_pickle=allow_pickle)
     renamed = rename(file.weights, source)
+    renamed.dropped |= file.leftovers
+    if other := other_network(file.weights):
+        raise InputError(f"{source} ({renamed.format.title}) is of {other}, and has no HRNet")
     _check_named(renamed.unknown, renamed.format, source)
     body = {name: t for name, t in renamed.weights.items() if name.startswith(BODY)}
     if not body:

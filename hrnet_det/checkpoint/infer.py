@@ -1,5 +1,7 @@
 """What detector a set of tensors is, told by their names and shapes."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hrnet_det.checkpoint.formats import BODY
@@ -17,6 +19,20 @@ _CHANNELS = {
     ],
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": ["roi_heads.semantic_head.convs.0"],
 }
+# Of networks that are no HRNets: what is in names of their tensors.
+_OTHERS = {
+    "a ResNet": r"(^|\.)(layer[234]|res[2345])\.\d+\.",
+    "a transformer": r"(^|\.)patch_embed\.",
+    "a ConvNeXt": r"(^|\.)downsample_layers\.",
+}
+
+
+def other_network(names: Collection[str]) -> str:
+    """What tensors with these names, whosever they are, belong to if to no HRNet; "" if unknown."""
+    if any(re.search(r"(^|\.)stage2\.", name) for name in names):
+        return ""
+    found = (what for what, how in _OTHERS.items() if any(re.search(how, n) for n in names))
+    return next(found, "")
 
 
 def hrnet_variant(shapes: Shapes) -> HRNetVariant | None:

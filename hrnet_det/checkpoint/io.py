@@ -6,7 +6,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrnet_det.checkpoint.signatures import kind_of_file
+from hrnet_det.checkpoint.wrappers import KEYS, unwrap
 from hrnet_det.errors import InputError
 
 # What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
@@ -37,9 +39,11 @@ class WeightsFile:
     """The tensors of a file, and what lies beside them."""
 
     path: str
-    weights: dict[str, Tensor]  # by the file's own names, without a `module.` prefix
+    weights: dict[str, Tensor]  # by the file's own names, without wrappers as `module.`
     rest: dict[str, Any]  # the other entries of a checkpoint: iteration, optimizer, meta, ...
     left_out: list[str]  # kinds of Python objects that were not made
+    # Names of tensors that other tools leave beside those of a detector, by the reason to do so.
+    leftovers: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -75,6 +79,10 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle.
     """
     path, left_out = Path(path), []
+    if kind := kind_of_file(path):
+        raise InputError(
+            f"{path} is not a file of weights but {kind}: name a .pth, .pkl or .safetensors file"
+        )
     with path.open("rb") as file:
         start = file.read(9)
     is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
@@ -86,7 +94,7 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         content, left_out = _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    wrapper = next((k for k in ("model", "state_dict") if isinstance(content.get(k), dict)), None)
+    wrapper = next((key for key in KEYS if isinstance(content.get(key), dict)), None)
     given = content if wrapper is None else content[wrapper]
     rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
     weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
@@ -99,9 +107,8 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
             f"named tensors ({some(map(str, wrong))}){objects if left_out else ''}"
         )
-    if all(name.startswith("module.") for name in weights):
-        weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
-    return WeightsFile(str(path), weights, rest, left_out)
+    weights, leftovers = unwrap(weights)
+    return WeightsFile(str(path), weights, rest, left_out, leftovers)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -6,7 +6,12 @@ import torch
 from tabulate import tabulate
 
 from hrnet_det.checkpoint.formats import BODY
-from hrnet_det.checkpoint.infer import hrnet_variant, title_of, variant_name
+from hrnet_det.checkpoint.infer import (
+    hrnet_variant,
+    other_network,
+    title_of,
+    variant_name,
+)
 from hrnet_det.checkpoint.io import some
 from hrnet_det.checkpoint.renaming import Renamed
 from hrnet_det.errors import InputError
@@ -107,13 +112,17 @@ def compare(source: Renamed, model: Shapes) -> tuple[LoadReport, dict[str, torch
         nothing of the file belongs to the model.
     """
     shapes, title = source.shapes, source.format.title
-    if any(name.startswith(BODY) for name in shapes):
+    other = other_network([*shapes, *source.unknown])
+    if other:
+        title += f": {other}, not an HRNet"
+    elif any(name.startswith(BODY) for name in shapes):
         title += f": {title_of(shapes)}"
     report = LoadReport(source.path, title, source.conventions, dropped=dict(source.dropped))
     _check_variant(shapes, model, report)
     if not model.keys() & shapes.keys():
+        subject = f"{source.path} is of {other}:" if other else f"{source.path}:"
         raise InputError(
-            f"{source.path}: none of its {len(shapes)} tensors belongs to this model (the file has "
+            f"{subject} none of its {len(shapes)} tensors belongs to this model (the file has "
             f"{some([*shapes, *source.unknown])}; the model {some(model)})"
         )
     weights = {}

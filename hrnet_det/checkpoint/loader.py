@@ -93,6 +93,7 @@ class Checkpointer(DetectionCheckpointer):
             start, to = ("", "backbone.") if backbone else (inside, outside)
             source.weights = {_moved(name, start, to): t for name, t in source.weights.items()}
         shapes = {name: model[own].shape for name, own in names.items()}
+        source.dropped |= file.leftovers
         if file.left_out:
             source.dropped["Python objects beside the weights"] = file.left_out
         report, weights = compare(source, shapes)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
-from hrnet_det.errors import MissingInputError, nearest
+from hrnet_det.errors import MissingInputError, last_part, nearest
 
 
 def config_folder() -> Path:
@@ -49,5 +50,16 @@ def find_config(name: str | Path) -> Path:
     suffix = Path(wanted).suffix
     stems = [n.removesuffix(suffix) for n in shipped if n.endswith(suffix)]
     near = found or [stem + suffix for stem in nearest(wanted.removesuffix(suffix), stems)]
-    hint = "; nearest: " + ", ".join(near) if near else f"; shipped: {', '.join(shipped)}"
-    raise MissingInputError(f"config {name} is neither a file nor a shipped config{hint}")
+    title, listed = ("nearest", near) if near else ("shipped", _by_likeness(wanted, shipped))
+    raise MissingInputError(
+        "\n  ".join([f"config {name} is neither a file nor a shipped config; {title}:", *listed])
+    )
+
+
+def _by_likeness(wanted: str, shipped: list[str]) -> list[str]:
+    """The names of all shipped configs, those most like the wanted one first."""
+
+    def likeness(name: str) -> float:
+        return difflib.SequenceMatcher(None, last_part(wanted), last_part(name)).ratio()
+
+    return sorted(shipped, key=likeness, reverse=True)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from hrnet_det.analysis import Case, benchmark
+from hrnet_det.analysis import Case, benchmark, planning
 from hrnet_det.analysis import tables as report
 from hrnet_det.cli import main
 from hrnet_det.errors import InputError
@@ -89,7 +89,10 @@ def test_growth_is_the_slope_between_the_smallest_and_the_largest():
         (["plan", "--config-file", "nothing.yaml"], "nothing.yaml is neither a file nor"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--memory", "lots"], "memory 'lots': give"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--batch", "0"], "batch 0: 1 or more"),
-        (["plan", "--config", "hrnetv2p_mask_rcnn", "--size", "9x9"], "size 9x9: multiples of 32"),
+        (
+            ["plan", "--config", "hrnetv2p_mask_rcnn", "--size", "9x9"],
+            "size 9x9: 64 pixels or more",
+        ),
     ],
 )
 def test_errors_say_what_is_allowed(words, message, capsys):
@@ -104,6 +107,24 @@ def test_the_commands(capsys, tmp_path):
     words = ["plan", "--config-file", "quickstart/faster_rcnn.yaml", "--size", "64x64"]
     assert main([*words, "--batch", "1", "MODEL.DEVICE", "cpu"]) == 0
     assert "| balanced " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "planned", "said"),
+    [
+        ("65x400", (96, 416), ["Images of 65x400 are padded to multiples of 32."]),
+        ("96x416", (96, 416), []),
+    ],
+)
+def test_a_plan_rounds_the_size_up_and_says_so(size, planned, said, capsys, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(planning, "plan", lambda run, size: sizes.append(size) or [])
+    words = ["plan", "--config-file", "quickstart/faster_rcnn.yaml", "--size", size]
+    assert main(words) == 0
+    assert sizes == [planned]
+    *padded, title = capsys.readouterr().out.split("\n|")[0].splitlines()
+    assert padded == said
+    assert title == "quickstart/faster_rcnn.yaml, images of 96x416 on each GPU (or the CPU)"
 
 
 def test_sizes_are_checked_before_anything_is_built():

@@ -144,12 +144,15 @@ def test_unknown_names_have_none_of_ours(format, names):
 
 
 def test_what_is_left_out_on_purpose():
-    anchors, norms = (reason for _, reason in reversed(MASKRCNN_BENCHMARK.ignored))
-    assert anchors == "anchors follow from the config"
-    assert norms == "constant of a norm, not a weight"
-    why = MASKRCNN_BENCHMARK.reason_to_ignore
-    assert why("rpn.anchor_generator.cell_anchors.0") == anchors
-    assert why("backbone.body.stage2.0.branches.0.0.bn1.eps") == norms
+    why, anchors = MASKRCNN_BENCHMARK.reason_to_ignore, "anchors follow from the config"
+    norm = "backbone.body.stage2.0.branches.0.0.bn1"
+    assert why(f"{norm}.eps") == "constant of a norm, not a weight"
+    for format in (OWN, MMDET, MASKRCNN_BENCHMARK):
+        assert format.reason_to_ignore("rpn.anchor_generator.cell_anchors.0") == anchors
+        assert format.reason_to_ignore(f"{norm}.total_ops") == "counts of a profiler"
+        assert format.reason_to_ignore("total_params") == "counts of a profiler"
+        assert "pixel mean" in format.reason_to_ignore("pixel_mean")
+        assert format.reason_to_ignore(f"{norm}.weight") is None
     assert why("backbone.body.bn1.weight") is None
     assert IMAGENET.reason_to_ignore("classifier.bias") == "head of the ImageNet classifier"
 

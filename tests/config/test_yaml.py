@@ -282,10 +282,14 @@ def test_an_unknown_config_names_the_nearest():
     assert "config faster_rcnn_hrnetv2p_w33_1x is neither a file nor a shipped config" in str(
         error.value
     )
-    nearest = str(error.value).split("nearest: ")[1].split(", ")
+    title, *nearest = str(error.value).split("\n  ")
+    assert title.endswith("; nearest:") and len(nearest) <= 3
     assert "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x.yaml" in nearest
-    with pytest.raises(MissingInputError, match="shipped: COCO-Detection/cascade_rcnn"):
-        model_zoo.find_config("zzz")
+    with pytest.raises(MissingInputError) as error:
+        model_zoo.find_config("tsop")
+    title, *shipped = str(error.value).split("\n  ")
+    assert title == "config tsop is neither a file nor a shipped config; shipped:"
+    assert sorted(shipped) == model_zoo.names() != shipped
     with pytest.raises(FileNotFoundError):
         model_zoo.find_config("zzz")
 

@@ -16,6 +16,12 @@ _PLACES = {
     "s": r"(?:\.\d+)?",
     "name": r".+",
 }
+# What tools leave in files of any project: patterns of names, and the reason to leave them out.
+_IGNORED = (
+    (r"(.+\.)?total_(ops|params)", "counts of a profiler"),
+    (r"(.+\.)?anchor_generator\.cell_anchors\..+", "anchors follow from the config"),
+    (r"pixel_(mean|std)", "pixel mean and deviation follow from the config"),
+)
 Names = Collection[str]
 Rules = tuple[tuple[str, str], ...]
 
@@ -54,7 +60,8 @@ class Format:
 
     def reason_to_ignore(self, name: str) -> str | None:
         """Why a tensor is left out on purpose; None if it is not."""
-        return next((why for what, why in self.ignored if re.fullmatch(what, name)), None)
+        patterns = (*self.ignored, *_IGNORED)
+        return next((why for what, why in patterns if re.fullmatch(what, name)), None)
 
 
 def has(names: Names, *starts: str) -> bool:

@@ -24,9 +24,6 @@ MASKRCNN_BENCHMARK = Format(
         (_MASK + "predictor.mask_fcn_logits.{p}", "roi_heads.mask_head.predictor.{p}"),
     ),
     conventions="maskrcnn_benchmark",
-    ignored=(
-        (r".+\.eps", "constant of a norm, not a weight"),
-        (r"rpn\.anchor_generator\.cell_anchors\..+", "anchors follow from the config"),
-    ),
+    ignored=((r".+\.eps", "constant of a norm, not a weight"),),
     background_first=True,
 )
