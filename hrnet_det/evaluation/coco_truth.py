@@ -75,12 +75,13 @@ class Truth:
         """
         rows = []
         for row in results:
-            if not self._knows(row):
+            try:
+                row = self._numbered(row)
+            except KeyError:
                 raise InputError(
                     f"a detection is of image {row['image_id']!r} and category "
                     f"{row['category_id']!r}, which the dataset's json does not both have"
-                )
-            row = self._numbered(row)
+                ) from None
             if task == "segm":  # an object's size is then its mask's area, not its box's
                 row.pop("bbox", None)
             rows.append(row)

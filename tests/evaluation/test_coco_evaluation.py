@@ -32,6 +32,7 @@ from hrnet_det.config.load import as_run
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.coco import CocoEvaluator, encode_masks
+from hrnet_det.evaluation.coco_summary import summarize
 from hrnet_det.evaluation.implementations import find_implementation, installed_implementations
 
 OWN = "detectron2.evaluation.fast_eval_api"  # Detectron2's own, where its C++ part was built
@@ -81,12 +82,19 @@ def test_every_number_is_that_of_pycocotools(name, iou_type, seed):
     np.testing.assert_allclose(category_ap(ours), expected, rtol=0, atol=1e-6)
     for part in ("precision", "recall", "scores"):
         np.testing.assert_allclose(ours.eval[part], theirs.eval[part], rtol=0, atol=1e-6)
-    summary, printed = (
+    summary, our_lines = (
         [line for line in text.splitlines() if line.startswith(" Average")]
         for text in (their_print, our_print)
     )
     assert len(summary) == len(theirs.stats)
-    assert printed[: len(summary)] == summary  # faster-coco-eval adds recall at IoU 0.5 and 0.75
+    expected = theirs.stats.tolist()
+    for evaluation in (theirs, ours):  # by the summary that all of them get, to the digit
+        evaluation.stats = None
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            summarize(evaluation)
+        assert printed.getvalue().splitlines() == summary
+        np.testing.assert_allclose(evaluation.stats, expected, rtol=0, atol=1e-12)
+    assert our_lines[: len(summary)] == summary  # faster-coco-eval adds recall at IoU 0.5 and 0.75
 
 
 @pytest.mark.parametrize("image_ids", [(10**12, 10**12 + 5, 7, 1), (5,)])
@@ -110,13 +118,13 @@ def dataset(tmp_path):
 
 
 def assert_same(given, expected):
-    """The same tasks and metrics in the same order, in percent equal to 1e-6; nan as nan."""
+    """The same tasks and metrics in the same order, in percent equal to 1e-10; nan as nan."""
     assert list(given) == list(expected)
     for task, values in expected.items():
         assert list(given[task]) == list(values)
         assert {"AP", "AP50", "AP75", "APm", "APl", "AP-class 9"} <= set(values)
         numbers = [list(part[task].values()) for part in (given, expected)]
-        np.testing.assert_allclose(*numbers, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(*numbers, rtol=0, atol=1e-10)
 
 
 def test_the_evaluator_returns_what_detectron2s_returns_with_pycocotools(dataset, tmp_path):
