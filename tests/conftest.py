@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test depends on what the hub or its cache has
+os.environ["HF_HUB_CACHE"] = os.path.join(os.devnull, "hub")
 
 import pytest
 import torch

@@ -7,6 +7,8 @@ from detectron2.utils.file_io import PathManager
 from hrnet_det.errors import InputError, MissingInputError
 
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+IMAGENET = "imagenet"  # MODEL.WEIGHTS of a training: those of the variant, where they can be had
+TIMEOUT = 5  # seconds
 ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
 
@@ -53,9 +55,33 @@ def _weights_in(folder: Path) -> str:
     )
 
 
+def page_of(address: str) -> str:
+    """Where a person finds the file of a timm:// address."""
+    name = address.removeprefix("timm://")
+    return f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+
+
+def check_connection(address: str) -> None:
+    """Raises: InputError at once if a timm:// address is neither here already nor within reach."""
+    try:
+        import huggingface_hub as hub
+        from huggingface_hub import constants
+    except ImportError as error:
+        raise InputError("pip install huggingface_hub fetches them") from error
+    repository = f"timm/{address.removeprefix('timm://')}"
+    if isinstance(hub.try_to_load_from_cache(repository, "model.safetensors"), str):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise InputError("HF_HUB_OFFLINE is set, and they are not here")
+    try:
+        hub.get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception as error:  # of whichever library it asks with
+        raise InputError(f"{constants.ENDPOINT} is not within reach") from error
+
+
 def _download(repository: str, file: str, address: str) -> str:
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
         raise InputError(
@@ -65,6 +91,10 @@ def _download(repository: str, file: str, address: str) -> str:
         raise InputError(
             f"weights {address} have no tag: write one, such as timm://hrnet_w18.ms_in1k "
             "(timm.list_pretrained('hrnet*') lists them)"
+        )
+    if isinstance(cached := try_to_load_from_cache(repository, file), str):
+        return (
+            cached  # without asking the hub for a newer one, which takes long where there is none
         )
     try:
         return hf_hub_download(repository, file)

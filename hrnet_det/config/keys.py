@@ -60,6 +60,12 @@ KEYS: dict[str, object] = {
     "MODEL.WEIGHTS_ALLOW_PICKLE": False,
     # False takes what fits of a file in which tensors of a part are missing or have other shapes.
     "MODEL.WEIGHTS_STRICT": True,
+    # Above 0: MAX_ITER, STEPS, WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD follow from so
+    # many epochs of the images with objects, where they are not stated.
+    "SOLVER.EPOCHS": 0,
+    # Above 0: BASE_LR is for batches of so many images, and changes in proportion to IMS_PER_BATCH
+    # where it is not stated.
+    "SOLVER.BASE_LR_BATCH": 0,
     # "SGD" (Detectron2's own) or "ADAMW", which learns faster from random weights.
     "SOLVER.OPTIMIZER": "SGD",
     # A step's IMS_PER_BATCH images go through the detector in so many parts that a recipe of 16
@@ -87,6 +93,8 @@ KEYS: dict[str, object] = {
     # Your own data without Python: a folder in one of the layouts of hrnet_det/data/layouts.py
     # (--data FOLDER on the command line), whose jsons and images the next four keys become.
     "DATASETS.CUSTOM.FOLDER": "",
+    # True: image sizes and anchors follow the images and objects to train on, where not stated.
+    "DATASETS.CUSTOM.FIT": False,
     # COCO json and image folder, for training and for testing.
     # When set, they take the place of DATASETS.TRAIN and DATASETS.TEST.
     "DATASETS.CUSTOM.TRAIN_JSON": "",

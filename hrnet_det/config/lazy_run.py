@@ -92,12 +92,13 @@ class LazyRun(RunConfig):
         return "semantic_head" in (self.cfg.model.get("roi_heads") or {})
 
     @property
-    def detections_per_image(self) -> int:
-        model = self.cfg.model
-        heads = model.get("roi_heads") or {}
-        layers = [heads.get("box_predictor"), *(heads.get("box_predictors") or ())][-1]
-        found = model.get("max_detections_per_image") or (layers or {}).get("test_topk_per_image")
-        return found or 100  # Detectron2's default
+    def detections_setting(self) -> Setting:
+        """Of the last box predictor where there are several, as that decides."""
+        heads = self.cfg.model.get("roi_heads") or {}
+        several = heads.get("box_predictors")
+        layer = f"box_predictors.{len(several) - 1}" if several else "box_predictor"
+        place = f"roi_heads.{layer}.test_topk_per_image" if heads else "max_detections_per_image"
+        return Setting(settings.DETECTIONS_PER_IMAGE.yaml, f"model.{place}", 100)
 
     def __reduce_ex__(self, protocol: int) -> tuple:
         if not self.path.endswith(".py"):

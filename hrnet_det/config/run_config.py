@@ -11,6 +11,7 @@ from typing import NamedTuple
 from detectron2.config import CfgNode
 from omegaconf import DictConfig
 
+from hrnet_det.config import settings
 from hrnet_det.config.settings import Setting
 
 
@@ -71,9 +72,14 @@ class RunConfig:
         return self.cfg.MODEL.HTC.SEMANTIC_ON
 
     @property
+    def detections_setting(self) -> Setting:
+        """The setting of the most objects that the detector finds in an image."""
+        return settings.DETECTIONS_PER_IMAGE
+
+    @property
     def detections_per_image(self) -> int:
         """The most objects that the detector finds in an image."""
-        return self.cfg.TEST.DETECTIONS_PER_IMAGE
+        return self[self.detections_setting]
 
     def __getitem__(self, setting: Setting) -> object:
         return reduce(getitem, setting.yaml.split("."), self.cfg)

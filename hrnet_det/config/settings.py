@@ -20,6 +20,10 @@ SEED = Setting("SEED", "train.seed", -1)
 DEVICE = Setting("MODEL.DEVICE", "train.device", "cuda")
 MAX_ITER = Setting("SOLVER.MAX_ITER", "train.max_iter", 90000)
 BATCH_SIZE = Setting("SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size", 16)
+EPOCHS = Setting("SOLVER.EPOCHS", default=0)
+BASE_LR_BATCH = Setting("SOLVER.BASE_LR_BATCH", default=0)
+STEPS = Setting("SOLVER.STEPS")
+WARMUP_ITERS = Setting("SOLVER.WARMUP_ITERS")
 BASE_LR = Setting("SOLVER.BASE_LR", "optimizer.lr", 0.02)
 ACCUMULATION_STEPS = Setting(
     "SOLVER.GRADIENT_ACCUMULATION_STEPS", "train.gradient_accumulation_steps", 1
@@ -88,6 +92,12 @@ MIN_SIZE_TRAIN = Setting("INPUT.MIN_SIZE_TRAIN")
 MAX_SIZE_TRAIN = Setting("INPUT.MAX_SIZE_TRAIN")
 MIN_SIZE_TEST = Setting("INPUT.MIN_SIZE_TEST")
 MAX_SIZE_TEST = Setting("INPUT.MAX_SIZE_TEST")
+SCALES_TRAIN = Setting("INPUT.SCALES_TRAIN", default=())
+FIT = Setting("DATASETS.CUSTOM.FIT", default=False)
+ANCHOR_SIZES = Setting("MODEL.ANCHOR_GENERATOR.SIZES")
+POST_NMS_TOPK_TRAIN = Setting("MODEL.RPN.POST_NMS_TOPK_TRAIN")
+POST_NMS_TOPK_TEST = Setting("MODEL.RPN.POST_NMS_TOPK_TEST")
+DETECTIONS_PER_IMAGE = Setting("TEST.DETECTIONS_PER_IMAGE")  # in LazyConfigs where the model has it
 RESIZE = Setting("INPUT.RESIZE", default="pillow")
 RANDOM_FLIP = Setting("INPUT.RANDOM_FLIP", default="none")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from detectron2.config import CfgNode
@@ -18,8 +19,10 @@ from hrnet_det.data import quickstart
 from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
 from hrnet_det.data.folders import take_folder
+from hrnet_det.data.proposals import raise_limits
 from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
 from hrnet_det.data.rows import type_datasets
+from hrnet_det.data.statistics import Statistics
 from hrnet_det.errors import InputError, MissingInputError, nearest
 from hrnet_det.modeling.kinds import kind_of
 
@@ -30,10 +33,11 @@ CUSTOM = {  # of each split: the settings of its json, its images and its names
 
 
 class Splits(NamedTuple):
-    """Names of the datasets that a run uses."""
+    """Names of the datasets that a run uses, and by name the statistics of custom ones."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+    statistics: Mapping[str, Statistics] = MappingProxyType({})
 
     @property
     def names(self) -> list[str]:
@@ -58,7 +62,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     """
     run = config if isinstance(config, RunConfig) else RunConfig(config)
     take_folder(run, trains=trains)
-    register_custom(run, trains=trains)
+    statistics = register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
     split = "train" if trains else "test"
     if not getattr(splits, split):
@@ -75,15 +79,19 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     follow_classes(run, splits.names)
     if run.model.keypoints:
         follow_keypoints(run, splits)
-    return splits
+    raise_limits(run, statistics.values())
+    return splits._replace(statistics=statistics)
 
 
-def register_custom(run: RunConfig, *, trains: bool = True) -> None:
+def register_custom(run: RunConfig, *, trains: bool = True) -> dict[str, Statistics]:
     """Register the user's own COCO jsons, and name them as the datasets to train and test on.
+
+    Returns: the statistics of each, by its name.
 
     Run-length masks make the mask format "bitmask"; of a split that is not given none is used.
     """
     given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
+    statistics: dict[str, Statistics] = {}
     for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
         json_file, images = str(run[json_setting]), str(run[images_setting])
         if bool(json_file) != bool(images):
@@ -108,10 +116,12 @@ def register_custom(run: RunConfig, *, trains: bool = True) -> None:
             }
             register_coco(**options)
             run.custom.append(options)
+            statistics[f"custom_{split}"] = Statistics.of(file.content)
             if file.has_rle:
                 run[settings.MASK_FORMAT] = "bitmask"
         if given:
             run[names_setting] = (f"custom_{split}",) if json_file else ()
+    return statistics
 
 
 def register_again(run: RunConfig) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from hrnet_det import model_zoo
 from hrnet_det.config import settings
-from hrnet_det.config.load import parse_run
 from hrnet_det.data.checks import check_images, check_labels
 from hrnet_det.data.datasets import prepare_datasets
+from hrnet_det.engine.fitting import fit_data, follow_schedule
 from hrnet_det.engine.job import Job
+from hrnet_det.engine.start import check_weights
 from hrnet_det.engine.training_checks import (
     check_batch,
     check_evaluations,
@@ -23,12 +22,8 @@ from hrnet_det.engine.training_checks import (
 )
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
-from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.compat.conventions import check_conventions
 from hrnet_det.modeling.kinds import kind_of
-
-# What a run writes to OUTPUT_DIR, and the next one there renames.
-RUN_FILES = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
 
 
 def check_device(job: Job) -> None:
@@ -111,44 +106,6 @@ def check_evaluation(job: Job) -> None:
         raise InputError(f"{subject} resizes with INPUT.RESIZE pillow, not {run[settings.RESIZE]}")
 
 
-def check_weights(job: Job) -> None:
-    """Weights to start from are not those that the run renames; without any, norms are trained."""
-    if not job.trains:
-        return
-    run, given = job.run, str(job.run[settings.WEIGHTS])
-    output = str(run[settings.OUTPUT_DIR])
-    files = (os.path.realpath(os.path.join(output, name)) for name in RUN_FILES)
-    if not job.resume and os.path.realpath(given) in files:
-        raise InputError(
-            f"{run.shown(settings.WEIGHTS)} is of an earlier run in "
-            f"{run.shown(settings.OUTPUT_DIR)}, whose files this one would replace: give another "
-            f"{run.name(settings.OUTPUT_DIR)}, or --resume to go on with that run"
-        )
-    if given:
-        return
-    resumes = job.resume and os.path.isfile(os.path.join(output, "last_checkpoint"))
-    if run[settings.NORM_EVAL] and not (resumes and _had_norm_eval(output)):
-        run[settings.NORM_EVAL] = False
-        known = IMAGENET_WEIGHTS.get(str(run[settings.VARIANT]))
-        run.note(
-            f"{run.name(settings.WEIGHTS)} is empty: training from random weights, so norm "
-            f"statistics are trained too ({run.shown(settings.NORM_EVAL)}).\n  The published AP "
-            f"needs ImageNet weights: {run.shown(settings.WEIGHTS, known or 'FILE')}"
-        )
-    if run[settings.FREEZE_AT] and not resumes:
-        raise InputError(
-            f"{run.shown(settings.FREEZE_AT)} without {run.name(settings.WEIGHTS)} would freeze "
-            "random weights: give weights, or set it to 0"
-        )
-
-
-def _had_norm_eval(output: str) -> bool:
-    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
-    path = Path(output, "config.yaml")
-    saved = parse_run(path.read_text("utf-8"), str(path)) if path.is_file() else None
-    return saved is not None and bool(saved[settings.NORM_EVAL])
-
-
 CHECKS: tuple[Callable[[Job], None], ...] = (
     check_device,
     check_numbers,
@@ -156,12 +113,14 @@ CHECKS: tuple[Callable[[Job], None], ...] = (
     check_model,
     check_datasets,
     check_learning,
+    fit_data,
+    check_weights,
+    follow_schedule,
     check_sampler,
     check_evaluations,
     check_input,
     check_evaluation,
     check_norms,
-    check_weights,
 )
 
 

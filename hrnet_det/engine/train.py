@@ -29,7 +29,8 @@ from hrnet_det.data.datasets import register_again
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
-from hrnet_det.engine.preflight import RUN_FILES, preflight
+from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.start import RUN_FILES
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError

@@ -485,7 +485,7 @@ def test_no_key_of_hrnet_det_is_left_out_here():
         "SHARE_CONV",
     }
     files = {"TRAIN_JSON", "TRAIN_IMAGES", "TEST_JSON", "TEST_IMAGES"}
-    assert set(cfg.DATASETS.CUSTOM) == {"FOLDER", *files}
+    assert set(cfg.DATASETS.CUSTOM) == {"FOLDER", "FIT", *files}
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 import json
 import math
+import sys
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers.tiny import TINY, custom
+from huggingface_hub import constants
 
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.data.datasets import Splits
-from hrnet_det.engine import preflight
+from hrnet_det.engine import preflight, start
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -32,7 +36,7 @@ def refusal(check, job, kind=InputError):
 def test_every_check_runs_in_one_order():
     names = [check.__name__ for check in preflight.CHECKS]
     assert names[0] == "check_device" and len(set(names)) == len(names)
-    defined = {name for name in vars(preflight) if name.startswith("check_")}
+    defined = {name for name in vars(preflight) if name.startswith(("check_", "fit_", "follow_"))}
     imported = {"check_images", "check_labels", "check_evaluator", "check_conventions"}
     assert set(names) == defined - imported
 
@@ -280,15 +284,73 @@ def test_torchs_syncbn_needs_gpus(key):
 )
 def test_without_weights_the_variants_own_are_named(config, weights):
     given = job(config=config)
-    preflight.check_weights(given)
+    start.check_weights(given)
     assert given.run[settings.NORM_EVAL] is False
     (note,) = given.run.notes
     assert given.run.name(settings.WEIGHTS) in note and weights in note
     assert given.run.shown(settings.NORM_EVAL, False) in note
 
 
+@pytest.fixture
+def hub(monkeypatch):
+    """Hugging Face's hub within reach, which has every file; returns what it is asked for."""
+    asked = []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    session = SimpleNamespace(head=lambda url, timeout: asked.append((url, timeout)))
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: session)
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *words: asked.append(words) or "/local"
+    )
+    return asked
+
+
+@pytest.mark.parametrize("variant", ["w18", "w32"])
+def test_imagenet_weights_are_those_of_the_variant(hub, variant):
+    given = job("MODEL.HRNET.VARIANT", variant, config="custom/faster_rcnn.yaml")
+    start.check_weights(given)
+    assert hub[0] == ("https://huggingface.co", 5)
+    assert hub[1] == (f"timm/hrnet_{variant}.ms_in1k", "model.safetensors")
+    assert given.run[settings.WEIGHTS] == f"timm://hrnet_{variant}.ms_in1k"
+    assert given.run[settings.NORM_EVAL] is True
+    (note,) = given.run.notes
+    assert note == f"MODEL.WEIGHTS timm://hrnet_{variant}.ms_in1k: ImageNet weights of the variant."
+
+
+@pytest.mark.parametrize("lacking", ["connection", "package", "file"])
+def test_imagenet_weights_that_cannot_be_had_are_named(hub, monkeypatch, lacking):
+    def fail(*_, **__):
+        raise OSError("no route to host")
+
+    if lacking == "connection":
+        monkeypatch.setattr(huggingface_hub, "get_session", fail)
+    elif lacking == "file":
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    else:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    given = job(config="custom/faster_rcnn.yaml")
+    start.check_weights(given)
+    assert given.run[settings.WEIGHTS] == "" and given.run[settings.NORM_EVAL] is False
+    named, trained = given.run.notes
+    assert named.startswith("ImageNet weights cannot be fetched (") and "\n" not in named
+    assert "https://huggingface.co/timm/hrnet_w18.ms_in1k/resolve/main/model.safetensors" in named
+    assert named.endswith("and set MODEL.WEIGHTS model.safetensors.")
+    assert trained == (
+        "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained too "
+        "(MODEL.HRNET.NORM_EVAL False)."
+    )
+
+
+def test_no_imagenet_weights_are_fetched_to_resume_or_evaluate(hub, tmp_path):
+    (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
+    words = ("OUTPUT_DIR", tmp_path, "MODEL.HRNET.NORM_EVAL", False)
+    for options in ({"resume": True}, {"trains": False}):
+        given = job(*words, config="custom/faster_rcnn.yaml", **options)
+        start.check_weights(given)
+        assert given.run[settings.WEIGHTS] == "" and not hub and not given.run.notes
+
+
 def test_frozen_stages_without_weights():
-    message = refusal(preflight.check_weights, job("MODEL.BACKBONE.FREEZE_AT", 2))
+    message = refusal(start.check_weights, job("MODEL.BACKBONE.FREEZE_AT", 2))
     assert message.startswith("MODEL.BACKBONE.FREEZE_AT 2")
 
 

@@ -172,4 +172,5 @@ def stand_in_hub(folder: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(huggingface_hub, "hf_hub_download", download)
+        patch.setattr(huggingface_hub, "try_to_load_from_cache", download)
         yield
