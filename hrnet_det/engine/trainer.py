@@ -121,6 +121,9 @@ class Trainer(DefaultTrainer):
         Raises: InputError if the training diverges.
         """
         logger.info("Starting training from iteration %d", self.start_iter)
+        if self.start_iter >= self.max_iter:
+            name = self.run.shown(settings.MAX_ITER)
+            logger.warning("Nothing is left to train with %s: evaluating alone", name)
         self.iter = self.start_iter
         with EventStorage(self.start_iter) as self.storage:
             try:
@@ -149,10 +152,8 @@ class Trainer(DefaultTrainer):
         self._last_eval_results = self.test(run, model)
         if run[settings.LOSS]:
             loaders = (self.build_loss_loader(run, name) for name in run[settings.TEST_DATASETS])
-            batches = itertools.chain.from_iterable(loaders)
-            losses = validation_losses(getattr(model, "module", model), batches)
-            named = {f"validation_loss/{name}": loss for name, loss in losses.items()}
-            self.storage.put_scalars(**named, smoothing_hint=False)
+            losses = validation_losses(model, itertools.chain.from_iterable(loaders))
+            self.storage.put_scalars(**losses, smoothing_hint=False)
         return self._last_eval_results
 
     def build_hooks(self) -> list[HookBase]:

@@ -27,11 +27,11 @@ def validation_losses(model: nn.Module, batches: Iterable[list[dict]]) -> dict[s
     what they were, so that a training goes on as if nothing had been.
 
     Args:
-        model: the detector, not wrapped by DistributedDataParallel.
+        model: the detector, wrapped by DistributedDataParallel or not.
         batches: this process's part of the images, as the detector learns from them.
-    Returns: {"total": ..., "loss_cls": ..., ...}.
+    Returns: {"validation_loss/total": ..., "validation_loss/loss_cls": ..., ...}.
     """
-    sums, images = Counter(), 0
+    model, sums, images = getattr(model, "module", model), Counter(), 0
     with _untouched(model), _random_numbers_apart(), EventStorage(1):  # 1: nothing is drawn
         for rows in batches:
             torch.manual_seed(SEED)
@@ -42,7 +42,8 @@ def validation_losses(model: nn.Module, batches: Iterable[list[dict]]) -> dict[s
     number = sum(count for _, count in parts)
     names = dict.fromkeys(name for part, _ in parts for name in part)
     means = {name: sum(part.get(name, 0.0) for part, _ in parts) / number for name in names}
-    return {"total": sum(means.values()), **means}
+    losses = {"total": sum(means.values()), **means}
+    return {f"validation_loss/{name}": loss for name, loss in losses.items()}
 
 
 @contextmanager

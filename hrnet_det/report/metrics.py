@@ -93,24 +93,37 @@ def _title(task: str) -> str:
 
 
 def draw_curves(output: Path) -> bool:
-    """Losses and learning rate from output/metrics.json to output/curves.png; False if too few."""
+    """Losses and learning rate from output/metrics.json to output/curves.png; False if too few.
+
+    Losses on the test set (TEST.LOSS) are dashed, in the colour of the same loss in training.
+    """
     from matplotlib.figure import Figure  # without pyplot: no backend is chosen
 
     rows = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
-    rows = [row for row in rows if "total_loss" in row]
-    if len(rows) < 2:
+    training = [row for row in rows if "total_loss" in row]
+    if len(training) < 2:
         return False
     figure = Figure(figsize=(8, 6), layout="constrained")
     losses, rate = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    for name in ["total_loss", *sorted(key for key in rows[-1] if key.startswith("loss_"))]:
-        points = [(row["iteration"], row[name]) for row in rows if name in row]
-        losses.plot(*zip(*points, strict=True), label=name, lw=2 if name == "total_loss" else 1)
+    terms = sorted(key for key in training[-1] if key.startswith("loss_"))
+    for name in ["total_loss", *terms]:
+        width = 2 if name == "total_loss" else 1
+        (line,) = losses.plot(*_points(rows, name), label=name, lw=width)
+        validation = f"validation_loss/{'total' if name == 'total_loss' else name}"
+        x, y = _points(rows, validation)
+        if x:
+            losses.plot(x, y, "o--", ms=3, color=line.get_color(), label=validation, lw=width)
     losses.set(ylabel="loss", yscale="log")
     losses.legend(fontsize="small", ncols=2)
     losses.grid(alpha=0.3)
-    points = [(row["iteration"], row["lr"]) for row in rows if "lr" in row]
-    rate.plot(*zip(*points, strict=True), color="black")
+    rate.plot(*_points(rows, "lr"), color="black")
     rate.set(ylabel="learning rate", xlabel="iteration")
     rate.grid(alpha=0.3)
     figure.savefig(output / "curves.png", dpi=120)
     return True
+
+
+def _points(rows: list[dict], name: str) -> tuple[list[int], list[float]]:
+    """The iterations that have a metric, and its values."""
+    found = [row for row in rows if name in row]
+    return [row["iteration"] for row in found], [row[name] for row in found]

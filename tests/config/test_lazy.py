@@ -1,6 +1,7 @@
 """LazyConfigs: the same models and recipes as the YAML configs, and training with them."""
 
 import json
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
 from fvcore.common.param_scheduler import ParamScheduler
-from helpers.tiny import train_net, train_net_process
+from helpers.tiny import metrics_rows, train_net, train_net_process
 from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
@@ -258,6 +259,24 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
     longer = train_net("--resume", *words, "train.max_iter=5")
     assert longer.code in (None, 0), longer.err
     assert torch.load(output / "model_final.pth", weights_only=True)["iteration"] == 4
+
+
+def test_early_stopping_averaged_weights_and_losses_on_the_test_set(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        LazyTrainer, "test", classmethod(lambda cls, run, model: OrderedDict(bbox={"AP": 5.0}))
+    )
+    outcome = train_net(
+        "--config-file", tiny, f"train.output_dir={tmp_path}", "train.max_iter=5",
+        "train.eval_period=1", "train.patience=1", "train.ema_decay=0.9", "train.test.loss=True",
+    )  # fmt: skip
+    assert outcome.code in (None, 0), outcome.err
+    assert "Early stopping after 2 of 5 iterations" in outcome.out
+    assert "(train.patience 1)" in outcome.out
+    hooks = torch.load(tmp_path / "model_final.pth", weights_only=True)["trainer"]["hooks"]
+    assert hooks["WeightAverage"]["updates"] == 2
+    rows = metrics_rows(tmp_path, "validation_loss/total")
+    assert [row["iteration"] for row in rows] == [0, 1]
+    assert rows[0]["validation_loss/loss_rpn_cls"] > 0
 
 
 @pytest.mark.parametrize(

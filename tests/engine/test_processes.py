@@ -58,7 +58,7 @@ def test_two_processes_train_as_one(twins, tmp_path):
         MODEL.HRNET.NORM naiveSyncBN INPUT.RANDOM_FLIP none SOLVER.MAX_ITER 1
         MODEL.RPN.BATCH_SIZE_PER_IMAGE 100000 MODEL.RPN.POSITIVE_FRACTION 1.0
         MODEL.RPN.NMS_THRESH 1.0 MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE 1000
-        MODEL.ROI_HEADS.POSITIVE_FRACTION 1.0
+        MODEL.ROI_HEADS.POSITIVE_FRACTION 1.0 SOLVER.EMA_DECAY 0.9
     """.split()  # noqa: SIM905
     one, two = tmp_path / "one", tmp_path / "two"
     assert train_net(*words(twins, one, *same, splits=["TRAIN"])).code == 0

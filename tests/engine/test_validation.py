@@ -14,8 +14,14 @@ from torch import nn
 
 from hrnet_det.config.load import load_run
 from hrnet_det.data.checks import check_test_losses
-from hrnet_det.engine.validation import validation_losses
+from hrnet_det.engine import validation
 from hrnet_det.errors import InputError
+
+
+def validation_losses(model, batches):
+    losses = validation.validation_losses(model, batches)
+    assert all(name.startswith("validation_loss/") for name in losses)
+    return {name.removeprefix("validation_loss/"): loss for name, loss in losses.items()}
 
 
 class Counting(nn.Module):

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import hrnet_det
@@ -33,6 +34,26 @@ def test_curves(tmp_path):
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
     for colour in ((0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E)):  # matplotlib's first two: two losses
         assert (pixels == colour).all(axis=1).sum() > 100
+
+
+def test_losses_on_the_test_set_are_drawn_beside_those_of_training(tmp_path, monkeypatch):
+    rows = training()
+    rows[2] |= {"validation_loss/total": 2.5, "validation_loss/loss_cls": 1.5}
+    rows.append({"iteration": 100, "validation_loss/total": 2.0})
+    write_metrics(tmp_path, rows)
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (figures.append(f), save(f, *a, **k)))
+    assert draw_curves(tmp_path) is True
+    drawn = {line.get_label(): line for line in figures[0].axes[0].lines}
+    names = ["total_loss", "validation_loss/total", "loss_cls", "validation_loss/loss_cls"]
+    assert list(drawn) == names
+    assert drawn[names[1]].get_xydata().tolist() == [[50, 2.5], [100, 2.0]]
+    assert drawn[names[3]].get_xydata().tolist() == [[50, 1.5]]
+    assert len(drawn["total_loss"].get_xydata()) == 5
+    for plain, other in (names[:2], names[2:]):
+        assert drawn[plain].get_color() == drawn[other].get_color()
+        assert (drawn[plain].get_linestyle(), drawn[other].get_linestyle()) == ("-", "--")
 
 
 def test_too_few_points_for_curves(tmp_path):
