@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,10 +57,7 @@ def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
         raise InputError(f"{source}: {', '.join(empty)} has no value; write one, or leave it out")
     if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
         raise InputError(f"{source}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
-    try:
-        cfg.merge_from_other_cfg(CfgNode(content))
-    except (ValueError, AssertionError) as error:
-        raise InputError(f"{source}: {error}") from error
+    _set_values(cfg, given, source=source)
 
 
 def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
@@ -80,12 +78,21 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
         raise InputError(f"command line: {', '.join(empty)} needs a value, not None")
     if "MODEL.CONVENTIONS" in given:
         _switch_conventions(cfg, str(given["MODEL.CONVENTIONS"]))
+    _set_values(cfg, given, source="command line")
+
+
+def _set_values(cfg: CfgNode, given: dict[str, object], *, source: str) -> None:
+    """Set known keys to values of their types; a whole number may stand for a float."""
+    known, words = flat(cfg), []
+    for key, value in given.items():
+        whole = isinstance(known[key], float) and re.fullmatch(r"[+-]?\d+", str(value))
+        words += [key, float(value) if whole else value]
     try:
-        cfg.merge_from_list(list(overrides))
+        cfg.merge_from_list(words)
     except (ValueError, AssertionError) as error:
         hint = "; several values are written \"('a', 'b')\", one \"('a',)\""
-        hint = hint if "tuple" in str(error) else ""
-        raise InputError(f"command line: {error}{hint}") from error
+        hint = hint if "tuple" in str(error) and source == "command line" else ""
+        raise InputError(f"{source}: {error}{hint}") from error
 
 
 def _switch_conventions(cfg: CfgNode, name: str) -> None:

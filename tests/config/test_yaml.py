@@ -388,6 +388,18 @@ def test_anchor_sizes_for_other_levels_are_one_error():
         model_zoo.build_detector(model_zoo.get_config("quickstart/retinanet.yaml", sizes))
 
 
+def test_a_whole_number_may_stand_for_a_float(write_config):
+    cfg = load_config(
+        write_config("SOLVER:\n  BASE_LR: 1\n"), ["SOLVER.EMA_DECAY", "0", "SOLVER.GAMMA", 2]
+    )
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.EMA_DECAY, cfg.SOLVER.GAMMA) == (1.0, 0.0, 2.0)
+    assert {type(cfg.SOLVER[key]) for key in ("BASE_LR", "EMA_DECAY", "GAMMA")} == {float}
+    with pytest.raises(InputError, match=r"Type mismatch.*SOLVER\.BASE_LR"):
+        merge_overrides(cfg, ["SOLVER.BASE_LR", "True"])
+    with pytest.raises(InputError, match=r"Type mismatch.*SOLVER\.MAX_ITER"):
+        merge_overrides(cfg, ["SOLVER.MAX_ITER", "1.5"])
+
+
 def test_a_value_of_the_wrong_type_names_key_types_and_source(write_config):
     with pytest.raises(InputError) as error:
         merge_overrides(get_cfg(), ["SOLVER.MAX_ITER", "many"])

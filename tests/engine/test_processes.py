@@ -19,7 +19,8 @@ def test_the_quickstart_config_trains_in_two_processes(coco, tmp_path):
     arguments = words(
         coco,
         tmp_path / "output",
-        *("--num-gpus=2", "--dist-url=auto", "SOLVER.IMS_PER_BATCH", 4),
+        *("--num-gpus=2", "--dist-url=auto", "SOLVER.IMS_PER_BATCH", 4, "SOLVER.MAX_ITER", 9),
+        *("TEST.EVAL_PERIOD", 1, "SOLVER.PATIENCE", 1, "TEST.LOSS", True, "SOLVER.BASE_LR", 1e-9),
         annotations="rle.json",
         config="quickstart/mask_rcnn.yaml",
     )
@@ -28,8 +29,11 @@ def test_the_quickstart_config_trains_in_two_processes(coco, tmp_path):
     assert "Traceback" not in outcome.err
     results = json.loads((tmp_path / "output" / "results.json").read_text())
     assert set(results) == {"bbox", "segm"}
-    (row,) = metrics_rows(tmp_path / "output")
-    assert row["iteration"] == 2 and row["loss_mask"] > 0
+    # nothing is learned at this rate: both end after the second evaluation
+    assert "Early stopping after 2 of 9 iterations" in outcome.out
+    rows = metrics_rows(tmp_path / "output")
+    assert [row["iteration"] for row in rows] == [0, 1] and rows[1]["loss_mask"] > 0
+    assert all(row["validation_loss/total"] > 0 for row in rows)
 
 
 def test_coco_is_found_and_trained_on_as_typed(tmp_path):
