@@ -94,9 +94,10 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         content, left_out = _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    wrapper = next((key for key in KEYS if isinstance(content.get(key), dict)), None)
-    given = content if wrapper is None else content[wrapper]
-    rest = {} if wrapper is None else {k: v for k, v in content.items() if k != wrapper}
+    given, rest = content, {}
+    while key := next((key for key in KEYS if isinstance(given.get(key), dict)), None):
+        rest |= {k: v for k, v in given.items() if k != key}
+        given = given[key]
     weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
     if not weights:

@@ -64,6 +64,7 @@ class CocoEvaluator(COCOEvaluator):
         said = f"COCO evaluation of {dataset_name}: {self.implementation.name}"
         if self._do_evaluation:
             self._truth = Truth(self._coco_api.dataset)
+            self._coco_api = self._truth.coco  # not two copies of all objects
             if detections_per_image is not None:
                 self._follow_data(detections_per_image)
             if self._limit("bbox") != COCOS_LIMIT:

@@ -62,7 +62,8 @@ class Kind:
     # fit, weights are of the one with the most marks.
     marks: tuple[str, ...] = ()
     # Patterns of names of tensors whose first axis, or second one (outputs of a transposed
-    # convolution), follows the classes.
+    # convolution), follows the classes: the rows of a class lie together (4 of a bbox_pred), those
+    # of the background come last, and anchors have one such block each.
     class_layers: tuple[str, ...] = ()
     transposed_class_layers: tuple[str, ...] = ()
     conventions: tuple[str, ...] = ()  # that it can follow: keys of `compat.CONVENTIONS`

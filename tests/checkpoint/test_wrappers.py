@@ -91,6 +91,13 @@ def test_keys_under_which_tensors_are(tmp_path, key):
     assert list(file.weights) == ["a.weight"] and set(file.rest) == {"epoch", "optimizer"}
 
 
+def test_tensors_may_be_deeper(tmp_path):
+    inside = {"module": {"a.weight": ONE}, "updates": 7}
+    torch.save({"epoch": 3, "ema": inside}, tmp_path / "a.pth")
+    file = read_weights(tmp_path / "a.pth")
+    assert list(file.weights) == ["a.weight"] and file.rest == {"epoch": 3, "updates": 7}
+
+
 def test_what_is_not_around_all_is_no_wrapper():
     weights = {"model.a": ONE, "backbone.b": ONE}
     assert unwrap(weights) == (weights, {})

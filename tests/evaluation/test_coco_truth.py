@@ -120,6 +120,22 @@ def test_ids_of_images_change_nothing(renamed, name, register, plain):
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_some_images_may_be_evaluated_alone(name, register, plain):
+    """They have the AP of a json that has only these images."""
+    truth, results, expected = plain
+    ids = [row["id"] for row in truth["images"]][3:9]
+    alone = truth | {
+        part: [row for row in truth[part] if row[key] in ids]
+        for part, key in (("images", "id"), ("annotations", "image_id"))
+    }
+    reference = CocoEvaluator(register(alone), implementation="pycocotools")
+    few = results_of(reference, alone, [row for row in results if row["image_id"] in ids])
+    evaluator = CocoEvaluator(register(truth), implementation=name)
+    assert_equal(results_of(evaluator, truth, results, img_ids=ids), few)
+    assert few["bbox"]["AP"] != expected["bbox"]["AP"]
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_ids_of_categories_may_be_negative_0_and_large(name, register, plain):
     truth, results, expected = plain
     ids = dict(zip(sorted(IDS), (-5, -1, 0, 2**64), strict=True))

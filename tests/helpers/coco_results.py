@@ -135,9 +135,9 @@ def outputs(results, image_id):
     return {"instances": found}
 
 
-def results_of(evaluator, truth, results):
+def results_of(evaluator, truth, results, **options):
     evaluator.reset()
     for image in truth["images"]:
         evaluator.process([{"image_id": image["id"]}], [outputs(results, image["id"])])
     with contextlib.redirect_stdout(io.StringIO()):
-        return evaluator.evaluate()
+        return evaluator.evaluate(**options)
