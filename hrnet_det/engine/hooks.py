@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
-from detectron2.utils.events import EventWriter
+from detectron2.utils.events import CommonMetricPrinter, EventWriter
 from fvcore.nn.precise_bn import get_bn_modules
 from tqdm import tqdm
 
@@ -114,6 +114,12 @@ class PeriodicWriter(hooks.PeriodicWriter):
             return super().after_step()
         for writer in self._writers:
             writer.write()
+
+    def after_train(self) -> None:
+        for writer in self._writers:
+            if isinstance(writer, CommonMetricPrinter):  # it has printed the last iteration
+                writer._max_iter = self.trainer.max_iter
+        super().after_train()
 
 
 class BestCheckpointer(hooks.BestCheckpointer):

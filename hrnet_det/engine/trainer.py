@@ -150,8 +150,8 @@ class Trainer(DefaultTrainer):
         """Results of the model, or of the average of its weights; the storage gets its losses."""
         run, model = self.run, self.average.averaged
         self._last_eval_results = self.test(run, model)
-        if run[settings.LOSS]:
-            loaders = (self.build_loss_loader(run, name) for name in run[settings.TEST_DATASETS])
+        if run[settings.LOSS] and (tests := run[settings.TEST_DATASETS]):
+            loaders = (self.build_loss_loader(run, name) for name in tests)
             losses = validation_losses(model, itertools.chain.from_iterable(loaders))
             self.storage.put_scalars(**losses, smoothing_hint=False)
         return self._last_eval_results

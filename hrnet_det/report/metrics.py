@@ -107,12 +107,12 @@ def draw_curves(output: Path) -> bool:
     losses, rate = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     terms = sorted(key for key in training[-1] if key.startswith("loss_"))
     for name in ["total_loss", *terms]:
-        width = 2 if name == "total_loss" else 1
-        (line,) = losses.plot(*_points(rows, name), label=name, lw=width)
-        validation = f"validation_loss/{'total' if name == 'total_loss' else name}"
-        x, y = _points(rows, validation)
+        total = name == "total_loss"
+        (line,) = losses.plot(*_points(rows, name), label=name, lw=2 if total else 1)
+        x, y = _points(rows, f"validation_loss/{'total' if total else name}")
         if x:
-            losses.plot(x, y, "o--", ms=3, color=line.get_color(), label=validation, lw=width)
+            style = {"color": line.get_color(), "lw": line.get_linewidth(), "ms": 3}
+            losses.plot(x, y, "o--", label="on the test set" if total else None, **style)
     losses.set(ylabel="loss", yscale="log")
     losses.legend(fontsize="small", ncols=2)
     losses.grid(alpha=0.3)

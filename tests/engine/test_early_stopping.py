@@ -1,5 +1,6 @@
 """SOLVER.PATIENCE: where a training ends, and what a resumed one remembers."""
 
+import re
 from collections import OrderedDict
 
 import pytest
@@ -57,6 +58,8 @@ def test_it_ends_cleanly(coco, tmp_path, evaluate):
     assert (tmp_path / "results.json").is_file() and "\nNext:\n" in outcome.out
     rows = metrics_rows(tmp_path)
     assert [row["iteration"] for row in rows] == [0, 1, 2, 3]
+    printed = [line for line in outcome.out.splitlines() if " eta: " in line]
+    assert [re.search(r"iter: (\d)", line)[1] for line in printed] == ["1", "2", "3"]
     assert {row["lr"] for row in rows} == {0.01}  # the schedule of 8 iterations, not of 4
     assert [row["bbox/AP"] for row in rows][:2] == [10.0, 20.0]
     # going on with it: there is no patience left

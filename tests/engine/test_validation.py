@@ -123,6 +123,12 @@ def test_training_goes_on_bit_by_bit(coco, tmp_path, more):
     assert (tmp_path / "True" / "curves.png").is_file()
 
 
+def test_without_a_test_set_there_is_none(coco, tmp_path):
+    arguments = words(coco, tmp_path, "TEST.LOSS", True, "TEST.EVAL_PERIOD", 1, splits=["TRAIN"])
+    assert train_net(*arguments).code == 0
+    assert not metrics_rows(tmp_path, "validation_loss/total")
+
+
 def test_a_test_set_without_what_is_learned_is_refused():
     MetadataCatalog.get("boxes_alone").set(evaluator_type="pascal_voc")
     try:

@@ -45,15 +45,15 @@ def test_losses_on_the_test_set_are_drawn_beside_those_of_training(tmp_path, mon
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (figures.append(f), save(f, *a, **k)))
     assert draw_curves(tmp_path) is True
-    drawn = {line.get_label(): line for line in figures[0].axes[0].lines}
-    names = ["total_loss", "validation_loss/total", "loss_cls", "validation_loss/loss_cls"]
-    assert list(drawn) == names
-    assert drawn[names[1]].get_xydata().tolist() == [[50, 2.5], [100, 2.0]]
-    assert drawn[names[3]].get_xydata().tolist() == [[50, 1.5]]
-    assert len(drawn["total_loss"].get_xydata()) == 5
-    for plain, other in (names[:2], names[2:]):
-        assert drawn[plain].get_color() == drawn[other].get_color()
-        assert (drawn[plain].get_linestyle(), drawn[other].get_linestyle()) == ("-", "--")
+    total, total_on_test, term, term_on_test = figures[0].axes[0].lines
+    shown = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
+    assert shown == ["total_loss", "on the test set", "loss_cls"]
+    assert total_on_test.get_xydata().tolist() == [[50, 2.5], [100, 2.0]]
+    assert term_on_test.get_xydata().tolist() == [[50, 1.5]]
+    assert len(total.get_xydata()) == len(term.get_xydata()) == 5
+    for plain, other in ((total, total_on_test), (term, term_on_test)):
+        assert plain.get_color() == other.get_color()
+        assert (plain.get_linestyle(), other.get_linestyle()) == ("-", "--")
 
 
 def test_too_few_points_for_curves(tmp_path):
