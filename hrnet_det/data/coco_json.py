@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from operator import itemgetter
 from pathlib import Path
 
 from hrnet_det.data import coco_values as values
+from hrnet_det.data.coco_checks import contradictions, keypoint_lists, misshapen, objects
+from hrnet_det.data.coco_geometry import misplaced, repeated
+from hrnet_det.data.findings import Finding, finding
+from hrnet_det.data.repairs import repair
 from hrnet_det.errors import InputError, MissingInputError
 
 Content = dict[str, list[dict]]
 
 
+CATEGORIES_AT_MOST = 2**22  # bytes of a json, far more than COCO's
+MISSING = "images-missing"  # the kind of finding
+
+
 class CocoJson:
-    """What a COCO detection json says, after a check that it can be trained or tested on.
+    """What a COCO detection json says, repaired and checked.
 
     Args:
         path: the json. images: the folder that its file names start from.
         masks, keypoints: whether such heads are trained, so that every object needs these.
-        evaluated: whether pycocotools is to score detections on it, which wants more keys; if not,
-            it is trained on, which wants objects.
+        evaluated: whether detections are scored on it; if not, it is trained on.
     Attributes:
-        content: what the json has.
-        classes: category names in the order of their ids.
-        keypoint_names: of the first category that has keypoints, [] if none has.
-        has_rle: whether an object's mask (not a crowd's) is run-length encoded.
-    Raises: MissingInputError if the json, the folder or images are missing; InputError if the
-        json is not COCO's format or contradicts itself (the message counts and shows examples).
+        content: what the json has, with what `repair` has converted.
+        findings: of the repairs and checks, errors among them.
+        changed: whether the content is another one than the file's.
+    Raises: MissingInputError if the json or the folder is missing; InputError if the json cannot be
+        read, or has not COCO's lists.
     """
 
     def __init__(
@@ -41,26 +48,99 @@ class CocoJson:
         if not self.images.is_dir():
             raise MissingInputError(f"image folder {self.images} (of {self.path}) is not there")
         self.content = content = _read(self.path)
-        for problems in (
-            misshapen(content, evaluated=evaluated),
-            contradictions(content, masks=masks, keypoints=keypoints, evaluated=evaluated),
+        self.findings = repair(content, self.images)
+        self.changed = bool(self.findings)
+        flags = {"masks": masks, "keypoints": keypoints, "evaluated": evaluated}
+        for check in (
+            lambda: misshapen(content),
+            lambda: contradictions(content, **flags),
+            lambda: self._missing_images(),
+            lambda: (*misplaced(content), *repeated(content)),
         ):
-            lines = "\n  ".join(problems)
-            if lines:
-                raise InputError(f"{self.path} cannot be used:\n  {lines}")
-        names = [row["file_name"] for row in content["images"]]
+            self.findings += check()
+            if self.errors:  # what comes next is about content without these
+                break
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [found for found in self.findings if found.severity == "error"]
+
+    def raise_errors(self) -> CocoJson:
+        """Itself. Raises: InputError with all errors; MissingInputError if images are missing."""
+        errors = self.errors
+        lines = "\n  ".join(found.text for found in errors)
+        if any(found.kind == MISSING for found in errors):
+            raise MissingInputError(f"images of {self.path} are missing:\n  {lines}")
+        if lines:
+            raise InputError(f"{self.path} cannot be used:\n  {lines}")
+        return self
+
+    def _missing_images(self) -> Iterator[Finding]:
         # pathlib is slower, and fails at names that are too long for the file system.
-        missing = [name for name in names if not os.path.isfile(os.path.join(self.images, name))]
-        if missing:
-            raise MissingInputError(
-                f"{len(missing)} of {len(names)} images of {self.path} are not in {self.images}: "
-                f"{values.examples(map(values.shown, missing))}"
-            )
-        categories = sorted(content["categories"], key=itemgetter("id"))
-        self.classes: list[str] = [row["name"] for row in categories]
-        self.keypoint_names: list[str] = next(iter(_keypoint_lists(categories)), [])
-        objects = _objects(content["annotations"])
-        self.has_rle = any(isinstance(row.get("segmentation"), dict) for row in objects)
+        rows = self.content["images"]
+        missing = [r for r in rows if not os.path.isfile(os.path.join(self.images, r["file_name"]))]
+        shown = [values.shown(row["file_name"]) for row in missing[:4]]
+        yield from finding(
+            "error", MISSING, missing, rows, f"are not in {self.images}", "images", shown
+        )
+
+    def unused_roots(self) -> set[tuple[int, str]]:
+        """Id and name of categories without annotations that only head the others."""
+        if self.errors:
+            return set()
+        categories = self.content["categories"]
+        used = {row["category_id"] for row in self.content["annotations"]}
+        heads = {row.get("supercategory") for row in categories if row["id"] in used}
+        return {
+            (row["id"], row["name"])
+            for row in categories
+            if row["id"] not in used
+            and (row["name"] in heads or (row["id"] == 0 and row.get("supercategory") == "none"))
+        }
+
+    def drop_categories(self, dropped: Collection[tuple[int, str]]) -> None:
+        """Leave out categories that have no annotations, and add the finding."""
+        if not dropped:
+            return
+        rows = self.content["categories"]
+        gone = [row for row in rows if (row["id"], row["name"]) in dropped]
+        names = [values.shown(row["name"]) for row in gone]
+        what = "head the others and have no objects: they are no classes"
+        self.findings += finding("change", "category-root", gone, rows, what, "categories", names)
+        self.content["categories"] = [row for row in rows if row not in gone]
+        self.changed = True
+
+    @property
+    def categories(self) -> list[dict]:
+        """In the order of their ids."""
+        return sorted(self.content["categories"], key=itemgetter("id"))
+
+    @property
+    def classes(self) -> list[str]:
+        return [row["name"] for row in self.categories]
+
+    @property
+    def keypoint_names(self) -> list[str]:
+        """Of the first category that has keypoints, [] if none has."""
+        return next(iter(keypoint_lists(self.categories)), [])
+
+    @property
+    def has_rle(self) -> bool:
+        """Whether an object's mask (not a crowd's) is run-length encoded."""
+        found = objects(self.content["annotations"])
+        return any(isinstance(row.get("segmentation"), dict) for row in found)
+
+
+def read_categories(path: Path) -> list[tuple[int, str]]:
+    """Id and name of a json's categories, without reading the rest where they can be found."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.rfind(b'"categories"')
+        text = content[start : start + CATEGORIES_AT_MOST].decode("utf-8", "replace")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text, text.index("["))
+        return [(row["id"], row["name"]) for row in found]
+    except (ValueError, TypeError, KeyError):
+        return [(row.get("id"), row.get("name")) for row in _read(path)["categories"]]
 
 
 def write_content(path: Path, content: Content) -> None:
@@ -106,124 +186,3 @@ def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
         ((key, count),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"an object has the key {values.shown(key)} {count} times")
     return row
-
-
-def misshapen(content: Content, *, evaluated: bool) -> Iterator[str]:
-    """Rows that lack a key, or have no usable ids; nothing more can be said of these."""
-    for rows_of, rules in values.rules(evaluated=evaluated).items():
-        rows = content[rows_of]
-        if not rows and rows_of != "annotations":
-            yield f"there are no {rows_of}"
-        odd = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
-        yield from _count(odd, rows, "are not objects {...}", rows_of, "entry ")
-        for key, is_right, allowed, required in () if odd else rules:
-            lacking = [i for i, row in enumerate(rows) if required and key not in row]
-            yield from _count(lacking, rows, f"have no {key!r}", rows_of, "entry ")
-            if is_right is values.is_id and not lacking:
-                wrong = [i for i, row in enumerate(rows) if not is_right(row[key])]
-                yield from _count(wrong, rows, _not(key, allowed), rows_of, "entry ")
-
-
-def contradictions(
-    content: Content, *, masks: bool, keypoints: bool, evaluated: bool
-) -> Iterator[str]:
-    """Values that are not allowed, or do not fit together, of content that is not `misshapen`."""
-    annotations = content["annotations"]
-    for rows_of, rules in values.rules(evaluated=evaluated).items():
-        rows = content[rows_of]
-        for key, is_right, allowed, _ in rules:
-            wrong = [row for row in rows if key in row and not is_right(row[key])]
-            found = [f"{values.shown(row[key])} of id {row['id']}" for row in wrong]
-            yield from _count(found, rows, _not(key, allowed), rows_of)
-    yield from _repeated(content)
-    for rows_of, key in (("categories", "category_id"), ("images", "image_id")):
-        known = {row["id"] for row in content[rows_of]}
-        wrong = [f"{row[key]} of id {row['id']}" for row in annotations if row[key] not in known]
-        yield from _count(wrong, annotations, f"have an unknown {key!r}")
-    if evaluated and any(row["id"] == 0 for row in annotations):
-        yield "annotation id 0 is used: pycocotools counts its object as missed; number from 1"
-    if not evaluated and not _objects(annotations):
-        yield "there are no objects to train on: no annotations but those with iscrowd 1"
-    yield from _wrong_run_lengths(content)
-    if masks:
-        why = "MODEL.MASK_ON needs (take a Faster R-CNN config for boxes alone)"
-        bare = [f"id {row['id']}" for row in annotations if not row.get("segmentation")]
-        yield from _count(bare, annotations, f"have no 'segmentation', which {why}")
-    if keypoints:
-        yield from _wrong_keypoints(content, evaluated=evaluated)
-
-
-def _objects(annotations: Iterable[dict]) -> list[dict]:
-    """The annotations that are not crowds."""
-    return [row for row in annotations if not row.get("iscrowd", 0)]
-
-
-def _keypoint_lists(categories: Iterable[dict]) -> list[list[str]]:
-    """The names of the keypoints of those categories that have some."""
-    lists = [row.get("keypoints") for row in categories]
-    return [names for names in lists if names and values.are_names(names)]
-
-
-def _repeated(content: Content) -> Iterator[str]:
-    for what, rows_of, key in (
-        ("category id", "categories", "id"),
-        ("image id", "images", "id"),
-        ("annotation id", "annotations", "id"),
-        ("category name", "categories", "name"),
-    ):
-        counts = Counter(row[key] for row in content[rows_of] if isinstance(row[key], (int, str)))
-        twice = [values.shown(value) for value, count in counts.items() if count > 1]
-        if twice:
-            yield f"{what} given more than once: {values.examples(twice)}"
-
-
-def _wrong_run_lengths(content: Content) -> Iterator[str]:
-    sizes = {row["id"]: (row["height"], row["width"]) for row in content["images"]}
-    wrong = []
-    for row in content["annotations"]:
-        mask, size = row.get("segmentation"), sizes.get(row["image_id"], (None,))
-        is_right = isinstance(mask, dict) and values.is_segmentation(mask)
-        if is_right and all(map(values.is_side, size)) and not values.covers(mask, *size):
-            wrong.append(f"id {row['id']}")
-    what = "have a 'segmentation' whose run lengths do not fill an image of their image's size"
-    yield from _count(wrong, content["annotations"], what)
-
-
-def _wrong_keypoints(content: Content, *, evaluated: bool) -> Iterator[str]:
-    named = _keypoint_lists(content["categories"])
-    if not named:  # said where the model's keypoints are compared with the data's
-        return
-    if any(names != named[0] for names in named):
-        yield (
-            "categories have different keypoints, but MODEL.KEYPOINT_ON learns one list of them: "
-            f"{values.examples(map(values.shown, named))}"
-        )
-    number, needed = len(named[0]), "which MODEL.KEYPOINT_ON needs"
-    rows = content["annotations"] if evaluated else _objects(content["annotations"])
-    wrong, uncounted, visible = [], [], False
-    for row in rows:
-        shown, points = f"id {row['id']}", row.get("keypoints")
-        if not isinstance(points, list) or len(points) != 3 * number:
-            wrong.append(shown)
-        elif any(values.is_amount(v) and v > 0 for v in points[2::3]):
-            visible = True
-        if not values.is_count(row.get("num_keypoints")):
-            uncounted.append(shown)
-    yield from _count(wrong, rows, f"do not have {number} x 3 'keypoints' values, {needed}")
-    if evaluated:
-        what = f"have no number of 'num_keypoints', {needed} for testing"
-        yield from _count(uncounted, rows, what)
-    elif not wrong and not visible:
-        yield "no annotation has a visible keypoint (visibility 1 or 2) to train on"
-
-
-def _count(
-    wrong: list, rows: list, what: str, rows_of: str = "annotations", before: str = ""
-) -> Iterator[str]:
-    """A line that counts the wrong ones of some rows and shows examples; none without any."""
-    if wrong:
-        yield f"{len(wrong)} of {len(rows)} {rows_of} {what}: {before}{values.examples(wrong)}"
-
-
-def _not(key: str, allowed: str) -> str:
-    return f"have {'an' if key[0] in 'aei' else 'a'} {key!r} that is not {allowed}"

@@ -19,35 +19,9 @@ _SHORT.repr_bool = lambda value, _: str(value).lower()
 Rule = tuple[str, Callable[[object], bool], str, bool]
 
 
-def rules(*, evaluated: bool) -> dict[str, list[Rule]]:
-    """Of each of the json's lists, the rules for its rows, of a json that is tested on or not."""
-    number, side = "a whole number", "a whole number of pixels above 0"
-    polygons = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
-    masks = f'{polygons} or run lengths {{"size": [height, width], "counts": ...}}'
-    categories = [
-        ("id", is_id, number, True),
-        ("name", is_text, "text", True),
-        ("keypoints", are_names, "a list of different names", False),
-    ]
-    images = [
-        ("id", is_id, number, True),
-        ("file_name", is_text, "text", True),
-        ("height", is_side, side, True),
-        ("width", is_side, side, True),
-    ]
-    annotations = [
-        ("id", is_id, number, True),
-        ("image_id", is_id, number, True),
-        ("category_id", is_id, number, True),
-        ("bbox", is_box, "[x, y, width, height] in pixels", True),
-        ("iscrowd", is_flag, "0 or 1", evaluated),
-        ("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", False),
-        ("segmentation", is_segmentation, masks, False),
-        ("keypoints", are_keypoints, "a list of x, y, visibility", False),
-    ]
-    if evaluated:
-        annotations.append(("area", is_amount, "a number of square pixels", True))
-    return {"categories": categories, "images": images, "annotations": annotations}
+_NUMBER, _SIDE = "a whole number", "a whole number of pixels above 0"
+_POLYGONS = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
+_MASKS = f'{_POLYGONS} or run lengths {{"size": [height, width], "counts": ...}}'
 
 
 def is_id(value: object) -> bool:
@@ -66,6 +40,11 @@ def is_side(value: object) -> bool:
 def is_text(value: object) -> bool:
     """Text that can be written: JSON allows halves of characters (surrogates)."""
     return isinstance(value, str) and value == value.encode("utf-8", "ignore").decode()
+
+
+def is_name(value: object) -> bool:
+    """Text with a letter."""
+    return is_text(value) and bool(value.strip())
 
 
 def are_names(value: object) -> bool:
@@ -114,6 +93,33 @@ def is_segmentation(value: object) -> bool:
 
 def _is_polygon(value: object) -> bool:
     return are_numbers(value) and len(value) >= 6 and len(value) % 2 == 0
+
+
+# Of each of the json's lists, the rules for its rows.
+RULES: dict[str, tuple[Rule, ...]] = {
+    "categories": (
+        ("id", is_id, _NUMBER, True),
+        ("name", is_name, "text", True),
+        ("keypoints", are_names, "a list of different names", False),
+    ),
+    "images": (
+        ("id", is_id, _NUMBER, True),
+        ("file_name", is_text, "text", True),
+        ("height", is_side, _SIDE, True),
+        ("width", is_side, _SIDE, True),
+    ),
+    "annotations": (
+        ("id", is_id, _NUMBER, True),
+        ("image_id", is_id, _NUMBER, True),
+        ("category_id", is_id, _NUMBER, True),
+        ("bbox", is_box, "[x, y, width, height] in pixels", True),
+        ("iscrowd", is_flag, "0 or 1", False),
+        ("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", False),
+        ("segmentation", is_segmentation, _MASKS, False),
+        ("keypoints", are_keypoints, "a list of x, y, visibility", False),
+        ("area", is_amount, "a number of square pixels", False),
+    ),
+}
 
 
 def covers(segmentation: dict, height: int, width: int) -> bool:

@@ -16,20 +16,15 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.data import quickstart
-from hrnet_det.data.coco_json import CocoJson
 from hrnet_det.data.dataset_kinds import files_of
 from hrnet_det.data.folders import take_folder
+from hrnet_det.data.own_data import CUSTOM, register_custom, take_registered
 from hrnet_det.data.proposals import raise_limits
-from hrnet_det.data.registration import QUICKSTART, datasets_root, register_coco
+from hrnet_det.data.registration import QUICKSTART, datasets_root
 from hrnet_det.data.rows import type_datasets
 from hrnet_det.data.statistics import Statistics
 from hrnet_det.errors import InputError, MissingInputError, nearest
 from hrnet_det.modeling.kinds import kind_of
-
-CUSTOM = {  # of each split: the settings of its json, its images and its names
-    "train": (settings.TRAIN_JSON, settings.TRAIN_IMAGES, settings.TRAIN_DATASETS),
-    "test": (settings.TEST_JSON, settings.TEST_IMAGES, settings.TEST_DATASETS),
-}
 
 
 class Splits(NamedTuple):
@@ -75,60 +70,13 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
+    statistics |= take_registered(run, splits.train, splits.test)
     type_datasets(splits.names)
     follow_classes(run, splits.names)
     if run.model.keypoints:
         follow_keypoints(run, splits)
     raise_limits(run, statistics.values())
     return splits._replace(statistics=statistics)
-
-
-def register_custom(run: RunConfig, *, trains: bool = True) -> dict[str, Statistics]:
-    """Register the user's own COCO jsons, and name them as the datasets to train and test on.
-
-    Returns: the statistics of each, by its name.
-
-    Run-length masks make the mask format "bitmask"; of a split that is not given none is used.
-    """
-    given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
-    statistics: dict[str, Statistics] = {}
-    for split, (json_setting, images_setting, names_setting) in CUSTOM.items():
-        json_file, images = str(run[json_setting]), str(run[images_setting])
-        if bool(json_file) != bool(images):
-            raise InputError(
-                f"{run.name(json_setting)} is {json_file!r} and {run.name(images_setting)} is "
-                f"{images!r}; give both or neither"
-            )
-        if json_file and (trains or split == "test"):
-            file = CocoJson(
-                Path(json_file),
-                Path(images),
-                masks=run.model.masks,
-                keypoints=run.model.keypoints,
-                evaluated=split == "test",
-            )
-            options = {
-                "name": f"custom_{split}",
-                "json_file": file.path,
-                "image_root": file.images,
-                "classes": file.classes,
-                "keypoint_names": file.keypoint_names,
-            }
-            register_coco(**options)
-            run.custom.append(options)
-            statistics[f"custom_{split}"] = Statistics.of(file.content)
-            if file.has_rle:
-                run[settings.MASK_FORMAT] = "bitmask"
-        if given:
-            run[names_setting] = (f"custom_{split}",) if json_file else ()
-    return statistics
-
-
-def register_again(run: RunConfig) -> None:
-    """In another process: the datasets that `prepare_datasets` has prepared."""
-    for options in run.custom:
-        register_coco(**options)
-    type_datasets(set(used_splits(run, trains=True).names) & set(DatasetCatalog.list()))
 
 
 def check_files(run: RunConfig, names: Sequence[str]) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.coco_json import CocoJson, write_content
+from hrnet_det.data.coco_json import write_content
 from hrnet_det.data.layouts import Split, find_layout
+from hrnet_det.data.own_data import read
 from hrnet_det.data.splitting import SEED, split_content
 from hrnet_det.errors import InputError
 
@@ -51,8 +52,10 @@ def take_folder(run: RunConfig, *, trains: bool) -> None:
 
 def _split(run: RunConfig, whole: Split) -> tuple[Split, Split | None]:
     """One json made two, both written to OUTPUT_DIR/data."""
-    model = run.model
-    file = CocoJson(*whole, masks=model.masks, keypoints=model.keypoints, evaluated=False)
+    file = read(run, *map(str, whole), evaluated=False).raise_errors()
+    for found in file.findings:
+        if found.severity == "change":  # the rest is told of the parts
+            run.note(f"{file.path}: {found.text}.")
     parts = split_content(file.content)
     train, test = (len(part["images"]) for part in parts)
     if not test:

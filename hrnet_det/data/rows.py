@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
+
+from hrnet_det.errors import InputError
+
+NEEDED = ("file_name", "height", "width", "image_id")
+OF_OBJECTS = ("bbox", "bbox_mode", "category_id")
 
 
 def type_datasets(names: Iterable[str]) -> None:
@@ -15,6 +20,32 @@ def type_datasets(names: Iterable[str]) -> None:
         load = DatasetCatalog[name]
         if not getattr(load, "is_typed", False):
             DatasetCatalog[name] = _Typed(load)
+
+
+def check_rows(name: str) -> None:
+    """Check a dataset that the user's own code makes, if it has objects.
+
+    Raises: InputError if rows lack a key, or have a class that the metadata does not name.
+    """
+    rows, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
+    objects = [a for row in rows for a in row.get("annotations", ())]
+    if not objects:
+        return
+    for what, found, keys in (("images", rows, NEEDED), ("annotations", objects, OF_OBJECTS)):
+        for key in keys:
+            if lacking := sum(key not in row for row in found):
+                raise InputError(
+                    f"dataset {name}: {lacking} of {len(found)} {what} have no {key!r} "
+                    "(https://detectron2.readthedocs.io/en/latest/tutorials/datasets.html)"
+                )
+    classes = metadata.get("thing_classes", ())
+    numbers = {annotation["category_id"] for annotation in objects}
+    if not numbers <= set(range(len(classes))):
+        raise InputError(
+            f"dataset {name} has category_id from {min(numbers)} to {max(numbers)}, and its "
+            f"metadata {len(classes)} thing_classes: classes count from 0; name all of them by "
+            f"MetadataCatalog.get({name!r}).set(thing_classes=[...])"
+        )
 
 
 class _Typed:

@@ -22,7 +22,7 @@ def fit_data(job: Job) -> None:
             run[setting] = earlier[setting]
         if kept:
             run.note(f"{', '.join(map(run.shown, kept))}: as the weights were trained.")
-    learnt = statistics.get("custom_train")
+    learnt = next((statistics[name] for name in job.splits.train if name in statistics), None)
     if run[settings.FIT] and earlier is None and learnt is not None and job.trains:
         fit_sizes(run, learnt)
     warn_of_sizes(run, learnt or next(iter(statistics.values())))

@@ -25,7 +25,8 @@ from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.datasets import register_again
+from hrnet_det.data.datasets import used_splits
+from hrnet_det.data.own_data import register_again
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
@@ -122,7 +123,7 @@ def run_process(run: RunConfig, args: argparse.Namespace) -> dict:
     """Train and evaluate, or only evaluate, in one process of the job; returns the results."""
     kind = trainer_of(run)
     if comm.get_world_size() > 1:  # a new process, which has no registered datasets
-        register_again(run)
+        register_again(run, used_splits(run, trains=True).names)
         if run[settings.DEVICE] == "cpu" and "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, torch.get_num_threads() // args.num_gpus))
     silence_known_warnings()

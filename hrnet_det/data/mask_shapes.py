@@ -1,0 +1,45 @@
+"""Area and bounds of a mask of a COCO json."""
+
+from __future__ import annotations
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from hrnet_det.data import coco_values as values
+
+
+def mask_area(mask: object) -> float | None:
+    """Square pixels of polygons (the sum of their areas) or run lengths; None if it is neither."""
+    if not mask or not values.is_segmentation(mask):
+        return None
+    if isinstance(mask, list):
+        return float(sum(map(_polygon_area, mask)))
+    if isinstance(mask["counts"], list):
+        return float(sum(mask["counts"][1::2]))
+    return float(coco_mask.area(_encoded(mask))) if values.covers(mask, *mask["size"]) else None
+
+
+def mask_box(mask: object) -> list[float] | None:
+    """x, y, width, height of polygons or run lengths; None if it is neither."""
+    if not mask or not values.is_segmentation(mask):
+        return None
+    if isinstance(mask, list):
+        x = [value for polygon in mask for value in polygon[::2]]
+        y = [value for polygon in mask for value in polygon[1::2]]
+        return [float(v) for v in (min(x), min(y), max(x) - min(x), max(y) - min(y))]
+    if not values.covers(mask, *mask["size"]):
+        return None
+    return coco_mask.toBbox(_encoded(mask)).tolist()
+
+
+def _encoded(mask: dict) -> dict:
+    if isinstance(mask["counts"], list):
+        return coco_mask.frPyObjects(mask, *mask["size"])
+    return mask | {"counts": mask["counts"].encode()}
+
+
+def _polygon_area(polygon: list[float]) -> float:
+    """By the shoelace formula, from its first point on, so that far ones lose no digits."""
+    points = np.reshape(polygon, (-1, 2))
+    x, y = (points - points[0]).T
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
