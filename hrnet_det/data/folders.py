@@ -55,7 +55,7 @@ def _split(run: RunConfig, whole: Split) -> tuple[Split, Split | None]:
     file = read(run, *map(str, whole), evaluated=False).raise_errors()
     for found in file.findings:
         if found.severity == "change":  # the rest is told of the parts
-            run.note(f"{file.path}: {found.text}.")
+            run.note(f"{file.path}: {found.text}")
     parts = split_content(file.content)
     train, test = (len(part["images"]) for part in parts)
     if not test:

@@ -86,7 +86,7 @@ def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, Statist
 def tell_and_write(run: RunConfig, file: CocoJson, name: str) -> Path:
     """Say what a json's checks have found; returns the json to use, a copy if it was repaired."""
     for found in file.findings:
-        run.note(f"{file.path}: {found.text}.")
+        run.note(f"{file.path}: {found.text}")
     if not file.changed:
         return file.path
     path = Path(str(run[settings.OUTPUT_DIR]), "data", f"{name}.json")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +81,8 @@ def register_coco(
     """Register a COCO json under a name, with semantic labels where metadata has sem_seg_root."""
 
     def load() -> list[dict]:
-        rows = load_coco_json(str(json_file), str(image_root), name)
+        with _quiet_about_ids():
+            rows = load_coco_json(str(json_file), str(image_root), name)
         if "sem_seg_root" not in metadata:
             return rows
         labels = load_sem_seg(metadata["sem_seg_root"], str(image_root), "png", "png")
@@ -98,6 +102,21 @@ def register_coco(
     )
 
 
+@contextlib.contextmanager
+def _quiet_about_ids() -> Iterator[None]:
+    """Without Detectron2's warning that category ids have gaps: they may, and nothing follows."""
+    source = logging.getLogger("detectron2.data.datasets.coco")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "not in [1, #categories]" not in str(record.msg)
+
+    source.addFilter(is_other)
+    try:
+        yield
+    finally:
+        source.removeFilter(is_other)
+
+
 def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> None:
     """Register a dataset in place of what had the name before."""
     if name in DatasetCatalog.list():
@@ -113,12 +132,27 @@ def _register(name: str, load: Callable[[], list[dict]], **metadata: object) -> 
     MetadataCatalog.get(name).set(**metadata)
 
 
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
+_SIDES = {"left": "right", "l": "r"}
+
+
 def flip_pairs(names: Collection[str]) -> list[tuple[str, str]]:
-    """Keypoints that a mirrored image swaps: those named alike but for "left" and "right"."""
+    """Keypoints that a mirrored image swaps: those named alike but for their side.
+
+    A side is "left" and "right" anywhere in a name, or "l" and "r" as a word: left_eye and
+    right_eye, kneeLeft and kneeRight, l_hip and r_hip, hip.L and hip.R.
+    """
+    by_words = {tuple(_words(name)): name for name in names}
     by_lower = {name.lower(): name for name in names}
     pairs = []
     for name in names:
-        mirrored = name.lower().replace("left", "right")
-        if mirrored != name.lower() and mirrored in by_lower:
-            pairs.append((name, by_lower[mirrored]))
+        words, lower = _words(name), name.lower()
+        mirrored = tuple(_SIDES.get(word, word) for word in words)
+        twin = by_words.get(mirrored) or by_lower.get(lower.replace("left", "right"))
+        if twin and twin != name:
+            pairs.append((name, twin))
     return pairs
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]

@@ -93,7 +93,8 @@ def _degenerate_polygons(row: dict) -> bool:
 
 def _count_keypoints(row: dict) -> bool:
     points = row.get("keypoints")
-    if not points or not values.are_keypoints(points) or row.get("num_keypoints") is not None:
+    counted = values.is_count(row.get("num_keypoints"))
+    if not points or not values.are_keypoints(points) or counted:
         return False
     return _set(row, "num_keypoints", sum(visible > 0 for visible in points[2::3]))
 

@@ -222,6 +222,13 @@ def test_flip_pairs_are_named_alike():
     assert flip_pairs(names) == [("left_eye", "right_eye"), ("eye_left", "eye_right")]
     assert flip_pairs(["Left_Ear", "Right_Ear", "nose"]) == [("Left_Ear", "Right_Ear")]
     assert flip_pairs(["nose", "left_only"]) == []
+    for left, right in (("l_b", "r_b"), ("hip.L", "hip.R"), ("kneeLeft", "kneeRight")):
+        assert flip_pairs([left, "tail", right]) == [(left, right)]
+    assert flip_pairs(["LHip", "RHip", "left_a", "right_a"]) == [
+        ("LHip", "RHip"),
+        ("left_a", "right_a"),
+    ]
+    assert flip_pairs(["lower", "rower", "leye", "reye", "l", "a"]) == []  # no words of their own
 
 
 # --- how custom data is given ---
@@ -238,24 +245,27 @@ def test_json_and_images_are_given_together(coco):
     assert message.startswith("DATASETS.CUSTOM.TEST_JSON is '' and DATASETS.CUSTOM.TEST_IMAGES is ")
 
 
-def test_testing_needs_areas_but_training_does_not(coco, tmp_path):
+def test_areas_that_are_missing_are_those_of_the_boxes(coco, tmp_path):
     content = json.loads((coco / "boxes.json").read_text())
     for row in content["annotations"]:
         del row["area"]
     write_json(tmp_path / "no_area.json", content)
-    words = custom(coco, "boxes.json")
-    words[words.index("DATASETS.CUSTOM.TRAIN_JSON") + 1] = str(tmp_path / "no_area.json")
-    prepared(*words)
+    words = [*custom(coco, "boxes.json"), "OUTPUT_DIR", str(tmp_path / "run")]
     words[words.index("DATASETS.CUSTOM.TEST_JSON") + 1] = str(tmp_path / "no_area.json")
-    assert "10 of 10 annotations have no 'area': entry 0, 1, 2, ..." in refusal(*words)
+    prepared(*words)
+    repaired = json.loads((tmp_path / "run/data/custom_test.json").read_text())
+    expected = json.loads((coco / "boxes.json").read_text())
+    assert [row["area"] for row in repaired["annotations"]] == [
+        row["bbox"][2] * row["bbox"][3] for row in expected["annotations"]
+    ]
 
 
 @pytest.mark.parametrize(
     "parts",
     [
-        {"images": [{"id": 1, "file_name": 5, "height": 64, "width": 64}]},
+        {"images": [{"id": 1, "file_name": None, "height": 64, "width": 64}]},
         {"categories": [{"id": 3, "name": ["disc"]}]},
-        {"categories": [{"id": 3, "name": 7}]},
+        {"categories": [{"id": 3, "name": ""}]},
     ],
 )
 def test_a_json_that_cannot_be_used_ends_the_command_with_one_error(own, tmp_path, parts):
