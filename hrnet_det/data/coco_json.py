@@ -133,10 +133,10 @@ class CocoJson:
 
 def read_categories(path: Path) -> list[tuple[int, str]]:
     """Id and name of a json's categories, without reading the rest where they can be found."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.rfind(b'"categories"')
-        text = content[start : start + CATEGORIES_AT_MOST].decode("utf-8", "replace")
     try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            start = raw.rfind(b'"categories"')
+            text = raw[start : start + CATEGORIES_AT_MOST].decode("utf-8", "replace")
         found, _ = json.JSONDecoder().raw_decode(text, text.index("["))
         return [(row["id"], row["name"]) for row in found]
     except (ValueError, TypeError, KeyError):

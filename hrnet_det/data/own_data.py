@@ -151,6 +151,6 @@ def _has_own_categories(name: str) -> bool:
     """Whether the json of one of Detectron2's datasets has the categories that it is known by."""
     metadata = MetadataCatalog.get(name)
     found = sorted(read_categories(Path(metadata.json_file)))
-    ids = sorted(metadata.thing_dataset_id_to_contiguous_id.items(), key=lambda pair: pair[1])
-    expected = sorted((id_, metadata.thing_classes[number]) for id_, number in ids)
-    return found == expected
+    ids = metadata.get("thing_dataset_id_to_contiguous_id")  # COCO's people have none
+    same_ids = ids is None or [id_ for id_, _ in found] == sorted(ids, key=ids.get)
+    return same_ids and [name for _, name in found] == list(metadata.thing_classes)

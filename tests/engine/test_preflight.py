@@ -9,6 +9,7 @@ import huggingface_hub
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from helpers.tiny import TINY, custom
 from huggingface_hub import constants
 
@@ -152,7 +153,10 @@ def val_alone(tmp_path, monkeypatch):
     folder = tmp_path / "coco"
     (folder / "annotations").mkdir(parents=True)
     (folder / "val2017").mkdir()
-    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps({}))
+    things = [row for row in COCO_CATEGORIES if row["isthing"]]
+    (folder / "annotations" / "instances_val2017.json").write_text(
+        json.dumps({"categories": things})
+    )
     for name in ("coco_2017_val", "coco_2017_train", "coco_2017_train_panoptic_separated"):
         metadata = MetadataCatalog.get(name)
         for key in ("json_file", "image_root", "panoptic_json", "panoptic_root", "sem_seg_root"):

@@ -1,5 +1,6 @@
 """The commands that texts of the project show, and files that stand in for what they name."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from helpers.tiny import REPO
 
 from hrnet_det.config.files import config_folder
 from hrnet_det.data.dataset_kinds import files_of
+from hrnet_det.data.own_data import COCO_NAMES
 
 BUILTIN = (
     "coco_2017_train",
@@ -47,7 +49,7 @@ def all_shown():
 
 
 def stand_ins(folder: Path, patch) -> None:
-    """Files, empty, in the places of the builtin datasets: there, and nothing in them."""
+    """Files in the places of the builtin datasets, empty but for COCO's categories."""
     for name in BUILTIN:
         metadata = MetadataCatalog.get(name)
         for field, path in list(metadata.__dict__.items()):
@@ -56,3 +58,8 @@ def stand_ins(folder: Path, patch) -> None:
         for path in map(Path, files_of(name)):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch() if path.suffix else path.mkdir(exist_ok=True)
+        if name in COCO_NAMES:
+            classes = metadata.thing_classes
+            ids = metadata.get("thing_dataset_id_to_contiguous_id", dict(enumerate(classes)))
+            rows = [{"id": id_, "name": classes[number]} for id_, number in ids.items()]
+            Path(metadata.json_file).write_text(json.dumps({"categories": rows}))
