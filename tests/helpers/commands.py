@@ -60,6 +60,6 @@ def stand_ins(folder: Path, patch) -> None:
             path.touch() if path.suffix else path.mkdir(exist_ok=True)
         if name in COCO_NAMES:
             classes = metadata.thing_classes
-            ids = metadata.get("thing_dataset_id_to_contiguous_id", dict(enumerate(classes)))
-            rows = [{"id": id_, "name": classes[number]} for id_, number in ids.items()]
+            ids = metadata.get("thing_dataset_id_to_contiguous_id", range(len(classes)))
+            rows = [{"id": n, "name": name} for n, name in zip(ids, classes, strict=True)]
             Path(metadata.json_file).write_text(json.dumps({"categories": rows}))
