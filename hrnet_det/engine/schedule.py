@@ -12,7 +12,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.errors import InputError
 
-DROPS = (8 / 12, 11 / 12)  # of a training, where the learning rate falls to a tenth
+DROPS = (8, 11)  # twelfths of a training, after which the learning rate falls to a tenth
 WARMUP = (500, 0.1)  # iterations, at most so much of a training
 EVALUATIONS, CHECKPOINTS = 20, 5  # of a training, at most
 
@@ -62,7 +62,7 @@ def follow_epochs(run: RunConfig, datasets: Sequence[str]) -> None:
     evaluations = max(1, min(EVALUATIONS, round(last * batch / images)))
     values = {
         settings.MAX_ITER: last,
-        settings.STEPS: tuple(round(last * drop) for drop in DROPS),
+        settings.STEPS: tuple(sorted({last * drop // 12 for drop in DROPS} - {0})),
         settings.WARMUP_ITERS: min(WARMUP[0], int(last * WARMUP[1])),
         settings.EVAL_PERIOD: math.ceil(last / evaluations),
         settings.CHECKPOINT_PERIOD: math.ceil(last / CHECKPOINTS),

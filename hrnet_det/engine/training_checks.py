@@ -13,6 +13,8 @@ from hrnet_det.modeling.kinds import OBJECTS, kind_of
 # Setting, least value, what it must be below, and what is allowed in words.
 NUMBERS = (
     (settings.MAX_ITER, 1, math.inf, "at least 1 iteration"),
+    (settings.EPOCHS, 0, math.inf, "at least 1 epoch, or 0 for SOLVER.MAX_ITER iterations"),
+    (settings.BASE_LR_BATCH, 0, math.inf, "images, or 0 for a learning rate of any batch"),
     (settings.BASE_LR, 0, math.inf, "a number of at least 0"),
     (settings.NUM_WORKERS, 0, math.inf, "at least 0 processes"),
     (settings.CHECKPOINT_PERIOD, 1, math.inf, "at least 1 iteration"),

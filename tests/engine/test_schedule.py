@@ -1,12 +1,13 @@
 """Learning rate and iterations that follow from the batch and the number of images."""
 
 import pytest
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from helpers.tiny import TINY, custom
 
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
-from hrnet_det.engine.optimizer import scaled_schedule
+from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer, scaled_schedule
 from hrnet_det.engine.preflight import Job, preflight
 from hrnet_det.engine.schedule import follow_epochs, scale_learning_rate
 from hrnet_det.errors import InputError
@@ -57,7 +58,16 @@ def test_a_few_epochs_are_evaluated_each_and_a_long_warm_up_is_500(hundred):
     assert schedule(run) == (45, (30, 41), 4, 15, 9)
     run = run_of("SOLVER.EPOCHS", 1000, "SOLVER.IMS_PER_BATCH", 7)
     follow_epochs(run, hundred)
-    assert schedule(run) == (8572, (5715, 7858), 500, 429, 1715)  # 1000 * 60 / 7, rounded up
+    assert schedule(run) == (8572, (5714, 7857), 500, 429, 1715)  # 1000 * 60 / 7, rounded up
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(60, ()), (30, (1,)), (10, (4, 5))])
+def test_a_training_of_a_few_iterations_can_be_scheduled(hundred, batch, steps):
+    run = run_of("SOLVER.EPOCHS", 1, "SOLVER.IMS_PER_BATCH", batch)
+    follow_epochs(run, hundred)
+    assert (run[settings.MAX_ITER], run[settings.STEPS]) == (60 // batch, steps)
+    layer = torch.nn.Linear(1, 1)
+    build_lr_scheduler(run.cfg, build_optimizer(run.cfg, layer))
 
 
 def test_what_is_stated_is_kept(hundred):
@@ -133,5 +143,5 @@ def test_a_whole_preflight_of_own_data(coco, tmp_path):
     tiny = [word for key, value in pairs if key not in drop for word in (key, value)]
     run = run_of(*tiny, *custom(coco, "boxes.json"), "SOLVER.EPOCHS", 4, "OUTPUT_DIR", tmp_path)
     preflight(Job(run))
-    assert (run[settings.MAX_ITER], run[settings.STEPS]) == (10, (7, 9))
+    assert (run[settings.MAX_ITER], run[settings.STEPS]) == (10, (6, 9))
     assert run[settings.WARMUP_ITERS] == 1 and run[settings.BASE_LR] == 0.0025
