@@ -16,7 +16,7 @@ from hrnet_det.modeling.kinds import kind_of
 WANTED = 32  # pixels that a quarter of the objects may be under: the border of COCO's small objects
 LONGEST = 1333  # pixels: images are not made smaller than this
 BOUND = 2000  # pixels: images are not made larger than this
-MOST_ENLARGED = 2.0  # more shows no more
+LEAST_ENLARGED, MOST_ENLARGED = 1.2, 2.0  # less is not worth resampling, more shows no more
 LEAST_SIDE = 256  # pixels: p6 then has 4x4 cells
 TOO_SMALL = 8  # pixels: two cells of the finest level
 ANCHORS = (8, 32)  # pixels: the smallest anchor, at least and at most
@@ -36,7 +36,7 @@ def fit_sizes(run: RunConfig, statistics: Statistics) -> None:
 
     What the user states is kept. The rule for sizes: images keep theirs (those of a dataset whose
     sizes vary: the median) unless a quarter of the objects are under WANTED pixels, for which they
-    are enlarged, by MOST_ENLARGED at most and up to BOUND. Images longer than LONGEST are made
+    are enlarged, by LEAST_ENLARGED to MOST_ENLARGED and up to BOUND. Images longer than LONGEST are made
     smaller, as far as that leaves objects WANTED pixels. The rule for anchors: `fitting_anchors`.
     """
     if not len(statistics.boxes):
@@ -93,6 +93,7 @@ def fitting_size(statistics: Statistics) -> tuple[tuple[int, int], str]:
     least = min(1.0, LONGEST / longest)
     most = max(least, min(MOST_ENLARGED, BOUND / longest))
     factor = min(max(WANTED / max(quarter, 1e-6), least), most)
+    factor = 1.0 if 1 < factor < LEAST_ENLARGED else factor
     factor = max(factor, min(LEAST_SIDE / shortest, BOUND / longest))
     size = max(1, round(factor * shortest)), max(1, round(factor * longest))
     images = f"images are {longest:.0f}x{shortest:.0f}"

@@ -42,6 +42,7 @@ def sizes(run):
         ((256, 256), 16, (512, 512)),  # enlarged until objects are 32, here by 2
         ((256, 256), 20, (410, 410)),  # by 1.6
         ((256, 256), 8, (512, 512)),  # by 2 at most
+        ((512, 512), 30, (512, 512)),  # by less than 1.2 not at all
         ((1200, 1200), 40, (1200, 1200)),  # objects are large enough
         ((480, 640), 20, (768, 1024)),  # as COCO's, which recipes enlarge to 800x1067
         ((3000, 4000), 300, (1000, 1333)),  # made smaller, objects are 100
