@@ -14,6 +14,7 @@ from hrnet_det.data import coco_values as values
 from hrnet_det.data.coco_checks import contradictions, keypoint_lists, misshapen, objects
 from hrnet_det.data.coco_geometry import misplaced, repeated
 from hrnet_det.data.findings import Finding, finding
+from hrnet_det.data.image_checks import image_findings
 from hrnet_det.data.repairs import repair
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -55,6 +56,7 @@ class CocoJson:
             lambda: misshapen(content),
             lambda: contradictions(content, **flags),
             lambda: self._missing_images(),
+            lambda: image_findings(content["images"], self.images),
             lambda: (*misplaced(content), *repeated(content)),
         ):
             self.findings += check()

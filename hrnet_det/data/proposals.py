@@ -36,8 +36,9 @@ def fit_sizes(run: RunConfig, statistics: Statistics) -> None:
 
     What the user states is kept. The rule for sizes: images keep theirs (those of a dataset whose
     sizes vary: the median) unless a quarter of the objects are under WANTED pixels, for which they
-    are enlarged, by LEAST_ENLARGED to MOST_ENLARGED and up to BOUND. Images longer than LONGEST are made
-    smaller, as far as that leaves objects WANTED pixels. The rule for anchors: `fitting_anchors`.
+    are enlarged, by LEAST_ENLARGED to MOST_ENLARGED and up to BOUND. Images longer than LONGEST
+    are made smaller, as far as that leaves objects WANTED pixels. The rule for anchors:
+    `fitting_anchors`.
     """
     if not len(statistics.boxes):
         return

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from PIL import Image
-
 from hrnet_det.data import coco_values as values
 from hrnet_det.data.findings import Finding, finding
+from hrnet_det.data.images import probe
 from hrnet_det.data.mask_shapes import mask_area, mask_box
 
 Content = dict[str, list[dict]]
@@ -167,22 +166,12 @@ def _sizes(images: list[dict], folder: Path) -> Iterator[Finding]:
     changed = []
     for row in filter(_is_named, images):
         absent = [key for key in ("height", "width") if row.get(key) is None]
-        size = _size_of(os.path.join(folder, row["file_name"])) if absent else None
-        if size:
-            row["width"], row["height"] = size
+        facts = probe(os.path.join(folder, row["file_name"])) if absent else None
+        if facts and facts.width:
+            row["width"], row["height"] = facts.width, facts.height
             changed.append(row)
     what = "have no 'height' and 'width': taken from the files"
     yield from finding("change", "image-size-missing", changed, images, what, "images")
-
-
-def _size_of(path: str) -> tuple[int, int] | None:
-    """Width and height as its EXIF data turns it; None if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
 
 
 def _boxes(content: Content) -> Iterator[Finding]:

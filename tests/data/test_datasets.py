@@ -17,6 +17,7 @@ from helpers.tiny import (
     train_net_process,
     write_json,
 )
+from PIL import Image
 
 from hrnet_det import get_cfg, model_zoo, register_quickstart
 from hrnet_det.config.load import load_run
@@ -47,7 +48,7 @@ def refusal(*words, config=FASTER, kind=InputError):
 def own(tmp_path):
     """Writes a COCO json of one image, with parts replaced; returns the overrides for it."""
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "a.png").write_bytes(b"not read before training")
+    Image.new("RGB", (64, 64)).save(tmp_path / "images" / "a.png")
     polygon = [10, 10, 40, 10, 40, 30, 10, 30]
     square = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [10, 10, 30, 20]}
     square |= {"area": 600, "iscrowd": 0, "segmentation": [polygon]}
