@@ -181,7 +181,8 @@ def largest_size(run: RunConfig) -> tuple[int, int]:
     else:
         given = run.cfg.INPUT
         scales = given.SCALES_TRAIN or [(max(given.MIN_SIZE_TRAIN), given.MAX_SIZE_TRAIN)]
-        sides = given.CROP_TRAIN or max(scales, key=math.prod)
+        jitter = given.AUGMENT.SCALE_JITTER and given.AUGMENT.SCALE_JITTER_SIZE
+        sides = given.CROP_TRAIN or sorted(jitter) or max(scales, key=math.prod)
     return padded(sides)
 
 

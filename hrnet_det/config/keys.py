@@ -56,6 +56,24 @@ KEYS: dict[str, object] = {
     # [shorter, longer side] of a crop of the resized image, around a random object; [] for none.
     # Objects whose centre lies outside are dropped.
     "INPUT.CROP_TRAIN": [],
+    # Augmentations of training. INPUT.RANDOM_FLIP may be "both" beside "horizontal" and "vertical":
+    # each with a probability of 1/2. A random crop of the image before it is resized, with at least
+    # this share of each side, that contains at least this share of each object's box.
+    "INPUT.AUGMENT.CROP": 1.0,
+    "INPUT.AUGMENT.CROP_VISIBLE": 1.0,
+    "INPUT.AUGMENT.RIGHT_ANGLES": 0.0,  # probability of a turn by 90, 180 or 270 degrees
+    "INPUT.AUGMENT.ROTATION": 0.0,  # degrees: turns by up to so many either way
+    # Brightness, contrast, saturation: by a factor of 1 - x to 1 + x.
+    "INPUT.AUGMENT.BRIGHTNESS": 0.0,
+    "INPUT.AUGMENT.CONTRAST": 0.0,
+    "INPUT.AUGMENT.SATURATION": 0.0,
+    "INPUT.AUGMENT.HUE": 0.0,  # degrees: colours turned on the circle by up to so many either way
+    # Large-scale jitter, in place of MIN_SIZE_TRAIN and MAX_SIZE_TRAIN: images are resized to fit
+    # into SCALE_JITTER_SIZE, (height, width) in pixels, times a random factor between these, such
+    # as [0.1, 2.0], and cropped or padded to that size.
+    "INPUT.AUGMENT.SCALE_JITTER": [],
+    "INPUT.AUGMENT.SCALE_JITTER_SIZE": [1024, 1024],
+    "INPUT.AUGMENT.FILL": 128,  # level of grey of what rotation and jitter leave uncovered
     # Weights files with Python objects may run any code: True permits them, where you trust them.
     "MODEL.WEIGHTS_ALLOW_PICKLE": False,
     # False takes what fits of a file in which tensors of a part are missing or have other shapes.

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.augmentations import check_augmentations
 from hrnet_det.data.dataset_kinds import check_package, dataset_kind, labels_of, metric_for
 from hrnet_det.data.datasets import Splits
-from hrnet_det.data.mapper import check_scales
 from hrnet_det.data.transforms import check_resize
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind, kind_of
@@ -92,7 +92,7 @@ def check_images(run: RunConfig) -> None:
     if run.is_lazy:
         return  # a LazyConfig names its transforms themselves
     check_resize(run.cfg.INPUT.RESIZE)
-    check_scales(run.cfg)
+    check_augmentations(run.cfg)
     train, test = settings.MIN_SIZE_TRAIN, settings.MIN_SIZE_TEST
     for setting in (train, settings.MAX_SIZE_TRAIN, test, settings.MAX_SIZE_TEST):
         value = run[setting]

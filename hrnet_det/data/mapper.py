@@ -14,8 +14,13 @@ from detectron2.structures import BoxMode
 from fvcore.transforms.transform import TransformList
 
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.transforms import CropAroundObject, OneOf, with_resize_rule
-from hrnet_det.errors import InputError
+from hrnet_det.data.augmentations import (
+    build_augmentations,
+    check_augmentations,
+    cuts_objects,
+)
+from hrnet_det.data.random_geometry import RandomRotation
+from hrnet_det.data.transforms import CropAroundObject
 
 
 def build_test_mapper(run: RunConfig) -> DatasetMapper:
@@ -38,25 +43,12 @@ def build_loss_mapper(run: RunConfig) -> DatasetMapper:
 
 
 def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
-    """Detectron2's DatasetMapper with the resizing of INPUT.RESIZE, and in training several scales.
+    """What makes of a row the model's input, with the augmentations of the keys of INPUT.
 
-    A scale of INPUT.SCALES_TRAIN, if any, replaces MIN_SIZE_TRAIN and MAX_SIZE_TRAIN;
-    INPUT.CROP_TRAIN crops the resized image. Raises as check_scales, check_resize.
+    Raises: InputError as check_augmentations and check_resize do.
     """
-    check_scales(cfg)
-    crops = bool(is_train and cfg.INPUT.CROP_TRAIN)
-    mapper = Mapper(cfg, is_train=is_train)
-    augmentations = []
-    for augmentation in mapper.augmentations.augs:
-        resizes = type(augmentation) is T.ResizeShortestEdge
-        if resizes and is_train and cfg.INPUT.SCALES_TRAIN:
-            scales = [T.ResizeShortestEdge(*scale) for scale in cfg.INPUT.SCALES_TRAIN]
-            augmentation = OneOf([with_resize_rule(scale, cfg.INPUT.RESIZE) for scale in scales])
-        augmentations.append(with_resize_rule(augmentation, cfg.INPUT.RESIZE))
-        if resizes and crops:
-            augmentations.append(CropAroundObject(cfg.INPUT.CROP_TRAIN))
-    mapper.augmentations = T.AugmentationList(augmentations)
-    return mapper
+    check_augmentations(cfg)
+    return Mapper(cfg, is_train=is_train)
 
 
 class Mapper(DatasetMapper):
@@ -64,8 +56,20 @@ class Mapper(DatasetMapper):
 
     Differs from source: of a crop around an object (CropAroundObject) only those objects remain
     whose box has its centre inside; what is left of their boxes, masks and keypoints is what lies
-    inside. Source of that rule: as CropAroundObject's.
+    inside. Source of that rule: as CropAroundObject's. Masks end where padding begins. Rotated
+    boxes are those of the rotated masks, also for a detector without masks.
     """
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, object]:
+        """Detectron2's, with the augmentations of the keys of INPUT."""
+        plain = cfg.clone()
+        plain.defrost()
+        plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
+        return super().from_config(plain, is_train) | {
+            "augmentations": build_augmentations(cfg, is_train=is_train),
+            "recompute_boxes": is_train and cfg.MODEL.MASK_ON and cuts_objects(cfg),
+        }
 
     def __call__(self, dataset_dict: dict) -> dict:
         row = copy.deepcopy(dataset_dict)
@@ -95,15 +99,47 @@ class Mapper(DatasetMapper):
     def _transform_annotations(
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
     ) -> None:
-        if any(isinstance(a, CropAroundObject) for a in self.augmentations.augs):
-            height, width = image_shape
+        objects = [a for a in dataset_dict.pop("annotations") if not a.get("iscrowd", 0)]
+        if self._has(CropAroundObject):
+            objects = [a for a in objects if _centre_inside(a, transforms, image_shape)]
+        tight = self.recompute_boxes or self._has(RandomRotation)
+        masks = self.use_instance_mask or (tight and all(a.get("segmentation") for a in objects))
+        for annotation in objects:
+            if not masks:
+                annotation.pop("segmentation", None)
+            if not self.use_keypoint:
+                annotation.pop("keypoints", None)
+            utils.transform_instance_annotations(
+                annotation,
+                transforms,
+                image_shape,
+                keypoint_hflip_indices=self.keypoint_hflip_indices,
+            )
+            if isinstance(mask := annotation.get("segmentation"), np.ndarray):
+                annotation["segmentation"] = (mask == 1).astype(np.uint8)  # not 255, the padding
+        listed = all(isinstance(a.get("segmentation"), list) for a in objects)
+        mask_format = "polygon" if listed else "bitmask"
+        instances = utils.annotations_to_instances(
+            objects,
+            image_shape,
+            mask_format=self.instance_mask_format if self.use_instance_mask else mask_format,
+        )
+        if tight and instances.has("gt_masks"):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        if not self.use_instance_mask and instances.has("gt_masks"):
+            instances.remove("gt_masks")
+        dataset_dict["instances"] = utils.filter_empty_instances(instances)
 
-            def is_inside(annotation: dict) -> bool:
-                x0, y0, x1, y1 = transforms.apply_box(_box(annotation)[None])[0]
-                return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
+    def _has(self, kind: type[T.Augmentation]) -> bool:
+        return any(isinstance(a, kind) for a in self.augmentations.augs)
 
-            dataset_dict["annotations"] = list(filter(is_inside, dataset_dict["annotations"]))
-        super()._transform_annotations(dataset_dict, transforms, image_shape)
+
+def _centre_inside(
+    annotation: dict, transforms: TransformList, image_shape: tuple[int, int]
+) -> bool:
+    height, width = image_shape
+    x0, y0, x1, y1 = transforms.apply_box(_box(annotation)[None])[0]
+    return 0 < x0 + x1 < 2 * width and 0 < y0 + y1 < 2 * height
 
 
 def _boxes(row: dict) -> np.ndarray:
@@ -115,23 +151,3 @@ def _boxes(row: dict) -> np.ndarray:
 def _box(annotation: dict) -> np.ndarray:
     box = annotation["bbox"]
     return np.array(BoxMode.convert(box, annotation["bbox_mode"], BoxMode.XYXY_ABS), dtype=float)
-
-
-def check_scales(cfg: CfgNode) -> None:
-    """Raises: InputError if INPUT.SCALES_TRAIN or INPUT.CROP_TRAIN is no list of sizes."""
-    given = cfg.INPUT
-    for key, example, pairs in (
-        ("SCALES_TRAIN", "[[600, 1000], [800, 1333]]", given.SCALES_TRAIN),
-        ("CROP_TRAIN", "[800, 1200]", [given.CROP_TRAIN] if given.CROP_TRAIN else []),
-    ):
-        for pair in pairs:
-            whole = isinstance(pair, (list, tuple)) and set(map(type, pair)) == {int}
-            if not whole or len(pair) != 2 or not 0 < pair[0] <= pair[1]:
-                raise InputError(
-                    f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in "
-                    f"pixels, such as {example}"
-                )
-    if given.CROP_TRAIN and given.CROP.ENABLED:
-        raise InputError(
-            "INPUT.CROP_TRAIN crops resized images, INPUT.CROP.ENABLED original ones: set one"
-        )

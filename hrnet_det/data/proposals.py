@@ -56,7 +56,10 @@ def fit_sizes(run: RunConfig, statistics: Statistics) -> None:
 
 
 def training_size(run: RunConfig) -> tuple[int, int]:
-    """The largest shorter and longer side that a YAML config trains on, pixels."""
+    """The largest shorter and longer side that a YAML config trains on, without jitter; pixels."""
+    if run.cfg.INPUT.AUGMENT.SCALE_JITTER:
+        size = run.cfg.INPUT.AUGMENT.SCALE_JITTER_SIZE
+        return min(size), max(size)
     if scales := run[settings.SCALES_TRAIN]:
         return max(tuple(scale) for scale in scales)
     shortest = run[settings.MIN_SIZE_TRAIN]
@@ -67,7 +70,7 @@ def training_size(run: RunConfig) -> tuple[int, int]:
 def _fit_image_sizes(run: RunConfig, statistics: Statistics) -> None:
     stated = [run.states(setting) for setting in SIZES]
     min_train, max_train, min_test, max_test = stated
-    scaled = bool(run[settings.SCALES_TRAIN])
+    scaled = bool(run[settings.SCALES_TRAIN] or run.cfg.INPUT.AUGMENT.SCALE_JITTER)
     (shortest, longest), reason = fitting_size(statistics)
     trained, tested = training_size(run), (run[SIZES[2]], run[SIZES[3]])
     if min_train or scaled or min_test:

@@ -44,7 +44,7 @@ class OpenCVResizeTransform(T.ResizeTransform):
         """The resized image; with an `interp`, as for semantic labels, by Pillow."""
         if interp is not None:
             return super().apply_image(img, interp)
-        cv2 = _opencv()
+        cv2 = opencv()
         if self.as_float:
             img = img.astype(np.float32)
         size = (self.new_width, self.new_height)
@@ -56,13 +56,14 @@ class OpenCVResizeTransform(T.ResizeTransform):
         return OpenCVResizeTransform(*sizes, self.as_float)
 
 
-def _opencv() -> object:
+def opencv(key: str = "INPUT.RESIZE opencv") -> object:
+    """The module cv2. Raises: InputError if it is not installed, which a key needs."""
     try:
         import cv2
     except ImportError as error:
         raise InputError(
-            "INPUT.RESIZE opencv needs OpenCV: pip install opencv-python-headless (or, where "
-            "images are shown in windows, opencv-python)"
+            f"{key} needs OpenCV: pip install opencv-python-headless (or, where images are shown "
+            "in windows, opencv-python)"
         ) from error
     return cv2
 
@@ -103,7 +104,7 @@ def check_resize(name: str) -> None:
     if name not in RESIZE_RULES:
         raise InputError(f"unknown INPUT.RESIZE {name!r}; known: {', '.join(RESIZE_RULES)}")
     if name.startswith("opencv"):
-        _opencv()
+        opencv()
 
 
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:

@@ -113,12 +113,12 @@ CHECKS: tuple[Callable[[Job], None], ...] = (
     check_model,
     check_datasets,
     check_learning,
+    check_input,
     fit_data,
     check_weights,
     follow_schedule,
     check_sampler,
     check_evaluations,
-    check_input,
     check_evaluation,
     check_norms,
 )

@@ -139,7 +139,7 @@ def test_a_image_of_crowds_is_cropped_anywhere(row):
         (["INPUT.CROP_TRAIN", "[300]"], "INPUT.CROP_TRAIN: [300] is no size: give the"),
         (
             ["INPUT.CROP_TRAIN", "[300, 600]", "INPUT.CROP.ENABLED", "True"],
-            "INPUT.CROP_TRAIN crops resized images, INPUT.CROP.ENABLED original ones: set one",
+            "INPUT.CROP_TRAIN and INPUT.CROP.ENABLED both decide which part of an image is seen",
         ),
     ],
 )
