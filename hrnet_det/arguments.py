@@ -65,6 +65,14 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", help="files, or folders of images")
     parser.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
     parser.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
+    parser.add_argument(
+        "--pixel-range",
+        nargs=2,
+        type=float,
+        default=(),
+        metavar=("LOW", "HIGH"),
+        help="values of images of more than 8 bits that become black and white",
+    )
     parser.add_argument("--config-file", help="where the weights do not say what they belong to")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     _allow_pickle(parser)

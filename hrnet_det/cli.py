@@ -73,6 +73,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         arguments.weights,
         config=arguments.config_file,
         device=arguments.device,
+        pixel_range=arguments.pixel_range,
         allow_pickle=arguments.allow_pickle,
     )
     predict(detector, arguments.images, arguments.output, score=arguments.score, log=print)

@@ -8,10 +8,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from detectron2.data.detection_utils import convert_PIL_to_numpy, read_image
 from detectron2.structures import Instances
 from omegaconf import DictConfig
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import nn
 
 from hrnet_det import model_zoo
@@ -22,11 +20,11 @@ from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.mapper import build_test_mapper
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.data.mapper import build_test_mapper, reader_of
+from hrnet_det.data.pixels import Source, check_pixel_range
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
 
-ImageLike = str | Path | Image.Image | np.ndarray
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 
 
@@ -59,6 +57,7 @@ class Detector:
         self.class_names = list(class_names)
         self.report = report
         self._mapper = build_test_mapper(run)
+        self.read = reader_of(self._mapper)
 
     @classmethod
     def from_pretrained(
@@ -68,6 +67,7 @@ class Detector:
         config: str | Path | RunConfig | CfgNode | DictConfig | None = None,
         device: str | None = None,
         class_names: Sequence[str] | None = None,
+        pixel_range: Sequence[float] = (),
         allow_pickle: bool = False,
     ) -> "Detector":
         """The detector of a weights file, computing what the code base that trained it computes.
@@ -79,6 +79,8 @@ class Detector:
                 says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
+            pixel_range: low and high of images of more than 8 bits, which become black and white
+                (`read_pixels`); by default those that the detector was trained with.
             allow_pickle: permit a file that runs code when it is loaded.
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
@@ -92,14 +94,17 @@ class Detector:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model_zoo.check_device(device)
         run[settings.DEVICE] = device
+        if pixel_range:
+            run[settings.PIXEL_RANGE] = list(pixel_range)
+            check_pixel_range(run)
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, _class_names(run, names), report)
 
-    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> Instances | list[Instances]:
+    def __call__(self, images: Source | Sequence[Source]) -> Instances | list[Instances]:
         """Detect the objects of an image, or of each image of a list.
 
         Args:
-            images: a path; a PIL image; an RGB array (H, W, 3) uint8; or a list of these.
+            images: a path; a PIL image; an array (H, W) or, in RGB, (H, W, 3); or a list of these.
         Returns: for each image its Instances on the CPU, best first: pred_boxes in pixels of the
             image, scores, pred_classes (numbers in class_names), where the detector predicts
             them pred_masks (N, H, W) bool and pred_keypoints.
@@ -110,46 +115,15 @@ class Detector:
         return self._detect(images)
 
     @torch.no_grad()
-    def _detect(self, image: ImageLike) -> Instances:
-        rgb = as_rgb(image)
-        pixels = convert_PIL_to_numpy(Image.fromarray(rgb), self._mapper.image_format)
+    def _detect(self, image: Source) -> Instances:
+        pixels = self.read(image, self._mapper.image_format)
+        height, width = pixels.shape[:2]
         given = T.AugInput(pixels)
         self._mapper.augmentations(given)
         channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
         row = {"image": torch.as_tensor(channels.astype("float32"))}
-        row["height"], row["width"] = rgb.shape[:2]
+        row["height"], row["width"] = height, width
         return self.model([row])[0]["instances"].to("cpu")
-
-
-def as_rgb(image: ImageLike) -> np.ndarray:
-    """An image's pixels, (H, W, 3) uint8 in RGB, turned as its EXIF data says.
-
-    Raises: InputError if it is no image, MissingInputError if its file is not there.
-    """
-    if isinstance(image, (str, Path)):
-        if Path(image).is_dir():
-            raise InputError(f"{image} is a folder, not an image")
-        if not Path(image).is_file():
-            raise MissingInputError(f"image {image} is not there")
-        try:
-            return read_image(str(image), format="RGB")
-        except UnidentifiedImageError as error:
-            raise InputError(f"{image} is not an image that Pillow can read") from error
-        except OSError as error:
-            raise InputError(f"the image {image} is damaged: {error}") from error
-    if isinstance(image, Image.Image):
-        return convert_PIL_to_numpy(ImageOps.exif_transpose(image), "RGB")
-    if not isinstance(image, np.ndarray):
-        raise InputError(
-            "an image is a path, a PIL image or an RGB uint8 array (H, W, 3), not a "
-            f"{type(image).__name__}"
-        )
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise InputError(
-            "an image as an array is (H, W, 3) uint8 in RGB; this one is "
-            f"{image.shape} {image.dtype}"
-        )
-    return image
 
 
 def _class_names(run: RunConfig, names: list[str]) -> list[str]:

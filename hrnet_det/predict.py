@@ -9,7 +9,7 @@ from pathlib import Path
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from PIL import Image
 
-from hrnet_det.detector import Detector, as_rgb
+from hrnet_det.detector import Detector
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.report.annotate import annotate
 
@@ -40,8 +40,8 @@ def predict(
             name; category_id counts from 0.
         score: objects of a lower one are neither drawn nor written.
         log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
-    Raises: InputError if the score or the output cannot be used, or an image is damaged or not
-        one; MissingInputError if it is not there. What was found until then has been written.
+    Raises: InputError if the score or the output cannot be used, or, after all others are done,
+        that names the images that cannot be read; MissingInputError if one is not there.
     """
     if not 0 <= score <= 1:  # nan is not
         raise InputError(f"score {score}: give a number from 0 to 1")
@@ -51,10 +51,16 @@ def predict(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"folder {output} cannot be made: {error.strerror}") from error
-    found, rows = [], []
+    found, rows, failed = [], [], []
     try:
         for number, (drawing, path) in enumerate(_drawings(files, output).items()):
-            rgb = as_rgb(path)
+            try:
+                rgb = detector.read(path, "RGB")
+            except InputError as error:
+                failed.append(str(error))
+                if log is not None:
+                    log(f"{path}: left out, {error}")
+                continue
             objects = detector(rgb)
             objects = objects[objects.scores >= score]
             Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
@@ -69,6 +75,9 @@ def predict(
                 log(f"{path}: {said or f'nothing over {score}'}")
     finally:
         (output / "predictions.json").write_text(json.dumps(rows))
+    if failed:
+        lines = "\n  ".join(failed)
+        raise InputError(f"{len(failed)} of {len(files)} images cannot be read:\n  {lines}")
     return found
 
 

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from hrnet_det import Detector
 from hrnet_det.cli import main
+from hrnet_det.data.pixels import read_pixels
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.predict import Prediction, predict
 
@@ -27,6 +28,7 @@ class Finds:
 
     class_names = ("person", "dog")
     masks = False
+    read = staticmethod(read_pixels)
 
     def __call__(self, rgb):
         height, width = rgb.shape[:2]
@@ -117,15 +119,17 @@ def test_what_pillow_only_writes_is_no_image_of_a_folder(folder, tmp_path):
     assert len(predict(Finds(), [folder], tmp_path / "out")) == 3
 
 
-def test_a_damaged_image_leaves_what_was_found_before(folder, tmp_path):
+def test_a_damaged_image_is_left_out_and_named_at_the_end(folder, tmp_path):
     (folder / "a_damaged.png").write_bytes((folder / "a.png").read_bytes()[:500])
     lines = []
-    with pytest.raises(InputError, match=r"a_damaged\.png is damaged"):
+    said = r"^1 of 4 images cannot be read:\n  .*a_damaged\.png is truncated$"
+    with pytest.raises(InputError, match=said):
         predict(Finds(), [folder], tmp_path / "out", log=lines.append)
-    assert len(lines) == 2  # a.jpg and a.png come before it, b.PNG after it
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "a_2.png"]
+    assert [": left out, " in line for line in lines] == [False, False, True, False]
+    written = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert written == ["a.png", "a_2.png", "b.png"]
     rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert [row["image_id"] for row in rows] == [0, 0, 1, 1]
+    assert [row["image_id"] for row in rows] == [0, 0, 1, 1]  # nothing is in b.png
 
 
 def test_each_image_is_said_as_soon_as_it_is_done(folder, tmp_path):

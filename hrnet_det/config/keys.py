@@ -74,6 +74,10 @@ KEYS: dict[str, object] = {
     "INPUT.AUGMENT.SCALE_JITTER": [],
     "INPUT.AUGMENT.SCALE_JITTER_SIZE": [1024, 1024],
     "INPUT.AUGMENT.FILL": 128,  # level of grey of what rotation and jitter leave uncovered
+    # [low, high]: the values of images of more than 8 bits that become black and white. []: the 0.1
+    # and 99.9 percentiles of the images to train on, measured once and kept with the weights.
+    "INPUT.PIXEL_RANGE": [],
+    "INPUT.MAX_PIXELS": 178_956_970,  # images of more are refused before they are decoded
     # Weights files with Python objects may run any code: True permits them, where you trust them.
     "MODEL.WEIGHTS_ALLOW_PICKLE": False,
     # False takes what fits of a file in which tensors of a part are missing or have other shapes.

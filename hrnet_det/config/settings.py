@@ -99,6 +99,8 @@ POST_NMS_TOPK_TRAIN = Setting("MODEL.RPN.POST_NMS_TOPK_TRAIN")
 POST_NMS_TOPK_TEST = Setting("MODEL.RPN.POST_NMS_TOPK_TEST")
 DETECTIONS_PER_IMAGE = Setting("TEST.DETECTIONS_PER_IMAGE")  # in LazyConfigs where the model has it
 RESIZE = Setting("INPUT.RESIZE", default="pillow")
+PIXEL_RANGE = Setting("INPUT.PIXEL_RANGE", "dataloader.train.mapper.pixel_range", ())
+MAX_PIXELS = Setting("INPUT.MAX_PIXELS", "dataloader.train.mapper.max_pixels", 178_956_970)
 RANDOM_FLIP = Setting("INPUT.RANDOM_FLIP", default="none")
 
 # Evaluation.

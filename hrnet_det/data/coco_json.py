@@ -15,6 +15,7 @@ from hrnet_det.data.coco_checks import contradictions, keypoint_lists, misshapen
 from hrnet_det.data.coco_geometry import misplaced, repeated
 from hrnet_det.data.findings import Finding, finding
 from hrnet_det.data.image_checks import image_findings
+from hrnet_det.data.images import ImageFacts, probe_all
 from hrnet_det.data.repairs import repair
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -36,6 +37,7 @@ class CocoJson:
         content: what the json has, with what `repair` has converted.
         findings: of the repairs and checks, errors among them.
         changed: whether the content is another one than the file's.
+        facts: of each image's file; [] where the json has errors before.
     Raises: MissingInputError if the json or the folder is missing; InputError if the json cannot be
         read, or has not COCO's lists.
     """
@@ -51,17 +53,28 @@ class CocoJson:
         self.content = content = _read(self.path)
         self.findings = repair(content, self.images)
         self.changed = bool(self.findings)
+        self.facts: list[ImageFacts] = []
         flags = {"masks": masks, "keypoints": keypoints, "evaluated": evaluated}
         for check in (
             lambda: misshapen(content),
             lambda: contradictions(content, **flags),
-            lambda: self._missing_images(),
-            lambda: image_findings(content["images"], self.images),
+            self._missing_images,
+            self._check_images,
             lambda: (*misplaced(content), *repeated(content)),
         ):
             self.findings += check()
             if self.errors:  # what comes next is about content without these
                 break
+
+    def _check_images(self) -> Iterator[Finding]:
+        rows = self.content["images"]
+        self.facts = probe_all(os.path.join(self.images, row["file_name"]) for row in rows)
+        yield from image_findings(rows, self.facts)
+
+    @property
+    def deep(self) -> list[str]:
+        """The images of more than 8 bits a sample."""
+        return [facts.path for facts in self.facts if facts.deep]
 
     @property
     def errors(self) -> list[Finding]:

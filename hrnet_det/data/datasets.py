@@ -28,11 +28,15 @@ from hrnet_det.modeling.kinds import kind_of
 
 
 class Splits(NamedTuple):
-    """Names of the datasets that a run uses, and by name the statistics of custom ones."""
+    """Names of the datasets that a run uses, and by name what is known of the user's own.
+
+    These are their statistics, and the paths of their images of more than 8 bits.
+    """
 
     train: tuple[str, ...]
     test: tuple[str, ...]
     statistics: Mapping[str, Statistics] = MappingProxyType({})
+    deep: Mapping[str, list[str]] = MappingProxyType({})
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +61,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     """
     run = config if isinstance(config, RunConfig) else RunConfig(config)
     take_folder(run, trains=trains)
-    statistics = register_custom(run, trains=trains)
+    files = register_custom(run, trains=trains)
     splits = used_splits(run, trains=trains)
     split = "train" if trains else "test"
     if not getattr(splits, split):
@@ -70,13 +74,15 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
-    statistics |= take_registered(run, splits.train, splits.test)
+    files |= take_registered(run, splits.train, splits.test)
     type_datasets(splits.names)
     follow_classes(run, splits.names)
     if run.model.keypoints:
         follow_keypoints(run, splits)
+    statistics = {name: Statistics.of(file.content) for name, file in files.items()}
     raise_limits(run, statistics.values())
-    return splits._replace(statistics=statistics)
+    deep = {name: file.deep for name, file in files.items()}
+    return splits._replace(statistics=statistics, deep=deep)
 
 
 def check_files(run: RunConfig, names: Sequence[str]) -> None:

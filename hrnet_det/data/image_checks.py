@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from hrnet_det.data import coco_values as values
 from hrnet_det.data.findings import Finding, finding
-from hrnet_det.data.images import ImageFacts, probe_all
+from hrnet_det.data.images import ImageFacts
 
 
-def image_findings(images: list[dict], folder: Path) -> Iterator[Finding]:
-    """Findings about the files of a json's images, whose values are allowed, by their headers.
+def image_findings(images: list[dict], facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Findings about the files of a json's images, whose values are allowed.
 
     Args:
-        images: the json's rows. folder: that its file names start from.
+        images: the json's rows. facts: of the file of each.
     """
-    facts = probe_all(os.path.join(folder, row["file_name"]) for row in images)
     pairs = list(zip(images, facts, strict=True))
     broken = [(row, f"{_name(row)} {fact.problem}") for row, fact in pairs if fact.problem]
     yield from _found("error", "images-damaged", broken, images, "cannot be read")

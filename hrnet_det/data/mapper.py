@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode, instantiate
+from detectron2.config import CfgNode, configurable, instantiate
 from detectron2.data import DatasetMapper
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
@@ -19,6 +20,8 @@ from hrnet_det.data.augmentations import (
     check_augmentations,
     cuts_objects,
 )
+from hrnet_det.data.images import MOST_PIXELS
+from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.data.random_geometry import RandomRotation
 from hrnet_det.data.transforms import CropAroundObject
 
@@ -28,6 +31,11 @@ def build_test_mapper(run: RunConfig) -> DatasetMapper:
     if run.is_lazy:
         return instantiate(run.cfg.dataloader.test.mapper)
     return build_mapper(run.cfg, is_train=False)
+
+
+def reader_of(mapper: object) -> Callable[[Source, str], np.ndarray]:
+    """What reads images as a mapper does: an image and its format to (H, W, C) uint8."""
+    return getattr(mapper, "read", read_pixels)
 
 
 def build_loss_mapper(run: RunConfig) -> DatasetMapper:
@@ -52,13 +60,22 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
 
 
 class Mapper(DatasetMapper):
-    """Detectron2's DatasetMapper, whose augmentations see the objects' boxes.
+    """Detectron2's DatasetMapper, which reads images as `read_pixels`.
+
+    Its augmentations see the objects' boxes.
 
     Differs from source: of a crop around an object (CropAroundObject) only those objects remain
     whose box has its centre inside; what is left of their boxes, masks and keypoints is what lies
     inside. Source of that rule: as CropAroundObject's. Masks end where padding begins. Rotated
     boxes are those of the rotated masks, also for a detector without masks.
     """
+
+    @configurable
+    def __init__(
+        self, *, pixel_range: Sequence[float] = (), max_pixels: int = MOST_PIXELS, **options: object
+    ) -> None:
+        super().__init__(**options)
+        self.pixel_range, self.max_pixels = tuple(pixel_range), max_pixels
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, object]:
@@ -68,8 +85,15 @@ class Mapper(DatasetMapper):
         plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
         return super().from_config(plain, is_train) | {
             "augmentations": build_augmentations(cfg, is_train=is_train),
+            "pixel_range": cfg.INPUT.PIXEL_RANGE,
+            "max_pixels": cfg.INPUT.MAX_PIXELS,
             "recompute_boxes": is_train and cfg.MODEL.MASK_ON and cuts_objects(cfg),
         }
+
+    def read(self, source: Source, image_format: str) -> np.ndarray:
+        """An image, (H, W, C) uint8."""
+        limits = {"pixel_range": self.pixel_range, "max_pixels": self.max_pixels}
+        return read_pixels(source, image_format, **limits)
 
     def __call__(self, dataset_dict: dict) -> dict:
         row = copy.deepcopy(dataset_dict)
@@ -91,7 +115,7 @@ class Mapper(DatasetMapper):
 
     def _read(self, row: dict) -> tuple[np.ndarray, np.ndarray | None]:
         """An image, (H, W, C), and its semantic labels, (H, W), if it has any to learn from."""
-        image = utils.read_image(row["file_name"], format=self.image_format)
+        image = self.read(row["file_name"], self.image_format)
         utils.check_image_size(row, image)
         path = row.pop("sem_seg_file_name", None)
         return image, None if path is None else utils.read_image(path, "L").squeeze(2)

@@ -16,7 +16,6 @@ from hrnet_det.data.coco_json import CocoJson, read_categories, write_content
 from hrnet_det.data.coco_values import examples
 from hrnet_det.data.registration import register_coco
 from hrnet_det.data.rows import check_rows, type_datasets
-from hrnet_det.data.statistics import Statistics
 from hrnet_det.errors import InputError
 
 CUSTOM = {  # of each split: the settings of its json, its images and its names
@@ -27,10 +26,10 @@ CUSTOM = {  # of each split: the settings of its json, its images and its names
 COCO_NAMES = frozenset(name for names in builtin._PREDEFINED_SPLITS_COCO.values() for name in names)
 
 
-def register_custom(run: RunConfig, *, trains: bool = True) -> dict[str, Statistics]:
+def register_custom(run: RunConfig, *, trains: bool = True) -> dict[str, CocoJson]:
     """Register the user's own COCO jsons, and name them as the datasets to train and test on.
 
-    Returns: the statistics of each, by its name.
+    Returns: them, by their names.
     Run-length masks make the mask format "bitmask"; of a split that is not given none is used.
     """
     given = any(run[json_setting] for json_setting, _, _ in CUSTOM.values())
@@ -57,10 +56,10 @@ def read(run: RunConfig, json_file: str, images: str, *, evaluated: bool) -> Coc
     return CocoJson(Path(json_file), Path(images), **flags)
 
 
-def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, Statistics]:
+def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, CocoJson]:
     """Register jsons under their names, tell what was found, and write those that were repaired.
 
-    Returns: the statistics of each.
+    Returns: them.
     Raises: InputError, MissingInputError if one cannot be used.
     """
     drop_unused_roots(files.values())
@@ -80,7 +79,7 @@ def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, Statist
             run[settings.MASK_FORMAT] = "bitmask"
     for one, other in combinations(files.values(), 2):
         _tell_shared(run, one, other)
-    return {name: Statistics.of(file.content) for name, file in files.items()}
+    return dict(files)
 
 
 def tell_and_write(run: RunConfig, file: CocoJson, name: str) -> Path:
@@ -124,10 +123,10 @@ def register_again(run: RunConfig, names: Iterable[str]) -> None:
 
 def take_registered(
     run: RunConfig, train: Collection[str], test: Collection[str]
-) -> dict[str, Statistics]:
+) -> dict[str, CocoJson]:
     """Read and check the jsons that the user's own code registered, as those of the config.
 
-    Returns: the statistics of each, by its name.
+    Returns: them, by their names.
     Of Detectron2's own names only those whose json has other categories are taken as the user's.
     Raises: InputError as `register`; if rows that the user's code makes cannot be used.
     """

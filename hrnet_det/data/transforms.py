@@ -79,6 +79,16 @@ RESIZE_RULES: dict[str, ResizeRule | None] = {
 }
 
 
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's; a side of a very long image is at least 1 pixel, where Detectron2's is 0."""
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        made = super().get_transform(image)
+        if isinstance(made, T.ResizeTransform):
+            made.new_h, made.new_w = max(made.new_h, 1), max(made.new_w, 1)
+        return made
+
+
 class CompatResize(T.ResizeShortestEdge):
     """Detectron2's ResizeShortestEdge, whose lengths and sampling it takes, with another rule."""
 
@@ -110,9 +120,13 @@ def check_resize(name: str) -> None:
 def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
     """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check."""
     check_resize(name)
-    rule = RESIZE_RULES[name]
-    replaced = rule is not None and type(augmentation) is T.ResizeShortestEdge
-    return CompatResize(augmentation, rule) if replaced else augmentation
+    rule, plain = RESIZE_RULES[name], augmentation
+    if type(plain) is not T.ResizeShortestEdge:
+        return plain
+    if rule is not None:
+        return CompatResize(plain, rule)
+    style = "range" if plain.is_range else "choice"
+    return ResizeShortestEdge(plain.short_edge_length, plain.max_size, style, plain.interp)
 
 
 JITTER = (10, 30)  # pixels, at most, up or down and to either side

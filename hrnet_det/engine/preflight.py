@@ -10,7 +10,7 @@ from hrnet_det import model_zoo
 from hrnet_det.config import settings
 from hrnet_det.data.checks import check_images, check_labels
 from hrnet_det.data.datasets import prepare_datasets
-from hrnet_det.engine.fitting import fit_data, follow_schedule
+from hrnet_det.engine.fitting import fit_data, fit_pixels, follow_schedule
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.start import check_weights
 from hrnet_det.engine.training_checks import (
@@ -115,6 +115,7 @@ CHECKS: tuple[Callable[[Job], None], ...] = (
     check_learning,
     check_input,
     fit_data,
+    fit_pixels,
     check_weights,
     follow_schedule,
     check_sampler,

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.data.detection_utils import annotations_to_instances, read_image
+from detectron2.data.detection_utils import annotations_to_instances
 from detectron2.evaluation.evaluator import inference_context
 from detectron2.structures import BitMasks, BoxMode, Instances, pairwise_iou
 from PIL import Image, ImageDraw
 from torch import nn
 
+from hrnet_det.data.mapper import reader_of
 from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
 from hrnet_det.report.canvas import font
 
@@ -38,7 +39,7 @@ def draw_predictions(
     pairs = []
     for i in range(count):
         row = rows[i * len(rows) // count]
-        image = read_image(row["file_name"], format="RGB")
+        image = reader_of(mapper)(row["file_name"], "RGB")
         truth = ground_truth(row, image.shape[:2], metadata)
         with inference_context(model), torch.no_grad():
             found, shown = prediction(model([mapper(row)])[0])

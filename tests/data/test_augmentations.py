@@ -214,7 +214,7 @@ def test_defaults_leave_the_transforms_as_they_were():
 def test_test_images_are_not_augmented():
     for words in GEOMETRY.values():
         (resize,) = build_mapper(config(*words), is_train=False).augmentations.augs
-        assert type(resize) is T.ResizeShortestEdge
+        assert isinstance(resize, T.ResizeShortestEdge)
 
 
 @pytest.mark.parametrize("pixels", ["RGB", "BGR"])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hrnet_det.data.image_checks import image_findings
-from hrnet_det.data.images import ORIENTATION
+from hrnet_det.data.images import ORIENTATION, probe_all
 
 HEIGHT, WIDTH = 20, 30
 NOISE = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -22,7 +22,8 @@ def found(tmp_path):
             {"id": n, "file_name": file, "width": width, "height": height}
             for n, (file, (width, height)) in enumerate(names.items(), 1)
         ]
-        return [(f.kind, f.severity, f.images, f.text) for f in image_findings(rows, tmp_path)]
+        facts = probe_all(tmp_path / row["file_name"] for row in rows)
+        return [(f.kind, f.severity, f.images, f.text) for f in image_findings(rows, facts)]
 
     return found
 

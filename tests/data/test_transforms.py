@@ -196,11 +196,14 @@ def test_each_way_to_resize(name, size, dtype):
     assert np.array_equal(resized, expected)
 
 
-def test_pillow_leaves_detectron2s_own():
-    assert with_resize_rule(PLAIN, "pillow") is PLAIN
+def test_pillow_resizes_as_detectron2s_own():
     mapper = build_mapper(config("pillow"), is_train=False)
     (resize,) = mapper.augmentations.augs
-    assert type(resize) is T.ResizeShortestEdge
+    assert isinstance(resize, T.ResizeShortestEdge)
+    image = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    expected = PLAIN.get_transform(image).apply_image(image)
+    found = with_resize_rule(PLAIN, "pillow").get_transform(image).apply_image(image)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", ["opencv", "opencv_float", "pillow_floor"])
@@ -299,3 +302,15 @@ def test_the_mapper_keeps_the_crop_and_the_flip():
     assert (resize.plain.short_edge_length, resize.plain.max_size) == ((24, 32), 1000)
     (resize,) = build_mapper(cfg, is_train=False).augmentations.augs
     assert type(resize) is CompatResize
+
+
+@pytest.mark.parametrize("rule", ["pillow", "opencv", "opencv_float", "pillow_floor"])
+@pytest.mark.parametrize("size", [(2, 3000), (1, 3000), (3000, 1)])
+def test_a_very_long_image_keeps_a_pixel(rule, size):
+    """2x3000 by 1333 / 3000 would be 0.9 pixels high, 1x3000 0.4."""
+    resize = with_resize_rule(T.ResizeShortestEdge([800], 1333, "choice"), rule)
+    image = np.zeros((*size, 3), np.uint8)
+    resized = resize.get_transform(image).apply_image(image)
+    assert min(resized.shape[:2]) == 1
+    if rule != "pillow_floor":  # whose longer side follows the rounded shorter one
+        assert max(resized.shape[:2]) == 1333

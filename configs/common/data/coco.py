@@ -11,6 +11,10 @@ dataloader.pop("evaluator")  # ours, by the dataset's kind
 mapper = dataloader.train.mapper
 mapper._target_ = dataloader.test.mapper._target_ = Mapper
 mapper.image_format = "RGB"
+mapper.update(pixel_range=[], max_pixels=178_956_970)
+dataloader.test.mapper.update(
+    pixel_range="${...train.mapper.pixel_range}", max_pixels="${...train.mapper.max_pixels}"
+)
 mapper.augmentations = [
     L(T.ResizeShortestEdge)(short_edge_length=800, max_size=1333),
     L(T.RandomFlip)(horizontal=True),
