@@ -16,6 +16,7 @@ examples:
   hrnet-det convert mask_rcnn.pth mask_rcnn.safetensors
   hrnet-det benchmark --variant w18 --size 512x512 800x1216
   hrnet-det plan --config-file hrnetv2p_mask_rcnn.yaml --memory 11GB
+  hrnet-det check-data mine/
 """
 
 
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
+        ("check-data", _check_data, "check the images and annotations that a training would use"),
     ):
         add(commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
     return parser
@@ -127,3 +129,31 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", metavar="HxW", help="of the largest image; by default INPUT's")
     parser.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
+
+
+def _check_data(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "hrnet-det check-data FOLDER | JSON IMAGES [--test JSON IMAGES] [options]\n"
+        "       hrnet-det check-data --config-file CONFIG [--data FOLDER] [options] [KEY VALUE ...]"
+    )
+    parser.description = (
+        "Check all that a training would read: the json, every image (decoded in full), objects "
+        "against image size, anchors and limits. Writes report.html, report.json and report.txt. "
+        "Exit status: 0 without errors (warnings do not count), 2 with errors in the data, or "
+        "where it cannot be checked."
+    )
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="FOLDER | JSON IMAGES | KEY VALUE",
+        help="a folder as for train --data; or what is trained on; with --config-file, its keys",
+    )
+    parser.add_argument("--test", nargs=2, metavar=("JSON", "IMAGES"), help="those to test on")
+    parser.add_argument(
+        "--config-file",
+        "--config",
+        help="a file or a shipped one, with its datasets; by default custom/faster_rcnn.yaml",
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="of jsons and images, as for train")
+    parser.add_argument("--output", default="output/check-data", help="folder (%(default)s)")
+    parser.add_argument("--workers", type=int, help="threads that decode (one for each core)")

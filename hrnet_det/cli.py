@@ -128,6 +128,26 @@ def _plan(arguments: argparse.Namespace) -> None:
     )
 
 
+def _check_data(arguments: argparse.Namespace) -> int:
+    from hrnet_det import check_data
+    from hrnet_det.check_data.sources import load
+    from hrnet_det.check_data.text import as_text
+
+    environment.silence_known_warnings()
+    run = load(
+        arguments.config_file,
+        arguments.words,
+        data=arguments.data,
+        test=arguments.test,
+        output=arguments.output,
+    )
+    report = check_data.check(run, workers=arguments.workers, progress=sys.stderr.isatty())
+    print(as_text(report))
+    for path in check_data.write(report, arguments.output):
+        print(f"written: {path}")
+    return 2 if report.of("error") else 0
+
+
 def _fail(error: Exception) -> int:
     """One error, no traceback; status 2 for what the user has to change."""
     print(f"error: {error}", file=sys.stderr)
@@ -144,6 +164,7 @@ COMMANDS = {
     "convert": _convert,
     "benchmark": _benchmark,
     "plan": _plan,
+    "check-data": _check_data,
 }
 
 if __name__ == "__main__":

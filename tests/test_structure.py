@@ -41,7 +41,7 @@ FLOORS = [
     ["evaluation"],
     ["detector"],
     ["report", "predict"],
-    ["engine", "analysis"],
+    ["engine", "analysis", "check_data"],
     ["doctor"],
     ["arguments"],
     ["cli"],

@@ -13,10 +13,10 @@ def mask_area(mask: object) -> float | None:
     if not mask or not values.is_segmentation(mask):
         return None
     if isinstance(mask, list):
-        return float(sum(map(_polygon_area, mask)))
+        return float(sum(map(polygon_area, mask)))
     if isinstance(mask["counts"], list):
         return float(sum(mask["counts"][1::2]))
-    return float(coco_mask.area(_encoded(mask))) if values.covers(mask, *mask["size"]) else None
+    return float(coco_mask.area(encoded(mask))) if values.covers(mask, *mask["size"]) else None
 
 
 def mask_box(mask: object) -> list[float] | None:
@@ -29,17 +29,19 @@ def mask_box(mask: object) -> list[float] | None:
         return [float(v) for v in (min(x), min(y), max(x) - min(x), max(y) - min(y))]
     if not values.covers(mask, *mask["size"]):
         return None
-    return coco_mask.toBbox(_encoded(mask)).tolist()
+    return coco_mask.toBbox(encoded(mask)).tolist()
 
 
-def _encoded(mask: dict) -> dict:
+def encoded(mask: dict) -> dict:
+    """Run lengths as pycocotools decodes them."""
     if isinstance(mask["counts"], list):
         return coco_mask.frPyObjects(mask, *mask["size"])
     return mask | {"counts": mask["counts"].encode()}
 
 
-def _polygon_area(polygon: list[float]) -> float:
-    """By the shoelace formula, from its first point on, so that far ones lose no digits."""
+def polygon_area(polygon: list[float]) -> float:
+    """Square pixels of [x1, y1, x2, y2, ...], by the shoelace formula."""
+    # From its first point on, so that far ones lose no digits.
     points = np.reshape(polygon, (-1, 2))
     x, y = (points - points[0]).T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

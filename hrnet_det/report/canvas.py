@@ -29,18 +29,26 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 class Canvas:
     """A copy of an image, (H, W, 3) uint8 RGB, that is drawn on, in the image's pixels.
 
-    It has `scale` pixels for a pixel of the image.
+    It has `scale` pixels for a pixel of the image. `line` and `text` are the width of lines and the
+    height of text in pixels; by default those that suit the size.
     """
 
-    def __init__(self, image: np.ndarray, scale: float = 1) -> None:
+    def __init__(
+        self,
+        image: np.ndarray,
+        scale: float = 1,
+        *,
+        line: int | None = None,
+        text: int | None = None,
+    ) -> None:
         height, width = image.shape[:2]
         self._scale = scale
         self._size = max(1, round(width * scale)), max(1, round(height * scale))
         way = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
         self._page = Image.fromarray(image).resize(self._size, way)
         self._draw = ImageDraw.Draw(self._page)
-        self._line = max(1, round(max(self._size) / 400))
-        self._font = font(max(11, round(max(self._size) / 70)))
+        self._line = line or max(1, round(max(self._size) / 400))
+        self._font = font(text or max(11, round(max(self._size) / 70)))
         self._labels: list[tuple[float, float, float, float]] = []
 
     def pixels(self) -> np.ndarray:
