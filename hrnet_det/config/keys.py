@@ -74,6 +74,9 @@ KEYS: dict[str, object] = {
     "INPUT.AUGMENT.SCALE_JITTER": [],
     "INPUT.AUGMENT.SCALE_JITTER_SIZE": [1024, 1024],
     "INPUT.AUGMENT.FILL": 128,  # level of grey of what rotation and jitter leave uncovered
+    # Probability that objects of another training image are pasted with their masks, each of them
+    # with a probability of 1/2 (arXiv:2012.07177). INPUT.MASK_FORMAT becomes bitmask.
+    "INPUT.AUGMENT.COPY_PASTE": 0.0,
     # [low, high]: the values of images of more than 8 bits that become black and white. []: the 0.1
     # and 99.9 percentiles of the images to train on, measured once and kept with the weights.
     "INPUT.PIXEL_RANGE": [],

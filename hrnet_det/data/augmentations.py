@@ -123,6 +123,7 @@ STEPS = (
 # Keys of INPUT.AUGMENT that say more of a step, or are no step: what a number may be.
 NUMBERS = {
     "CROP_VISIBLE": (0, 1, "the least share of each box inside the crop"),
+    "COPY_PASTE": (0, 1, "a probability"),
     "FILL": (0, 255, "a level of grey"),
 }
 
@@ -155,6 +156,7 @@ def check_augmentations(cfg: CfgNode) -> None:
     _check_sizes("CROP_TRAIN", [options.CROP_TRAIN] if options.CROP_TRAIN else [], "[800, 1200]")
     _check_jitter(options.AUGMENT)
     _check_conflicts(cfg)
+    _check_copy_paste(cfg)
 
 
 def _check_sizes(key: str, sizes: list, example: str) -> None:
@@ -206,3 +208,18 @@ def _check_conflicts(cfg: CfgNode) -> None:
             )
     if "AUGMENT.ROTATION" in on:
         opencv("INPUT.AUGMENT.ROTATION")
+
+
+def _check_copy_paste(cfg: CfgNode) -> None:
+    if not cfg.INPUT.AUGMENT.COPY_PASTE:
+        return
+    if not cfg.MODEL.MASK_ON:
+        raise InputError(
+            "INPUT.AUGMENT.COPY_PASTE pastes objects with their masks, which this detector does "
+            "not learn: take a config with masks, or COPY_PASTE 0"
+        )
+    if cfg.MODEL.LOAD_PROPOSALS:
+        raise InputError(
+            "INPUT.AUGMENT.COPY_PASTE with MODEL.LOAD_PROPOSALS: the files have no proposals for "
+            "pasted objects; set COPY_PASTE 0 or LOAD_PROPOSALS False"
+        )

@@ -88,11 +88,14 @@ def _check_predicted(kind: Kind, name: str, setting: str) -> None:
 
 
 def check_images(run: RunConfig) -> None:
-    """Raises: InputError if images cannot be resized as the config says."""
+    """Raises: InputError if images cannot be resized or augmented as the config says."""
     if run.is_lazy:
         return  # a LazyConfig names its transforms themselves
     check_resize(run.cfg.INPUT.RESIZE)
     check_augmentations(run.cfg)
+    if run.cfg.INPUT.AUGMENT.COPY_PASTE and run[settings.MASK_FORMAT] != "bitmask":
+        run[settings.MASK_FORMAT] = "bitmask"
+        run.note(f"{run.shown(settings.MASK_FORMAT)}: copy-paste cuts masks.")
     train, test = settings.MIN_SIZE_TRAIN, settings.MIN_SIZE_TEST
     for setting in (train, settings.MAX_SIZE_TRAIN, test, settings.MAX_SIZE_TEST):
         value = run[setting]

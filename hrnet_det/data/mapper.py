@@ -20,6 +20,7 @@ from hrnet_det.data.augmentations import (
     check_augmentations,
     cuts_objects,
 )
+from hrnet_det.data.copy_paste import CopyPaste, rows_to_train_on
 from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.data.random_geometry import RandomRotation
@@ -56,7 +57,10 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     Raises: InputError as check_augmentations and check_resize do.
     """
     check_augmentations(cfg)
-    return Mapper(cfg, is_train=is_train)
+    mapper = Mapper(cfg, is_train=is_train)
+    if is_train and (probability := cfg.INPUT.AUGMENT.COPY_PASTE):
+        mapper.copy_paste = CopyPaste(probability, rows_to_train_on(cfg))
+    return mapper
 
 
 class Mapper(DatasetMapper):
@@ -69,6 +73,8 @@ class Mapper(DatasetMapper):
     inside. Source of that rule: as CropAroundObject's. Masks end where padding begins. Rotated
     boxes are those of the rotated masks, also for a detector without masks.
     """
+
+    copy_paste: CopyPaste | None = None
 
     @configurable
     def __init__(
@@ -83,6 +89,8 @@ class Mapper(DatasetMapper):
         plain = cfg.clone()
         plain.defrost()
         plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
+        if is_train and cfg.INPUT.AUGMENT.COPY_PASTE:
+            plain.INPUT.MASK_FORMAT = "bitmask"
         return super().from_config(plain, is_train) | {
             "augmentations": build_augmentations(cfg, is_train=is_train),
             "pixel_range": cfg.INPUT.PIXEL_RANGE,
@@ -96,6 +104,12 @@ class Mapper(DatasetMapper):
         return read_pixels(source, image_format, **limits)
 
     def __call__(self, dataset_dict: dict) -> dict:
+        mapped = self._map(dataset_dict)
+        if self.copy_paste is not None:
+            self.copy_paste(mapped, self._map)
+        return mapped
+
+    def _map(self, dataset_dict: dict) -> dict:
         row = copy.deepcopy(dataset_dict)
         image, labels = self._read(row)
         given = T.AugInput(image, boxes=_boxes(row), sem_seg=labels)

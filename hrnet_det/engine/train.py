@@ -27,6 +27,7 @@ from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.own_data import register_again
+from hrnet_det.engine.augmented_samples import draw_augmented_samples
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
@@ -145,6 +146,8 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     trainer.resume_or_load(resume=resume)
     _compare_with_file(run, trainer.checkpointer)
     logger.info("Log, config and environment are in %s/log.txt", output)
+    if comm.is_main_process() and trainer.start_iter == 0:
+        draw_augmented_samples(run, trainer.data_loader)
     results = trainer.train()
     return trainer.average.averaged, os.path.join(output, "model_final.pth"), results
 

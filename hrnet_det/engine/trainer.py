@@ -196,8 +196,10 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, run: RunConfig) -> Iterable:
-        """Detectron2's, with images resized as INPUT.RESIZE says."""
-        return build_detection_train_loader(run.cfg, mapper=build_mapper(run.cfg, is_train=True))
+        """Detectron2's, with images resized and augmented as the keys of INPUT say."""
+        mapper = build_mapper(run.cfg, is_train=True)
+        rows = None if mapper.copy_paste is None else mapper.copy_paste.rows
+        return build_detection_train_loader(run.cfg, mapper=mapper, dataset=rows)
 
     @classmethod
     def build_test_loader(cls, run: RunConfig, dataset_name: str) -> Iterable:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+from hrnet_det.engine.random_numbers import random_numbers_apart
 
 SEED = 0  # of the samples that are drawn from each image's anchors and proposals
 
@@ -32,7 +32,7 @@ def validation_losses(model: nn.Module, batches: Iterable[list[dict]]) -> dict[s
     Returns: {"validation_loss/total": ..., "validation_loss/loss_cls": ..., ...}.
     """
     model, sums, images = getattr(model, "module", model), Counter(), 0
-    with _untouched(model), _random_numbers_apart(), EventStorage(1):  # 1: nothing is drawn
+    with _untouched(model), random_numbers_apart(), EventStorage(1):  # 1: nothing is drawn
         for rows in batches:
             torch.manual_seed(SEED)
             for name, loss in model(rows).items():
@@ -69,16 +69,3 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 def _numbers(module: nn.Module) -> dict[str, float]:
     return {name: value for name, value in vars(module).items() if isinstance(value, (int, float))}
-
-
-@contextmanager
-def _random_numbers_apart() -> Iterator[None]:
-    """What is drawn within is not missing afterwards."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    ours, numpys = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(numpys)

@@ -26,6 +26,7 @@ CAPTION = 20  # pixels: the height of the line above an image
 SCORE_SHOWN = 0.5
 PROPOSALS_SHOWN = 10
 SAME_IOU = 0.5
+IGNORED = 255  # the label of pixels without one, where the metadata names none
 
 View = tuple[Instances | None, np.ndarray | None]  # objects; labels, (H, W) integers
 
@@ -45,14 +46,14 @@ def draw_predictions(
             found, shown = prediction(model([mapper(row)])[0])
         name = Path(row["file_name"]).name
         tiles = [
-            _tile(image, truth, metadata, f"ground truth, {name}"),
-            _tile(image, with_colours_of(truth, found), metadata, f"prediction, {shown}"),
+            tile(image, truth, metadata, f"ground truth, {name}"),
+            tile(image, with_colours_of(truth, found), metadata, f"prediction, {shown}"),
         ]
         pairs.append(in_rows(tiles, columns=2))
     in_rows(pairs, columns=min(PAIRS_IN_A_ROW, count)).save(path)
 
 
-def _tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Image.Image:
+def tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Image.Image:
     """An image with what is known of it, under a caption."""
     side = max(image.shape[:2])
     drawn = annotate(
@@ -87,12 +88,17 @@ def ground_truth(row: dict, size: tuple[int, int], metadata: Metadata) -> View:
     objects = _true_objects(row["annotations"], size) if "annotations" in row else None
     if "sem_seg_file_name" not in row:
         return objects, None
-    labels = np.asarray(Image.open(row["sem_seg_file_name"])).astype(np.int64)
-    labels[labels == metadata.get("ignore_label")] = UNLABELLED
+    return objects, stuff_labels(np.asarray(Image.open(row["sem_seg_file_name"])), metadata)
+
+
+def stuff_labels(labels: np.ndarray, metadata: Metadata) -> np.ndarray:
+    """Semantic labels, (H, W), as they are drawn: nothing where objects are, or no label."""
+    labels = labels.astype(np.int64)
+    labels[labels == metadata.get("ignore_label", IGNORED)] = UNLABELLED
     names = list(metadata.get("stuff_classes", ()))
     if "things" in names:  # one class for all objects, which are drawn as such
         labels[labels == names.index("things")] = UNLABELLED
-    return objects, labels
+    return labels
 
 
 def _true_objects(annotations: Sequence[dict], size: tuple[int, int]) -> Instances:

@@ -54,13 +54,15 @@ def write_report(
     if (output / "metrics.json").is_file() and draw_curves(output):
         written["metrics.json"] = "metrics while training (TensorBoard reads events.*)"
         written["curves.png"] = "losses and learning rate"
+    if (output / "augmented_samples.png").is_file():
+        written["augmented_samples.png"] = "images as the network was trained on them"
     if tests:
         detector = getattr(model, "module", model)
         draw_predictions(tests[0], detector, mapper, output / "predictions.png")
         written["predictions.png"] = "ground truth beside prediction"
     written["config.yaml"] = "the config"
     written["log.txt"] = "progress, results, warnings, environment and config"
-    files = [f"  {name:<18} {what}" for name, what in written.items()]
+    files = [f"  {name:<21} {what}" for name, what in written.items()]
     return "\n".join([*lines, f"\nIn {output}{os.sep}:", *files, "", next_steps(run, weights)])
 
 

@@ -236,9 +236,8 @@ def test_training_evaluation_and_resuming(tiny, tmp_path):
     outcome = train_net(*words)
     assert outcome.code in (None, 0), outcome.err
     assert "Results (percent)" in outcome.out
-    assert {"model_final.pth", "results.json", "predictions.png", "config.yaml", "log.txt"} <= {
-        path.name for path in output.iterdir()
-    }
+    files = {"model_final.pth", "results.json", "predictions.png", "config.yaml", "log.txt"}
+    assert files | {"augmented_samples.png"} <= {path.name for path in output.iterdir()}
     content = torch.load(output / "model_final.pth", weights_only=True)
     assert content["iteration"] == 2 and content["hrnet_det"]["classes"] == [
         "disc",

@@ -41,6 +41,7 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     assert written == {
         "model_final.pth", "model_best.pth", "last_checkpoint", "metrics.json", "config.yaml",
         "results.json", "predictions.png", "events.out", "log.txt", "inference",
+        "augmented_samples.png",
     }  # fmt: skip
     results = json.loads((output / "results.json").read_text())
     assert list(results) == ["bbox", "segm"]
@@ -69,10 +70,11 @@ def test_what_a_run_prints(mask_run):
         ("model_best.pth", "weights of the best bbox/AP"),
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
+        ("augmented_samples.png", "images as the network was trained on them"),
         ("config.yaml", "the config"),
         ("log.txt", "progress, results, warnings, environment and config"),
     ):
-        assert f"  {name:<18} {what}\n" in report
+        assert f"  {name:<21} {what}\n" in report
     assert "curves.png" not in report  # one row of metrics is no curve
     assert outcome.out.count("Augmentations used in inference") == 2  # evaluation, and drawing
     # the console has the run, the log has the environment and the config as well

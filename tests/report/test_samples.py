@@ -1,0 +1,54 @@
+"""The sheet of images as the network sees them."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data.catalog import Metadata
+from detectron2.structures import Boxes, Instances, PolygonMasks
+from PIL import Image
+
+from hrnet_det.report.canvas import MASK_ALPHA, PALETTE
+from hrnet_det.report.samples import draw_samples
+from hrnet_det.report.sheet import CAPTION
+
+SHAPE = [np.array([10.0, 20, 40, 20, 40, 80, 10, 80])]
+
+
+def sample(pixels, **fields):
+    height, width = 120, 60  # drawn four times as large
+    level = torch.tensor((200, 100, 50) if pixels != "BGR" else (50, 100, 200))
+    image = level[: 1 if pixels == "L" else 3, None, None].expand(-1, height, width)
+    return {"file_name": "somewhere/a.jpg", "image": image.to(torch.uint8)} | fields
+
+
+def drawn(samples, pixels, tmp_path, **metadata):
+    path = tmp_path / "sheet.png"
+    draw_samples(samples, Metadata(**metadata), pixels, path)
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.mark.parametrize("pixels", ["RGB", "BGR", "L"])
+def test_pixels_are_shown_in_their_colours(pixels, tmp_path):
+    sheet = drawn([sample(pixels)], pixels, tmp_path)
+    expected = (200, 200, 200) if pixels == "L" else (200, 100, 50)
+    assert sheet[CAPTION + 100, 100].tolist() == list(expected)
+    floats = sample(pixels)
+    floats["image"] = floats["image"].float() + 0.4
+    assert np.array_equal(drawn([floats], pixels, tmp_path), sheet)
+
+
+def test_objects_and_labels_are_drawn_where_they_are(tmp_path):
+    """A mask from (10, 20) to (40, 80), and stuff of class 1 below it; 255 is nothing."""
+    found = Instances((120, 60), gt_boxes=Boxes(torch.tensor([[10.0, 20, 40, 80]])))
+    found.gt_classes, found.gt_masks = torch.tensor([0]), PolygonMasks([SHAPE])
+    labels = torch.full((120, 60), 255)
+    labels[90:110] = 1
+    rows = [sample("RGB", instances=found, sem_seg=labels), sample("RGB")]
+    sheet = drawn(rows, "RGB", tmp_path, thing_classes=["cell"], stuff_classes=["things", "sky"])
+    plain, scale = np.array((200, 100, 50)), 4
+    inside = sheet[CAPTION + 50 * scale, 25 * scale]
+    assert abs(inside - (plain + MASK_ALPHA * (PALETTE[0] - plain))).max() <= 1
+    assert sheet[CAPTION + 10 * scale, 5 * scale].tolist() == plain.tolist()
+    assert sheet[CAPTION + 100 * scale, 3 * scale].tolist() != plain.tolist()
+    assert isinstance(found.gt_masks, PolygonMasks)  # the argument stays as it is
+    assert sheet.shape[1] == 2 * (60 * scale + 8)  # beside each other
