@@ -14,6 +14,7 @@ from hrnet_det.data.random_geometry import (
     CropKeepingObjects,
     RandomRightAngle,
     RandomRotation,
+    RandomVerticalFlip,
     ScaleJitter,
 )
 from hrnet_det.data.transforms import CropAroundObject, OneOf, opencv, with_resize_rule
@@ -79,10 +80,7 @@ def _crop_or_pad(cfg: CfgNode) -> list[T.Augmentation]:
 
 
 def _flip(cfg: CfgNode) -> list[T.Augmentation]:
-    flips = {
-        "horizontal": T.RandomFlip(),
-        "vertical": T.RandomFlip(horizontal=False, vertical=True),
-    }
+    flips = {"horizontal": T.RandomFlip(), "vertical": RandomVerticalFlip()}
     return [flip for name, flip in flips.items() if cfg.INPUT.RANDOM_FLIP in (name, "both")]
 
 

@@ -138,17 +138,10 @@ def follow_keypoints(run: RunConfig, splits: Splits) -> None:
             "a dataset that has them, or a config without keypoints"
         )
     _follow(run, settings.NUM_KEYPOINTS, name, "keypoints", keypoints)
-    flip, pairs = run[settings.RANDOM_FLIP], metadata.get("keypoint_flip_map")
-    if not pairs and flip in ("horizontal", "both"):
+    if not metadata.get("keypoint_flip_map") and run[settings.RANDOM_FLIP] != "none":
         run.note(
             f"The keypoints of {name} ({_some(keypoints)}) have no left_... and right_... pairs: "
             f"flipped images keep their names. Is that wrong, set {settings.RANDOM_FLIP.yaml} none."
-        )
-    if pairs and flip in ("vertical", "both"):
-        run.note(
-            f"{run.shown(settings.RANDOM_FLIP)}: images flipped vertically are mirrored, but left "
-            "and right of their keypoints are not swapped; INPUT.AUGMENT.RIGHT_ANGLES turns images "
-            "without mirroring them."
         )
     sigmas = run[settings.KEYPOINT_OKS_SIGMAS]
     if splits.test and len(sigmas or range(17)) != len(keypoints):  # pycocotools knows COCO's 17

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from detectron2.data import transforms as T
-from fvcore.transforms.transform import CropTransform, Transform, TransformList
+from fvcore.transforms.transform import CropTransform, HFlipTransform, Transform, TransformList
 
 from hrnet_det.data.transforms import opencv
 
@@ -54,6 +54,23 @@ class RandomRightAngle(T.Augmentation):
         if self._rand_range() >= self.prob:
             return T.NoOpTransform()
         return RightAngleTransform(*image.shape[:2], int(np.random.randint(1, 4)))
+
+
+class RandomVerticalFlip(T.RandomFlip):
+    """Detectron2's vertical flip as a half turn of a horizontal one, which is the same image.
+
+    Differs from source: left and right of keypoints are swapped, as in every mirrored image.
+    Detectron2 swaps them for its HFlipTransform alone, not for its own vertical flip.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        super().__init__(prob, horizontal=False, vertical=True)
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        flip, (height, width) = super().get_transform(image), image.shape[:2]
+        if isinstance(flip, T.NoOpTransform):
+            return flip
+        return TransformList([RightAngleTransform(height, width, 2), HFlipTransform(width)])
 
 
 class FilledRotation(T.RotationTransform):
@@ -109,9 +126,10 @@ class CropKeepingObjects(T.Augmentation):
     """A crop at a random place that contains enough of each object's box.
 
     Args:
-        least: of each of the image's sides the crop has a random share between this and 1.
-        visible: the least share of each box's area inside it; 1: no box is cut. Where no such crop
-            of the size is found it is enlarged to contain all boxes.
+        least: of each of the image's sides the crop has a random share between this, or what it
+            needs to contain all boxes, and 1.
+        visible: the least share of each box's area inside it. 1: no box is cut. Under 1 boxes may
+            be cut, and the crop need not contain them all, unless no such place is found.
     """
 
     def __init__(self, least: float, visible: float = 1.0) -> None:
@@ -120,20 +138,24 @@ class CropKeepingObjects(T.Augmentation):
 
     def get_transform(self, image: np.ndarray, boxes: np.ndarray) -> Transform:
         sides = np.array(image.shape[1::-1])
-        size = np.maximum(np.rint(sides * np.random.uniform(self.least, 1, 2)).astype(int), 1)
+        least, none = np.maximum(sides * self.least, 1), np.zeros(2)
         boxes = np.clip(boxes, 0, np.tile(sides, 2))
         boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
         for _ in range(CROP_TRIALS if len(boxes) and self.visible < 1 else 0):
-            start = np.random.randint(0, sides - size + 1)
+            size = _between(least, sides)
+            start = _between(none, sides - size)
             if shares_inside(boxes, start, size).min() >= self.visible:
                 return _crop(start, size, sides)
-        first, last = np.zeros(2, int), sides - size
-        if len(boxes):
-            low = np.floor(boxes[:, :2].min(axis=0)).astype(int)
-            high = np.ceil(boxes[:, 2:].max(axis=0)).astype(int)
-            size = np.maximum(size, high - low)
-            first, last = np.maximum(high - size, 0), np.minimum(low, sides - size)
-        return _crop(np.random.randint(first, last + 1), size, sides)
+        low = np.floor(boxes[:, :2].min(axis=0)) if len(boxes) else sides
+        high = np.ceil(boxes[:, 2:].max(axis=0)) if len(boxes) else none
+        size = _between(np.maximum(least, high - low), sides)
+        start = _between(np.maximum(high - size, 0), np.minimum(low, sides - size))
+        return _crop(start, size, sides)
+
+
+def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Random whole numbers from low to high, both included."""
+    return np.random.randint(np.ceil(low), np.floor(high) + 1)
 
 
 def shares_inside(boxes: np.ndarray, start: np.ndarray, size: np.ndarray) -> np.ndarray:
