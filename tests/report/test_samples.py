@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.catalog import Metadata
-from detectron2.structures import Boxes, Instances, PolygonMasks
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from PIL import Image
 
 from hrnet_det.report.canvas import MASK_ALPHA, PALETTE
@@ -52,3 +52,23 @@ def test_objects_and_labels_are_drawn_where_they_are(tmp_path):
     assert sheet[CAPTION + 100 * scale, 3 * scale].tolist() != plain.tolist()
     assert isinstance(found.gt_masks, PolygonMasks)  # the argument stays as it is
     assert sheet.shape[1] == 2 * (60 * scale + 8)  # beside each other
+
+
+@pytest.mark.parametrize("polygons", [True, False])
+def test_large_images_are_drawn_small_with_their_objects(polygons, tmp_path):
+    """960x1200 as 384x480: a mask from (100, 200) to (600, 800) is at 40, 80 to 240, 320."""
+    shape = [np.array([100.0, 200, 600, 200, 600, 800, 100, 800])]
+    found = Instances((1200, 960), gt_boxes=Boxes(torch.tensor([[100.0, 200, 600, 800]])))
+    masks = PolygonMasks([shape])
+    found.gt_masks = masks if polygons else BitMasks.from_polygon_masks(masks, 1200, 960)
+    found.gt_keypoints = Keypoints(torch.tensor([[[800.0, 1000, 2], [0, 0, 0]]]))
+    row = sample("RGB", instances=found)
+    row["image"] = row["image"][:, :1, :1].expand(3, 1200, 960)
+    sheet = drawn([row], "RGB", tmp_path)[CAPTION:]
+    assert sheet.shape == (480 + 8, 384 + 8, 3)
+    plain = np.array((200, 100, 50))
+    masked = (abs(sheet[:480, :384] - plain).max(axis=2) > 10) & (np.arange(384) < 300)
+    ys, xs = np.nonzero(masked)
+    assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (40, 80, 240, 320)
+    assert masked[80:320, 40:240].all()
+    assert sheet[400, 320].tolist() == [255, 255, 255]  # the keypoint
