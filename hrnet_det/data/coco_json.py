@@ -72,9 +72,9 @@ class CocoJson:
         yield from image_findings(rows, self.facts)
 
     @property
-    def deep(self) -> list[str]:
-        """The images of more than 8 bits a sample."""
-        return [facts.path for facts in self.facts if facts.deep]
+    def deep(self) -> dict[str, str]:
+        """The images of more than 8 bits a sample: their paths, and their depths in words."""
+        return {facts.path: facts.depth for facts in self.facts if facts.deep}
 
     @property
     def errors(self) -> list[Finding]:

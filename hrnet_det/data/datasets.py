@@ -30,13 +30,13 @@ from hrnet_det.modeling.kinds import kind_of
 class Splits(NamedTuple):
     """Names of the datasets that a run uses, and by name what is known of the user's own.
 
-    These are their statistics, and the paths of their images of more than 8 bits.
+    These are their statistics, and the paths and depths of their images of more than 8 bits.
     """
 
     train: tuple[str, ...]
     test: tuple[str, ...]
     statistics: Mapping[str, Statistics] = MappingProxyType({})
-    deep: Mapping[str, list[str]] = MappingProxyType({})
+    deep: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     @property
     def names(self) -> list[str]:

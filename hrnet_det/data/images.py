@@ -52,6 +52,11 @@ class ImageFacts:
         return self.bits > 8
 
     @property
+    def depth(self) -> str:
+        """In words: "8 bits", "16 bits", "32 bits" or "floats"."""
+        return "floats" if self.mode.startswith("F") else f"{self.bits} bits"
+
+    @property
     def turned(self) -> bool:
         """Whether its EXIF data swaps width and height."""
         return self.orientation in TURNED

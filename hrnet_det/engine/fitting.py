@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hrnet_det.config import settings
 from hrnet_det.data.pixels import check_pixel_range, measured_range
 from hrnet_det.data.proposals import SIZES, fit_sizes, warn_of_sizes
@@ -40,38 +42,52 @@ def follow_schedule(job: Job) -> None:
 def fit_pixels(job: Job) -> None:
     """The range of images of more than 8 bits: stated, that of the weights, or measured once.
 
-    Raises: InputError if it is not a range; if such images are tested on and the weights were not
-        trained on any; if a LazyConfig's mapper cannot read them.
+    Raises: InputError if it is not a range; if it is not known, as images have several depths or
+        only those to test on have more than 8 bits; if a LazyConfig's mapper cannot read them.
     """
     run, splits = job.run, job.splits
     check_pixel_range(run)
-    deep = [path for name in splits.names for path in splits.deep.get(name, ())]
+    deep = {p: depth for name in splits.names for p, depth in splits.deep.get(name, {}).items()}
     if not deep:
         return
     if not run.has(settings.PIXEL_RANGE):
         raise InputError(
-            f"{len(deep)} images have more than 8 bits a sample ({deep[0]}), which the mapper of "
-            "this LazyConfig would cut off at 255: take hrnet_det.data.mapper.Mapper in the place "
-            "of Detectron2's DatasetMapper, as configs/common/data/coco.py does"
+            f"{len(deep)} images have more than 8 bits a sample ({next(iter(deep))}), which the "
+            "mapper of this LazyConfig would cut off at 255: take hrnet_det.data.mapper.Mapper in "
+            "the place of Detectron2's DatasetMapper, as configs/common/data/coco.py does"
         )
     if run[settings.PIXEL_RANGE]:
         return
     earlier = earlier_config(job)
-    learnt = [path for name in splits.train for path in splits.deep.get(name, ())]
     if earlier is not None and earlier[settings.PIXEL_RANGE]:
         run[settings.PIXEL_RANGE] = list(earlier[settings.PIXEL_RANGE])
         run.note(f"{run.shown(settings.PIXEL_RANGE)}: as the weights were trained.")
-    elif job.trains and learnt:
-        run[settings.PIXEL_RANGE] = list(measured_range(learnt))
+        return
+    learnt = {p: deep[p] for name in splits.train for p in splits.deep.get(name, ())}
+    ranges = _measured(learnt or deep)
+    if len(set(deep.values())) == 1 and job.trains and learnt:
+        ((depth, (low, high)),) = ranges.items()
+        run[settings.PIXEL_RANGE] = [low, high]
         run.note(
-            f"{run.shown(settings.PIXEL_RANGE)}: {len(learnt)} images have more than 8 bits; these "
-            "are the 0.1 and 99.9 percentiles of their pixels, made black and white."
+            f"{run.shown(settings.PIXEL_RANGE)}: {len(learnt)} images to train on have {depth}; "
+            "these are the 0.1 and 99.9 percentiles of their pixels, made black and white."
         )
-    else:
-        low, high = measured_range(deep)
-        value = f'"[{low:g}, {high:g}]"'
-        raise InputError(
-            f"{len(deep)} images to test on have more than 8 bits a sample ({deep[0]}), but the "
-            "detector is trained on 8 bits: give the values that become black and white, "
-            f"{' '.join(run.words(settings.PIXEL_RANGE, value))} (measured on these images)"
-        )
+        return
+    found = ", ".join(f"{depth} from {low:g} to {high:g}" for depth, (low, high) in ranges.items())
+    low, high = next(iter(ranges.values()))
+    problem = (
+        "images have different depths, for which no one range holds: bring them to one, or give it"
+        if len(set(deep.values())) > 1
+        else f"{len(deep)} images to test on have more than 8 bits a sample, but the detector is "
+        "trained on 8: give the values that become black and white"
+    )
+    words = " ".join(run.words(settings.PIXEL_RANGE, f'"[{low:g}, {high:g}]"'))
+    raise InputError(f"{problem}, {words} (measured: {found})")
+
+
+def _measured(depths: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """The range of the images of each depth."""
+    by_depth: dict[str, list[str]] = {}
+    for path, depth in depths.items():
+        by_depth.setdefault(depth, []).append(path)
+    return {depth: measured_range(paths) for depth, paths in by_depth.items()}
