@@ -109,15 +109,13 @@ def _objects_per_image(axis: Axes, report: Report, datasets: Sequence[Checked]) 
 def _image_sizes(axis: Axes, report: Report, datasets: Sequence[Checked]) -> str:
     for colour, name, checked in _named(datasets):
         sizes, counts = np.unique(checked.objects.statistics.sides, axis=0, return_counts=True)
-        areas = 12 + 150 * counts / counts.max()
+        areas = (1000 * counts / counts.sum()).clip(10, 200)
         order = np.argsort(-counts)[:2000]
         axis.scatter(
             sizes[order, 1], sizes[order, 0], areas[order], color=colour, alpha=0.45, label=name
         )
-    axis.set(xlabel="width, pixels", ylabel="height, pixels", xlim=0, ylim=0)
+    axis.set(xlabel="width, pixels", ylabel="height, pixels")
     axis.margins(0.1)
-    axis.set_xlim(0, axis.dataLim.x1 * 1.1)
-    axis.set_ylim(0, axis.dataLim.y1 * 1.1)
     _legend(axis, datasets)
     return "Sizes of images; larger discs are more images."
 
@@ -188,4 +186,5 @@ def _steps(axis: Axes, values: np.ndarray, bins: np.ndarray, colour: str, name: 
 
 def _legend(axis: Axes, datasets: Sequence[Checked], *, always: bool = False) -> None:
     if always or len(datasets) > 1:
-        axis.legend(frameon=False, fontsize=8)
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4}  # covers no values
+        axis.legend(frameon=False, fontsize=8, **above)

@@ -18,7 +18,7 @@ from hrnet_det.data.coco_values import examples, shown
 from hrnet_det.data.findings import Finding
 from hrnet_det.data.images import DAMAGE, open_image, problem_of
 
-AHEAD = 256  # images that are handed to the threads at once
+AT_ONCE, AHEAD = 8, 32  # images of a thread's task, and tasks that are handed out at once
 ROWS = 16  # of pixels that tell whether two images may be the same
 
 
@@ -75,8 +75,9 @@ def decode_all(paths: Iterable[str], *, workers: int | None = None) -> Iterator[
     workers = workers or len(os.sched_getaffinity(0))
     waiting = iter(paths)
     with ThreadPoolExecutor(workers) as threads:
-        while part := list(islice(waiting, AHEAD)):
-            yield from threads.map(decode, part)
+        while parts := [part for _ in range(AHEAD) if (part := list(islice(waiting, AT_ONCE)))]:
+            for found in threads.map(lambda part: list(map(decode, part)), parts):
+                yield from found
 
 
 def damaged(

@@ -41,7 +41,7 @@ def encoded(mask: dict) -> dict:
 
 def polygon_area(polygon: list[float]) -> float:
     """Square pixels of [x1, y1, x2, y2, ...], by the shoelace formula."""
-    # From its first point on, so that far ones lose no digits.
-    points = np.reshape(polygon, (-1, 2))
+    points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    # From its first point on, so that far ones lose no digits; the closing edge then adds nothing.
     x, y = (points - points[0]).T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return abs(float(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]))) / 2
