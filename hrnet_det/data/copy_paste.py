@@ -100,13 +100,18 @@ def _moved(objects: Instances, size: tuple[int, int], start: Sequence[int]) -> I
 
 def _left(objects: Instances, before: torch.Tensor, masks: torch.Tensor) -> Instances:
     """Objects with what is left of their masks, (N, H, W): cut ones have new boxes or are gone."""
-    areas = masks.flatten(1).sum(dim=1)
-    cut = areas != before.flatten(1).sum(dim=1)
+    areas = _areas(masks)
+    cut = areas != _areas(before)
     boxes = objects.gt_boxes.tensor.clone()
     boxes[cut] = BitMasks(masks[cut]).get_bounding_boxes().tensor
     left = Instances(objects.image_size, **objects.get_fields())
     left.gt_boxes, left.gt_masks = Boxes(boxes), BitMasks(masks)
     return left[areas > 0]
+
+
+def _areas(masks: torch.Tensor) -> torch.Tensor:
+    """Pixels of each mask; torch's sum of truth values is far slower."""
+    return torch.tensor([np.count_nonzero(mask) for mask in masks.numpy()], dtype=torch.long)
 
 
 def _hide_keypoints(points: torch.Tensor, cover: torch.Tensor) -> None:
