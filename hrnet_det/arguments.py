@@ -68,6 +68,15 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
     parser.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
     parser.add_argument(
+        "--size",
+        nargs="+",
+        type=int,
+        default=(),
+        metavar="PIXELS",
+        help="shorter side, and at most the longer one, that images are resized to (the config's)",
+    )
+    parser.add_argument("--max-detections", type=int, help="of an image (the config's)")
+    parser.add_argument(
         "--pixel-range",
         nargs=2,
         type=float,

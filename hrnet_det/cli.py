@@ -73,6 +73,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         arguments.weights,
         config=arguments.config_file,
         device=arguments.device,
+        size=arguments.size,
+        max_detections=arguments.max_detections,
         pixel_range=arguments.pixel_range,
         allow_pickle=arguments.allow_pickle,
     )

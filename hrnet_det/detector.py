@@ -1,7 +1,9 @@
 """A trained detector in one line, whoever trained it."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,11 +22,14 @@ from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.checks import SMALLEST
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source, check_pixel_range
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
+from hrnet_det.remarks import size_remark
 
+logger = logging.getLogger("detectron2.hrnet_det")
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 
 
@@ -35,6 +40,7 @@ class Detector:
         model: a Detectron2 detector, in evaluation mode.
         config: its RunConfig, or Detectron2's config: the format and size of the images that it
             expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
+        data: what its weights say of the images that they were trained on.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
         is of a model that detects no objects.
     """
@@ -45,6 +51,7 @@ class Detector:
         config: RunConfig | CfgNode | DictConfig,
         class_names: Sequence[str],
         report: LoadReport | None = None,
+        data: Mapping = MappingProxyType({}),
     ) -> None:
         self.run = run = as_run(config)
         self.cfg = run.cfg
@@ -56,6 +63,7 @@ class Detector:
         self.model = model_zoo.inference_form(run, model)
         self.class_names = list(class_names)
         self.report = report
+        self._data, self._said = data, set()
         self._mapper = build_test_mapper(run)
         self.read = reader_of(self._mapper)
 
@@ -67,6 +75,8 @@ class Detector:
         config: str | Path | RunConfig | CfgNode | DictConfig | None = None,
         device: str | None = None,
         class_names: Sequence[str] | None = None,
+        size: Sequence[int] = (),
+        max_detections: int | None = None,
         pixel_range: Sequence[float] = (),
         allow_pickle: bool = False,
     ) -> "Detector":
@@ -79,6 +89,9 @@ class Detector:
                 says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
+            size: shorter side, and at most the longer one, that images are resized to, pixels; by
+                default the config's.
+            max_detections: of an image; by default the config's.
             pixel_range: low and high of images of more than 8 bits, which become black and white
                 (`read_pixels`); by default those that the detector was trained with.
             allow_pickle: permit a file that runs code when it is loaded.
@@ -89,16 +102,21 @@ class Detector:
         file = read_weights(path, allow_pickle=allow_pickle)
         run = (config_of(file) if config is None else as_run(config)).copy()
         names = list(class_names or file.classes)
+        data = file.metadata.get("data") or {}
         del file  # its tensors are read again into the model
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model_zoo.check_device(device)
         run[settings.DEVICE] = device
+        if max_detections is not None:
+            run[run.detections_setting] = max_detections
+        if size:
+            _set_size(run, size)
         if pixel_range:
             run[settings.PIXEL_RANGE] = list(pixel_range)
             check_pixel_range(run)
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
-        return cls(model, run, _class_names(run, names), report)
+        return cls(model, run, _class_names(run, names), report, data)
 
     def __call__(self, images: Source | Sequence[Source]) -> Instances | list[Instances]:
         """Detect the objects of an image, or of each image of a list.
@@ -123,7 +141,35 @@ class Detector:
         channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
         row = {"image": torch.as_tensor(channels.astype("float32"))}
         row["height"], row["width"] = height, width
-        return self.model([row])[0]["instances"].to("cpu")
+        objects = self.model([row])[0]["instances"].to("cpu")
+        self._remark(size_remark(self.run, self._data, (height, width), given.image.shape[:2]))
+        if len(objects) >= self.run.detections_per_image:
+            self._remark(
+                f"an image has {len(objects)} objects, as many as are given at most: there may be "
+                "more (--max-detections, or Detector.from_pretrained(max_detections=...))"
+            )
+        return objects
+
+    def _remark(self, text: str) -> None:
+        """Say something of an image, each kind once."""
+        kind = text[:24]
+        if text and kind not in self._said:
+            self._said.add(kind)
+            logger.warning(text)
+
+
+def _set_size(run: RunConfig, size: Sequence[int]) -> None:
+    shorter, longer = size[0], size[-1]
+    whole = all(isinstance(side, int) for side in size)
+    if len(size) > 2 or not whole or not SMALLEST <= shorter <= longer:
+        raise InputError(
+            f"size {' '.join(map(str, size))}: give the shorter side in pixels, at least "
+            f"{SMALLEST}, and the longer one at most"
+        )
+    if run.is_lazy:
+        raise InputError("size: a LazyConfig's mapper has a size of its own; change it there")
+    run[settings.MIN_SIZE_TEST] = shorter
+    run[settings.MAX_SIZE_TEST] = longer if len(size) == 2 else max(shorter, round(5 / 3 * shorter))
 
 
 def _class_names(run: RunConfig, names: list[str]) -> list[str]:

@@ -423,3 +423,25 @@ def test_a_model_without_objects_is_no_detector(name):
     cfg = model_zoo.get_config(name)
     with pytest.raises(InputError, match=r"^(RPN|Semantic segmentation) gives no objects; take"):
         Detector(torch.nn.Identity(), cfg, [])
+
+
+def test_size_and_number_of_detections_are_the_callers(mmdet, caplog):
+    detector = small(mmdet(names=FIVE), size=(64, 96), max_detections=1)
+    assert detector.run[settings.MIN_SIZE_TEST] == 64
+    assert detector.run[settings.MAX_SIZE_TEST] == 96
+    assert len(detector(image(64, 64))) == 1
+    assert "an image has 1 objects, as many as are given at most" in caplog.text
+    for wrong in ((10, 20), (96, 64), (64.0, 96), (64, 80, 96)):
+        with pytest.raises(InputError, match="give the shorter side in pixels, at least 32"):
+            small(mmdet(names=FIVE), size=wrong)
+    small(mmdet(names=FIVE), size=(60,))(image(200, 240))
+    assert (
+        "an image of 240x200 is resized to 72x60 (x0.30), so that objects are 3 ti" in caplog.text
+    )
+
+
+def test_weights_of_a_training_say_what_they_were_trained_on(run):
+    """Images of 64 to 96 pixels."""
+    data = read_weights(run / "model_final.pth").metadata["data"]
+    assert 64 <= data["shorter_side"][1] <= data["longer_side"][1] <= 96
+    assert data["most_objects"] >= 1

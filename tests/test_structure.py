@@ -39,6 +39,7 @@ FLOORS = [
     ["data"],
     ["model_zoo"],
     ["evaluation"],
+    ["remarks"],
     ["detector"],
     ["report", "predict"],
     ["engine", "analysis", "check_data"],

@@ -27,6 +27,8 @@ def fit_data(job: Job) -> None:
         if kept:
             run.note(f"{', '.join(map(run.shown, kept))}: as the weights were trained.")
     learnt = next((statistics[name] for name in job.splits.train if name in statistics), None)
+    if learnt is not None:
+        run.data = learnt.summary()
     if run[settings.FIT] and earlier is None and learnt is not None and job.trains:
         fit_sizes(run, learnt)
     warn_of_sizes(run, learnt or next(iter(statistics.values())))

@@ -181,6 +181,7 @@ class Trainer(DefaultTrainer):
         listed = (metadata.get("thing_classes") for metadata in datasets)
         classes = list(next(filter(None, listed), []))
         metadata = {"classes": classes, "conventions": run[settings.CONVENTIONS]}
+        metadata["data"] = run.data
         try:
             metadata["config"] = run.text()
         except ValueError as error:
