@@ -70,9 +70,9 @@ def decode_all(paths: Iterable[str], *, workers: int | None = None) -> Iterator[
     """What `decode` says of each path, in order. Pillow decodes outside of Python's lock.
 
     Args:
-        workers: threads; by default one for each core that this process may use.
+        workers: threads; by default one for each core.
     """
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or os.cpu_count()
     waiting = iter(paths)
     with ThreadPoolExecutor(workers) as threads:
         while parts := [part for _ in range(AHEAD) if (part := list(islice(waiting, AT_ONCE)))]:

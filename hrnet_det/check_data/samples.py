@@ -83,7 +83,7 @@ def draw_sample(
     if beside is not None:
         drawn = _side_by_side(drawn, read_sample(beside[0])[0])
     buffer = io.BytesIO()
-    drawn.save(buffer, "jpeg", quality=85)
+    drawn.save(buffer, "jpeg", quality=85, subsampling=0)  # thin lines keep their colours
     caption = _caption(row, annotations, problem)
     if beside is not None:
         caption += f"\nbeside {beside[1]}, {Path(beside[0]).name}"
