@@ -109,6 +109,8 @@ class Detector:
         model_zoo.check_device(device)
         run[settings.DEVICE] = device
         if max_detections is not None:
+            if max_detections < 1:
+                raise InputError(f"max_detections {max_detections}: give at least 1")
             run[run.detections_setting] = max_detections
         if size:
             _set_size(run, size)
@@ -142,17 +144,17 @@ class Detector:
         row = {"image": torch.as_tensor(channels.astype("float32"))}
         row["height"], row["width"] = height, width
         objects = self.model([row])[0]["instances"].to("cpu")
-        self._remark(size_remark(self.run, self._data, (height, width), given.image.shape[:2]))
+        self._remark("size", size_remark(self._data, (height, width), given.image.shape[:2]))
         if len(objects) >= self.run.detections_per_image:
-            self._remark(
+            text = (
                 f"an image has {len(objects)} objects, as many as are given at most: there may be "
                 "more (--max-detections, or Detector.from_pretrained(max_detections=...))"
             )
+            self._remark("detections", text)
         return objects
 
-    def _remark(self, text: str) -> None:
-        """Say something of an image, each kind once."""
-        kind = text[:24]
+    def _remark(self, kind: str, text: str) -> None:
+        """Say something of an image, the first time that there is such a thing to say."""
         if text and kind not in self._said:
             self._said.add(kind)
             logger.warning(text)

@@ -128,7 +128,7 @@ def get(
 def check_device(name: str) -> None:
     """Raises: InputError if torch cannot compute on the device of this name."""
     try:
-        torch.empty(0, device=name)
+        torch.empty(0, device=name).cpu()  # which meta cannot
     except (RuntimeError, AssertionError) as error:  # unknown; no driver; torch built without it
         reason = str(error).split("\n")[0]
         raise InputError(f"device {name!r} cannot be used here: {reason}") from error

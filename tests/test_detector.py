@@ -444,4 +444,11 @@ def test_weights_of_a_training_say_what_they_were_trained_on(run):
     """Images of 64 to 96 pixels."""
     data = read_weights(run / "model_final.pth").metadata["data"]
     assert 64 <= data["shorter_side"][1] <= data["longer_side"][1] <= 96
-    assert data["most_objects"] >= 1
+    assert data["most_objects"] >= 1 and len(data["size"]) == 2
+
+
+def test_a_device_that_holds_no_numbers_and_no_detections_are_refused(mmdet):
+    with pytest.raises(InputError, match="meta"):
+        Detector.from_pretrained(mmdet(names=FIVE), device="meta")
+    with pytest.raises(InputError, match="max_detections 0: give at least 1"):
+        small(mmdet(names=FIVE), max_detections=0)

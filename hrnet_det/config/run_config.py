@@ -52,7 +52,7 @@ class RunConfig:
         self.overrides = tuple(overrides)
         self.stated = frozenset(stated)
         self.notes: list[str] = []  # what `note` has said
-        self.data: dict = {}  # what the user's own data to train on is like, Statistics.summary
+        self.data: dict = {}  # Statistics.summary of the user's own data to train on
         self.custom: list[dict] = []  # what custom datasets were registered with
 
     def note(self, text: str) -> None:

@@ -27,10 +27,11 @@ def fit_data(job: Job) -> None:
         if kept:
             run.note(f"{', '.join(map(run.shown, kept))}: as the weights were trained.")
     learnt = next((statistics[name] for name in job.splits.train if name in statistics), None)
-    if learnt is not None:
-        run.data = learnt.summary()
     if run[settings.FIT] and earlier is None and learnt is not None and job.trains:
         fit_sizes(run, learnt)
+    if learnt is not None:
+        size = [] if run.is_lazy else [run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST]]
+        run.data = learnt.summary() | {"size": size}
     warn_of_sizes(run, learnt or next(iter(statistics.values())))
 
 
