@@ -45,11 +45,18 @@ def follow_schedule(job: Job) -> None:
 def fit_pixels(job: Job) -> None:
     """The range of images of more than 8 bits: stated, that of the weights, or measured once.
 
-    Raises: InputError if it is not a range; if it is not known, as images have several depths or
+    Raises: InputError if images have too many pixels; if it is not a range; if it is not known, as images have several depths or
         only those to test on have more than 8 bits; if a LazyConfig's mapper cannot read them.
     """
     run, splits = job.run, job.splits
     check_pixel_range(run)
+    areas = [s.sides.prod(1).max(initial=0) for s in splits.statistics.values()]
+    largest = int(max(areas, default=0))
+    if largest > run[settings.MAX_PIXELS]:
+        raise InputError(
+            f"{run.shown(settings.MAX_PIXELS)}, but an image has {largest}: raise it, if you have "
+            "the memory, or cut images and json into tiles"
+        )
     deep = {p: depth for name in splits.names for p, depth in splits.deep.get(name, {}).items()}
     if not deep:
         return

@@ -78,3 +78,9 @@ def test_a_range_that_is_not_known_is_asked_for(job, train, test, message):
 def test_what_is_no_range_is_refused(job, given):
     with pytest.raises(InputError, match="give the values that become black and white"):
         job(["8"], ["8"], "INPUT.PIXEL_RANGE", given)
+
+
+def test_images_of_too_many_pixels_are_refused_before_the_start(job):
+    with pytest.raises(InputError, match="INPUT.MAX_PIXELS 4095, but an image has 4096: raise it"):
+        job(["8"], ["8"], "INPUT.MAX_PIXELS", 4095)
+    job(["8"], ["8"], "INPUT.MAX_PIXELS", 4096)

@@ -90,7 +90,7 @@ def test_what_a_run_prints(mask_run):
 
 def test_scratch_training_says_that_norm_eval_is_off(mask_run, coco, tmp_path):
     output, outcome, _ = mask_run
-    assert outcome.out.startswith("MODEL.ROI_HEADS.NUM_CLASSES 3, as custom_train has.\n")
+    assert "\nMODEL.ROI_HEADS.NUM_CLASSES 3, as custom_train has.\n" in outcome.out
     assert (
         "MODEL.WEIGHTS is empty: training from random weights, so norm statistics are trained too "
         "(MODEL.HRNET.NORM_EVAL False).\n" in outcome.out
