@@ -45,8 +45,9 @@ def follow_schedule(job: Job) -> None:
 def fit_pixels(job: Job) -> None:
     """The range of images of more than 8 bits: stated, that of the weights, or measured once.
 
-    Raises: InputError if images have too many pixels; if it is not a range; if it is not known, as images have several depths or
-        only those to test on have more than 8 bits; if a LazyConfig's mapper cannot read them.
+    Raises: InputError if images have too many pixels; if it is not a range; if it is not known, as
+        images have several depths or only those to test on have more than 8 bits; if a LazyConfig's
+        mapper cannot read them.
     """
     run, splits = job.run, job.splits
     check_pixel_range(run)

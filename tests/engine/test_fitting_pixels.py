@@ -81,6 +81,8 @@ def test_what_is_no_range_is_refused(job, given):
 
 
 def test_images_of_too_many_pixels_are_refused_before_the_start(job):
-    with pytest.raises(InputError, match="INPUT.MAX_PIXELS 4095, but an image has 4096: raise it"):
+    with pytest.raises(
+        InputError, match=r"INPUT\.MAX_PIXELS 4095, but an image has 4096: raise it"
+    ):
         job(["8"], ["8"], "INPUT.MAX_PIXELS", 4095)
     job(["8"], ["8"], "INPUT.MAX_PIXELS", 4096)
