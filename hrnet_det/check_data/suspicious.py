@@ -18,7 +18,7 @@ BESIDE_BOX = 0.1  # of a box's longer side that a keypoint may lie outside
 
 
 def suspicious_objects(objects: Objects) -> Iterator[Finding]:
-    """Masks of nearly nothing, and keypoints in the wrong place."""
+    """Masks of nearly nothing, and keypoints in the wrong place, of a json without errors."""
     yield from _empty_masks(objects)
     yield from _misplaced_keypoints(objects)
 
@@ -27,7 +27,7 @@ def _empty_masks(objects: Objects) -> Iterator[Finding]:
     empty, flat = [], []
     for row in objects.rows:
         mask = row.get("segmentation")
-        area = mask_area(mask)
+        area = mask_area(mask, checked=True)
         if area is None:
             continue
         _, _, width, height = row["bbox"]

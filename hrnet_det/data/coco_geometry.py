@@ -49,7 +49,10 @@ def misplaced(content: dict) -> Iterator[Finding]:
 
 
 def _far_masks(rows: list[dict], boxes: np.ndarray) -> Iterator[Finding]:
-    bounds = [None if row.get("iscrowd") else mask_box(row.get("segmentation")) for row in rows]
+    bounds = [
+        None if row.get("iscrowd") else mask_box(row.get("segmentation"), checked=True)
+        for row in rows
+    ]
     has = np.array([found is not None for found in bounds])
     if not has.any():
         return
