@@ -73,10 +73,13 @@ def probe(path: str | Path) -> ImageFacts:
         with open_image(path) as image:
             mode, bits = image.mode, bits_of(image)  # which are other ones once it is decoded
             orientation = orientation_of(image)
-            width, height = image.size[::-1] if orientation in TURNED else image.size
+            width, height = _stored_size(image)
+            if orientation in TURNED:
+                width, height = height, width
             pages = 1 if image.format in FIRST_IS_WHOLE else getattr(image, "n_frames", 1)
             facts = (width, height, mode, bits, pages, orientation)
-            problem = "" if _ends_well(image, path) else decode(path)
+            sideways = image.format == "TIFF" and orientation in TURNED  # see `load`
+            problem = "" if _ends_well(image, path) and not sideways else decode(path)
             return ImageFacts(path, *facts, problem)
     except DAMAGE as error:
         return ImageFacts(path, problem=problem_of(error))
@@ -95,10 +98,28 @@ def decode(path: str | Path) -> str:
     """
     try:
         with open_image(path) as image:
-            image.load()
+            load(image)
     except DAMAGE as error:
         return problem_of(error)
     return ""
+
+
+class SidewaysError(OSError):
+    """A TIFF that Pillow decodes by the wrong width."""
+
+
+def load(image: Image.Image) -> None:
+    """Decode a PIL image; a TIFF is turned by that as it says, and has no orientation any more.
+
+    Raises: those of DAMAGE.
+    """
+    size = image.size
+    image.load()
+    if image.format == "TIFF" and image.size != size:
+        raise SidewaysError(
+            "is a TIFF that lies on its side and is not compressed, which Pillow reads wrongly: "
+            "save it upright"
+        )
 
 
 def problem_of(error: Exception) -> str:
@@ -108,6 +129,8 @@ def problem_of(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "is not there"
     reason = " ".join(str(error).split())
+    if isinstance(error, SidewaysError):
+        return reason
     return "is truncated" if "truncated" in reason.lower() else f"is damaged ({reason})"
 
 
@@ -145,7 +168,8 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
 def orientation_of(image: Image.Image) -> int:
     """That of its EXIF data, 1 to 8; 1 without any that can be read, as Detectron2 takes it."""
     try:
-        late = image.format == "PNG" and b"eXIf" in _chunks_behind(image)
+        is_png, named = image.format == "PNG", getattr(image, "filename", "")
+        late = is_png and (not named or b"eXIf" in _chunks_behind(image))
         # Of a PNG `image.getexif` decodes all to see what is behind the pixels.
         exif = image.getexif() if late else Image.Image.getexif(image)
         value = exif.get(ORIENTATION, 1)
@@ -165,6 +189,12 @@ def _chunks_behind(image: Image.Image) -> set[bytes]:
             names.add(head[4:])
             file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
     return names
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height before it is turned, which Pillow does to a TIFF's when it opens it."""
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    return tags.get(256, image.width), tags.get(257, image.height)
 
 
 def bits_of(image: Image.Image) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hrnet_det.errors import InputError, MissingInputError
 Source = str | Path | Image.Image | np.ndarray
 PERCENTILES = (0.1, 99.9)  # of the pixels to train on, which become black and white
 SAMPLE, SEED = 100, 0  # images at most that are measured, and the seed by which they are drawn
+BITS, SAMPLE_FORMAT = 258, 339  # tags of TIFF; sample format 1 is unsigned
 # By EXIF orientation: whether the axes are swapped, then rows and columns reversed.
 _TURNS = {
     2: (False, 1, -1), 3: (False, -1, -1), 4: (False, -1, 1), 5: (True, 1, 1),
@@ -50,24 +52,24 @@ def read_pixels(
     """
     if isinstance(source, np.ndarray):
         return _in_format(_eight_bits(_checked(source), "the image", pixel_range), image_format)
-    if isinstance(source, Image.Image):
-        return _read(source, "the image", image_format, pixel_range, max_pixels)
-    if not isinstance(source, (str, Path)):
+    if not isinstance(source, (str, Path, Image.Image)):
         raise InputError(
             "an image is a path, a PIL image or an RGB array (H, W, 3), not a "
             f"{type(source).__name__}"
         )
-    if Path(source).is_dir():
+    is_open = isinstance(source, Image.Image)
+    name = "the image" if is_open else str(source)
+    if not is_open and Path(source).is_dir():
         raise InputError(f"{source} is a folder, not an image")
-    if not Path(source).is_file():
+    if not is_open and not Path(source).is_file():
         raise MissingInputError(f"image {source} is not there")
     try:
-        with images.open_image(source) as image:
-            return _read(image, str(source), image_format, pixel_range, max_pixels)
+        with nullcontext(source) if is_open else images.open_image(source) as image:
+            return _read(image, name, image_format, pixel_range, max_pixels)
     except InputError:
         raise
     except images.DAMAGE as error:
-        raise InputError(f"{source} {images.problem_of(error)}") from error
+        raise InputError(f"{name} {images.problem_of(error)}") from error
 
 
 def _read(
@@ -79,11 +81,10 @@ def _read(
             f"{name} has {width}x{height} pixels, more than INPUT.MAX_PIXELS {most}: raise it, if "
             "you trust the file and have the memory, or cut the image into tiles"
         )
-    orientation = images.orientation_of(image)
     if images.bits_of(image) > 8:
-        pixels = _eight_bits(deep_pixels(image, name), name, pixel_range)
-        return _in_format(_turned(pixels, orientation), image_format)
-    return _turned(convert_PIL_to_numpy(image, image_format), orientation)
+        return _in_format(_eight_bits(deep_pixels(image, name), name, pixel_range), image_format)
+    images.load(image)
+    return _turned(convert_PIL_to_numpy(image, image_format), images.orientation_of(image))
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
@@ -97,12 +98,22 @@ def _checked(array: np.ndarray) -> np.ndarray:
 
 
 def deep_pixels(image: Image.Image, name: str) -> np.ndarray:
-    """The samples of a PIL image of more than 8 bits, (H, W) or (H, W, 3) in RGB.
+    """The samples of a PIL image of more than 8 bits, upright, (H, W) or (H, W, 3) in RGB.
 
     Raises: InputError for 16 bits of colour, of which Pillow keeps 8, if OpenCV is not installed.
     """
-    if image.mode.startswith(("I", "F")):
-        return np.asarray(image)
+    if not image.mode.startswith(("I", "F")):
+        return _deep_colours(image, name)
+    tags = getattr(image, "tag_v2", {})
+    unsigned = (tags.get(BITS), tags.get(SAMPLE_FORMAT, (1,))) == ((32,), (1,))
+    images.load(image)
+    pixels = np.asarray(image)
+    if unsigned and pixels.dtype == np.int32:  # as Pillow takes whole numbers of 32 bits
+        pixels = pixels.view(np.uint32)
+    return _turned(pixels, images.orientation_of(image))
+
+
+def _deep_colours(image: Image.Image, name: str) -> np.ndarray:
     try:
         import cv2
     except ImportError as error:
@@ -110,10 +121,16 @@ def deep_pixels(image: Image.Image, name: str) -> np.ndarray:
             f"{name} has 16 bits for each colour, which need OpenCV: pip install "
             "opencv-python-headless, or convert it to 8 bits"
         ) from error
-    found = cv2.imread(str(image.filename), cv2.IMREAD_UNCHANGED)
+    place = image.fp.tell()  # which Pillow goes on from
+    image.fp.seek(0)
+    content = np.frombuffer(image.fp.read(), np.uint8)
+    image.fp.seek(place)
+    found = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if found is None or found.ndim != 3:
         raise InputError(f"{name} has 16 bits for each colour; OpenCV cannot read it")
-    return found[:, :, 2::-1]  # without alpha, from BGR to RGB
+    colours = found[:, :, 2::-1]  # without alpha, from BGR to RGB
+    # OpenCV turns TIFFs itself, and no others that it leaves unchanged.
+    return colours if image.format == "TIFF" else _turned(colours, images.orientation_of(image))
 
 
 def _eight_bits(pixels: np.ndarray, name: str, pixel_range: Sequence[float]) -> np.ndarray:
@@ -146,10 +163,11 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def measured(pixels: np.ndarray) -> tuple[float, float]:
-    """Low and high of pixels: their PERCENTILES, and at least something apart."""
+    """Low and high of pixels, six digits of each: their PERCENTILES; of a single value 1 more."""
     finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
-    low, high = np.percentile(finite, PERCENTILES) if finite.size else (0, 1)
-    return float(low), float(max(high, low + 1e-6))
+    ends = np.percentile(finite, PERCENTILES) if finite.size else (0, 1)
+    low, high = (float(f"{end:.6g}") for end in ends)
+    return low, high if low < high else low + max(1.0, abs(low) / 1000)
 
 
 def measured_range(paths: Sequence[str]) -> tuple[float, float]:
@@ -165,7 +183,7 @@ def measured_range(paths: Sequence[str]) -> tuple[float, float]:
         with images.open_image(path) as image:
             pixels = deep_pixels(image, path).ravel()
         parts.append(drawn.choice(pixels, min(len(pixels), 100_000), replace=False))
-    return tuple(float(f"{value:.6g}") for value in measured(np.concatenate(parts)))
+    return measured(np.concatenate(parts))
 
 
 def check_pixel_range(run: RunConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hrnet_det.config import settings
+from hrnet_det.data.datasets import Splits
 from hrnet_det.data.pixels import check_pixel_range, measured_range
 from hrnet_det.data.proposals import SIZES, fit_sizes, warn_of_sizes
 from hrnet_det.engine.job import Job
@@ -82,6 +83,7 @@ def fit_pixels(job: Job) -> None:
         run.note(
             f"{run.shown(settings.PIXEL_RANGE)}: {len(learnt)} images to train on have {depth}; "
             "these are the 0.1 and 99.9 percentiles of their pixels, made black and white."
+            f"{_of_others(splits, len(learnt))}"
         )
         return
     found = ", ".join(f"{depth} from {low:g} to {high:g}" for depth, (low, high) in ranges.items())
@@ -94,6 +96,13 @@ def fit_pixels(job: Job) -> None:
     )
     words = " ".join(run.words(settings.PIXEL_RANGE, f'"[{low:g}, {high:g}]"'))
     raise InputError(f"{problem}, {words} (measured: {found})")
+
+
+def _of_others(splits: Splits, deep: int) -> str:
+    """A warning where images to train on have 8 bits beside so many that have more."""
+    datasets = splits.statistics
+    others = sum(len(datasets[name].sides) for name in splits.train if name in datasets) - deep
+    return f" Warning: {others} have 8 bits and stay as they are." if others else ""
 
 
 def _measured(depths: Mapping[str, str]) -> dict[str, tuple[float, float]]:

@@ -1,11 +1,15 @@
 """Images of any depth and mode are the same 8 bits, or refused."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hrnet_det.data import pixels
-from hrnet_det.data.images import ORIENTATION
+from hrnet_det.data.images import ORIENTATION, probe
 from hrnet_det.data.pixels import measured_range, read_pixels
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -115,13 +119,128 @@ def test_images_are_turned_as_their_exif_data_says(tmp_path, orientation):
     exif[ORIENTATION] = orientation
     Image.fromarray(GREY).save(tmp_path / "8.png", exif=exif)
     Image.fromarray(GREY.astype(np.uint16)).save(tmp_path / "16.png", exif=exif)
-    from PIL import ImageOps
-
     with Image.open(tmp_path / "8.png") as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     np.testing.assert_array_equal(read_pixels(tmp_path / "8.png", "RGB"), expected)
     deep = read_pixels(tmp_path / "16.png", "RGB", pixel_range=(0, 255))
     np.testing.assert_array_equal(deep, expected)
+
+
+UPRIGHT = {  # by EXIF orientation
+    1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiffs_are_turned_once(tmp_path, orientation, bits):
+    """Pillow turns them when it decodes them, and one that lies on its side by a wrong width."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image, expected = Image.fromarray(GREY.astype(f"u{bits // 8}")), UPRIGHT[orientation](GREY)
+    for name, compression in (("packed.tif", "tiff_lzw"), ("plain.tif", None)):
+        path = tmp_path / name
+        image.save(path, exif=exif, compression=compression)
+        facts = probe(path)
+        assert (facts.height, facts.width) == expected.shape
+        try:
+            found = read_pixels(path, "RGB", pixel_range=(0, 255))
+        except InputError as error:
+            assert (name, orientation > 4) == ("plain.tif", True)
+            assert str(error) == f"{path} {facts.problem}"
+            assert "lies on its side and is not compressed" in facts.problem
+        else:
+            assert facts.problem == ""
+            np.testing.assert_array_equal(found[:, :, 0], expected)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_deep_colours_are_turned_once(tmp_path, suffix, orientation):
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / f"a.{suffix}"
+    cv2.imwrite(str(path), COLOUR[:, :, ::-1].astype(np.uint16) * 257)
+    turn = {"png": _turn_png, "tif": _turn_tiff}[suffix]
+    path.write_bytes(turn(path.read_bytes(), orientation))
+    expected = UPRIGHT[orientation](COLOUR)
+    with Image.open(path) as image:
+        assert image.getexif()[ORIENTATION] == orientation
+    for source in (path, Image.open(path), Image.open(io.BytesIO(path.read_bytes()))):
+        found = read_pixels(source, "RGB", pixel_range=(0, 65535))
+        np.testing.assert_array_equal(found, expected)
+
+
+def _turn_png(content, orientation):
+    """With a chunk of EXIF data before the pixels."""
+    entry = struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0)
+    chunk = b"eXIf" + b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4)
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    at = content.index(b"IDAT") - 4
+    return content[:at] + chunk + content[at:]
+
+
+def _turn_tiff(content, orientation):
+    """With a list of tags at the end that has one more."""
+    assert content[:4] == b"II*\0"
+    (at,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, at)
+    entries = [content[at + 2 + 12 * i : at + 14 + 12 * i] for i in range(count)]
+    entries = [e for e in entries if e[:2] != struct.pack("<H", ORIENTATION)]
+    entries = sorted(
+        [*entries, struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0)],
+        key=lambda e: struct.unpack("<H", e[:2]),
+    )
+    tags = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    content = content[:4] + struct.pack("<I", len(content)) + content[8:]
+    return content + tags
+
+
+def test_whole_numbers_of_32_bits_have_their_sign(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    for array, value_range in (
+        (np.array([[0, 2**31, 2**32 - 1]], np.uint32), (0, 2**32 - 1)),
+        (np.array([[-(2**31), 0, 2**31 - 1]], np.int32), (-(2**31), 2**31 - 1)),
+    ):
+        cv2.imwrite(str(tmp_path / "a.tif"), array)
+        found = read_pixels(tmp_path / "a.tif", "RGB", pixel_range=value_range)
+        assert found[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "LAB", "CMYK", "PA", "RGBX"])
+def test_pil_images_of_other_colours_are_converted(mode):
+    """Of grey, which all of them have, to within what their own 8 bits round."""
+    grey = np.repeat(np.arange(0, 256, 51, dtype=np.uint8)[None, :, None], 3, axis=2)
+    if mode == "LAB":
+        image = Image.frombytes("LAB", (2, 1), bytes([0, 0, 0, 255, 0, 0]))
+        grey = np.array([[[0] * 3, [255] * 3]])
+    elif mode == "PA":
+        image = Image.fromarray(grey).convert("P").convert("PA")
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    assert image.mode == mode
+    found = read_pixels(image, "RGB")
+    assert np.abs(found.astype(int) - grey).max() <= 1
+
+
+def test_pil_images_that_cannot_be_read_are_one_error(tmp_path):
+    path = tmp_path / "half.png"
+    Image.fromarray(RNG.integers(0, 256, (50, 50), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"^the image is truncated$"):
+        read_pixels(Image.open(path), "RGB")
+    with pytest.raises(InputError, match=r"^the image .*conversion from La"):
+        read_pixels(Image.new("La", (3, 2)), "RGB")
+
+
+def test_the_range_of_a_single_value_can_be_given(tmp_path):
+    for value in (0, 7, 60_000):
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / "a.png")
+        with pytest.raises(InputError) as error:
+            read_pixels(tmp_path / "a.png", "RGB")
+        words = str(error.value).split("--pixel-range ")[1].split()[:2]
+        assert float(words[0]) == value < float(words[1])
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):

@@ -52,7 +52,8 @@ def test_the_range_is_measured_on_the_images_to_train_on(job):
     low, high = run[settings.PIXEL_RANGE]
     # 0.1 and 99.9 % of 1000 to 41000
     assert (low, high) == (pytest.approx(1040, abs=2), pytest.approx(40_960, abs=2))
-    assert any("2 images to train on have 16 bits" in note for note in run.notes)
+    (note,) = [note for note in run.notes if "2 images to train on have 16 bits" in note]
+    assert note.endswith("black and white. Warning: 1 have 8 bits and stay as they are.")
     assert job(["8"], ["8"]).run[settings.PIXEL_RANGE] == []
     stated = job(["16"], ["16"], "INPUT.PIXEL_RANGE", "[0, 65535]").run
     assert stated[settings.PIXEL_RANGE] == [0, 65535]
