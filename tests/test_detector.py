@@ -350,7 +350,7 @@ def test_the_model_gets_the_pixels_that_its_config_wants(mmdet, kind, words, bgr
 
     def model(rows):
         given.extend(rows)
-        return [{"instances": Instances((60, 100))}]
+        return [{"instances": Instances((60, 100), scores=torch.zeros(0))}]
 
     Detector(model, cfg, FIVE)(image())
     (row,) = given
@@ -369,7 +369,7 @@ def test_the_model_gets_luma_and_chroma_where_its_config_wants_them(mmdet):
 
     def model(rows):
         given.extend(rows)
-        return [{"instances": Instances((60, 100))}]
+        return [{"instances": Instances((60, 100), scores=torch.zeros(0))}]
 
     Detector(model, run, FIVE)(image())
     red, green, blue = image().astype(float).transpose(2, 0, 1) / 255
