@@ -69,11 +69,10 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
     parser.add_argument(
         "--size",
-        nargs="+",
-        type=int,
+        type=sides,
         default=(),
-        metavar="PIXELS",
-        help="shorter side, and at most the longer one, that images are resized to (the config's)",
+        metavar="SHORTER[,LONGER]",
+        help="sides that images are resized to, the longer one at most, in pixels (the config's)",
     )
     parser.add_argument("--max-detections", type=int, help="of an image (the config's)")
     parser.add_argument(
@@ -84,9 +83,14 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="values of images of more than 8 bits that become black and white",
     )
+    parser.add_argument("--max-pixels", type=int, help="of an image that is read (the config's)")
     parser.add_argument("--config-file", help="where the weights do not say what they belong to")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     _allow_pickle(parser)
+
+
+def sides(word: str) -> tuple[int, ...]:
+    return tuple(map(int, word.split(",")))
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:

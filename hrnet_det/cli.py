@@ -76,6 +76,7 @@ def _predict(arguments: argparse.Namespace) -> None:
         size=arguments.size,
         max_detections=arguments.max_detections,
         pixel_range=arguments.pixel_range,
+        max_pixels=arguments.max_pixels,
         allow_pickle=arguments.allow_pickle,
     )
     predict(detector, arguments.images, arguments.output, score=arguments.score, log=print)

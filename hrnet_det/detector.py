@@ -78,6 +78,7 @@ class Detector:
         size: Sequence[int] = (),
         max_detections: int | None = None,
         pixel_range: Sequence[float] = (),
+        max_pixels: int | None = None,
         allow_pickle: bool = False,
     ) -> "Detector":
         """The detector of a weights file, computing what the code base that trained it computes.
@@ -94,6 +95,7 @@ class Detector:
             max_detections: of an image; by default the config's.
             pixel_range: low and high of images of more than 8 bits, which become black and white
                 (`read_pixels`); by default those that the detector was trained with.
+            max_pixels: of larger images none is decoded; by default the config's.
             allow_pickle: permit a file that runs code when it is loaded.
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
@@ -108,15 +110,13 @@ class Detector:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model_zoo.check_device(device)
         run[settings.DEVICE] = device
-        if max_detections is not None:
-            if max_detections < 1:
-                raise InputError(f"max_detections {max_detections}: give at least 1")
-            run[run.detections_setting] = max_detections
-        if size:
-            _set_size(run, size)
-        if pixel_range:
-            run[settings.PIXEL_RANGE] = list(pixel_range)
-            check_pixel_range(run)
+        set_options(
+            run,
+            size=size,
+            max_detections=max_detections,
+            pixel_range=pixel_range,
+            max_pixels=max_pixels,
+        )
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, _class_names(run, names), report, data)
 
@@ -160,6 +160,38 @@ class Detector:
             logger.warning(text)
 
 
+def set_options(
+    run: RunConfig,
+    *,
+    size: Sequence[int] = (),
+    max_detections: int | None = None,
+    pixel_range: Sequence[float] = (),
+    max_pixels: int | None = None,
+) -> None:
+    """Set what a caller of `Detector.from_pretrained` gives in place of the config's values.
+
+    Raises: InputError if a value is not allowed, or a LazyConfig's mapper cannot have it.
+    """
+    if max_detections is not None:
+        if max_detections < 1:
+            raise InputError(f"max_detections {max_detections}: give at least 1")
+        run[run.detections_setting] = max_detections
+    if size:
+        _set_size(run, size)
+    for setting, value in (
+        (settings.PIXEL_RANGE, list(pixel_range) or None),
+        (settings.MAX_PIXELS, max_pixels),
+    ):
+        if value is not None and not run.has(setting):
+            raise InputError(
+                f"{setting.yaml}: the mapper of this LazyConfig has none; take "
+                "hrnet_det.data.mapper.Mapper, as configs/common/data/coco.py does"
+            )
+        if value is not None:
+            run[setting] = value
+    check_pixel_range(run)
+
+
 def _set_size(run: RunConfig, size: Sequence[int]) -> None:
     shorter, longer = size[0], size[-1]
     whole = all(isinstance(side, int) for side in size)
@@ -168,10 +200,16 @@ def _set_size(run: RunConfig, size: Sequence[int]) -> None:
             f"size {' '.join(map(str, size))}: give the shorter side in pixels, at least "
             f"{SMALLEST}, and the longer one at most"
         )
-    if run.is_lazy:
-        raise InputError("size: a LazyConfig's mapper has a size of its own; change it there")
-    run[settings.MIN_SIZE_TEST] = shorter
-    run[settings.MAX_SIZE_TEST] = longer if len(size) == 2 else max(shorter, round(5 / 3 * shorter))
+    longer = longer if len(size) == 2 else round(5 / 3 * shorter)  # as 800 and 1333
+    if not run.is_lazy:
+        run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST] = shorter, longer
+        return
+    nodes = run.cfg.dataloader.test.mapper.augmentations
+    resizes = [node for node in nodes if "short_edge_length" in node]
+    if not resizes:
+        raise InputError("size: the mapper of this LazyConfig has no ResizeShortestEdge")
+    for node in resizes:
+        node.short_edge_length, node.max_size = shorter, longer
 
 
 def _class_names(run: RunConfig, names: list[str]) -> list[str]:

@@ -13,6 +13,8 @@ from hrnet_det.detector import Detector
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.report.annotate import annotate
 
+SHOWN = 10  # images that could not be read, in the error
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -41,7 +43,7 @@ def predict(
         score: objects of a lower one are neither drawn nor written.
         log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
     Raises: InputError if the score or the output cannot be used, or, after all others are done,
-        that names the images that cannot be read; MissingInputError if one is not there.
+        that names images that cannot be read; MissingInputError if one is not there.
     """
     if not 0 <= score <= 1:  # nan is not
         raise InputError(f"score {score}: give a number from 0 to 1")
@@ -76,7 +78,8 @@ def predict(
     finally:
         (output / "predictions.json").write_text(json.dumps(rows))
     if failed:
-        lines = "\n  ".join(failed)
+        rest = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        lines = "\n  ".join(failed[:SHOWN]) + rest
         raise InputError(f"{len(failed)} of {len(files)} images cannot be read:\n  {lines}")
     return found
 

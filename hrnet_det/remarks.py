@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 FAR = 3  # times as large or small as in training
-ADVICE = "give --size SHORTER LONGER, or Detector.from_pretrained(size=...)"
+OPTION = "Detector.from_pretrained(size=...)"
 
 
 def size_remark(data: Mapping, size: tuple[int, int], resized: tuple[int, int]) -> str:
@@ -23,15 +23,19 @@ def size_remark(data: Mapping, size: tuple[int, int], resized: tuple[int, int]) 
     if not data.get("size") or not data.get("shorter_side"):
         if factor >= 1 / FAR:
             return ""
-        return f"{said}, so that objects are {1 / factor:.0f} times smaller: {ADVICE}"
+        return (
+            f"{said}, so that objects are {1 / factor:.0f} times smaller: give --size "
+            f"SHORTER,LONGER, or {OPTION}"
+        )
     shorter, longer = data["shorter_side"][1], data["longer_side"][1]
     learnt = min(data["size"][0] / shorter, data["size"][1] / longer)
     if 1 / FAR <= factor / learnt <= FAR:
         return ""
+    as_then = ",".join(str(round(side * learnt)) for side in sorted(size))
     return (
         f"{said}, but the detector was trained on images of about {longer:.0f}x{shorter:.0f} (x"
-        f"{learnt:.2f}): objects of the same size look {_times(factor / learnt)}. As in training "
-        f"would be a shorter side of {round(min(size) * learnt)}: {ADVICE}"
+        f"{learnt:.2f}): objects of the same size look {_times(factor / learnt)}: give "
+        f"--size {as_then}, as then, or {OPTION}"
     )
 
 

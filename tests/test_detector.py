@@ -23,7 +23,9 @@ from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHM
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.config import settings
+from hrnet_det.config.load import load_run
 from hrnet_det.config.yaml import merge_overrides
+from hrnet_det.detector import set_options
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling.compat.boxes import ImageSize
 
@@ -438,6 +440,32 @@ def test_size_and_number_of_detections_are_the_callers(mmdet, caplog):
     assert (
         "an image of 240x200 is resized to 72x60 (x0.30), so that objects are 3 ti" in caplog.text
     )
+
+
+def test_options_of_a_lazy_config_reach_its_mapper():
+    run = load_run("COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py")
+    run[settings.DEVICE], run[settings.OPTIMIZED] = "cpu", False
+    set_options(run, size=(60,), max_detections=7, pixel_range=(5.0, 9.0), max_pixels=54)
+    assert run.cfg.model.roi_heads.box_predictor.test_topk_per_image == 7
+    detector = Detector(torch.nn.Identity(), run, FIVE)
+    assert detector.read(np.full((6, 9), 7, np.uint16), "RGB").tolist() == [[[128] * 3] * 9] * 6
+    (resize,) = detector._mapper.augmentations.augs
+    made = resize.get_transform(np.zeros((200, 800, 3)))
+    assert (made.new_w, made.new_h) == (100, 25)  # 5 / 3 of 60, at most
+    with pytest.raises(InputError, match=r"9x7 pixels, more than INPUT\.MAX_PIXELS 54: raise it"):
+        detector.read(Image.new("L", (9, 7)), "RGB")
+
+
+def test_options_that_a_lazy_config_cannot_have_are_refused():
+    run = load_run("COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py")
+    run.cfg.dataloader.test.mapper.augmentations = []
+    with pytest.raises(InputError, match="this LazyConfig has no ResizeShortestEdge"):
+        set_options(run, size=(60,))
+    for mapper in (run.cfg.dataloader.test.mapper, run.cfg.dataloader.train.mapper):
+        del mapper["pixel_range"], mapper["max_pixels"]
+    for options in ({"pixel_range": (0, 1)}, {"max_pixels": 5}):
+        with pytest.raises(InputError, match=r"the mapper of this LazyConfig has none; take hrnet"):
+            set_options(run, **options)
 
 
 def test_weights_of_a_training_say_what_they_were_trained_on(run):

@@ -132,6 +132,17 @@ def test_a_damaged_image_is_left_out_and_named_at_the_end(folder, tmp_path):
     assert [row["image_id"] for row in rows] == [0, 0, 1, 1]  # nothing is in b.png
 
 
+def test_of_many_images_that_cannot_be_read_ten_are_named_at_the_end(folder, tmp_path):
+    for number in range(12):
+        (folder / f"c{number:02}.png").write_text("no image")
+    with pytest.raises(InputError) as error:
+        predict(Finds(), [folder], tmp_path / "out")
+    first, *lines = str(error.value).split("\n  ")
+    assert first == "12 of 15 images cannot be read:"
+    unread = "is not an image that Pillow can read"
+    assert lines == [*(f"{folder / f'c{n:02}.png'} {unread}" for n in range(10)), "and 2 more"]
+
+
 def test_each_image_is_said_as_soon_as_it_is_done(folder, tmp_path):
     seen = []
 
@@ -180,6 +191,14 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     assert lines[-2] == f"{a}: {', '.join(f'{n} {name}' for name, n in counts)}"
     rows = json.loads((output / "predictions.json").read_text())
     assert [row["score"] for row in rows] == found.scores.tolist() != []
+    options = ["--size", "64,96", "--max-detections", "1", "--max-pixels"]
+    assert main(["predict", *options, "6000", str(weights), str(a), *words]) == 0
+    assert len(json.loads((output / "predictions.json").read_text())) == 1
+    assert main(["predict", *options, "5999", str(weights), str(a), *words]) == 2
+    assert "a.png has 100x60 pixels, more than INPUT.MAX_PIXELS 5999" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["predict", "--size", "large", str(weights), str(a), *words])
+    assert "argument --size: invalid sides value: 'large'" in capsys.readouterr().err
     assert main(["predict", str(weights), f"{a}x", *words]) == 2
     assert capsys.readouterr().err == f"error: image {a}x is not there\n"
     assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 2

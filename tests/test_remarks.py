@@ -17,11 +17,10 @@ SMALL |= {"size": [800, 1333]}
         ({}, (3000, 4000), (800, 1067), "(x0.27), so that objects are 4 times smaller: give"),
         (SMALL, (600, 800), (800, 1067), ""),  # by 1.33: less than 3 times off
         (SMALL, (3000, 4000), (800, 1067), "about 256x256 (x3.12): objects of the same size look "
-         "11.7 times smaller. As in training would be a shorter side of 9375: give --size SHORTER"),
+         "11.7 times smaller: give --size 9375,12500, as then, or Detector.from_pretrained("),
         (SMALL, (3000, 4000), (2400, 3200), "(x3.12): objects of the same size look 3.9 times sm"),
         (SMALL, (3000, 4000), (9600, 12800), ""),
-        (SMALL, (256, 256), (80, 80), "10.0 times smaller. As in training would be a shorter side "
-         "of 800: give"),
+        (SMALL, (256, 256), (80, 80), "10.0 times smaller: give --size 800,800, as then"),
         (SMALL, (50, 50), (800, 800), "5.1 times larger"),
     ],
 )  # fmt: skip

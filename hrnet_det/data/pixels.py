@@ -78,8 +78,8 @@ def _read(
     width, height = image.size
     if width * height > most:
         raise InputError(
-            f"{name} has {width}x{height} pixels, more than INPUT.MAX_PIXELS {most}: raise it, if "
-            "you trust the file and have the memory, or cut the image into tiles"
+            f"{name} has {width}x{height} pixels, more than INPUT.MAX_PIXELS {most}: raise it "
+            "(--max-pixels), if you trust the file and have the memory, or cut the image into tiles"
         )
     if images.bits_of(image) > 8:
         return _in_format(_eight_bits(deep_pixels(image, name), name, pixel_range), image_format)
