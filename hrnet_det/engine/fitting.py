@@ -20,6 +20,8 @@ def fit_data(job: Job) -> None:
     if not statistics:
         return
     earlier = earlier_config(job)
+    if earlier is not None and earlier.is_lazy:  # whose sizes and anchors are in no settings
+        earlier = None
     if run[settings.FIT] and earlier is not None:
         kept = [s for s in (*SIZES, settings.ANCHOR_SIZES) if not run.states(s)]
         kept = [setting for setting in kept if run[setting] != earlier[setting]]

@@ -83,7 +83,7 @@ def _had_norm_eval(output: str) -> bool:
 
 
 def earlier_config(job: Job) -> RunConfig | None:
-    """The config of the YAML run that is gone on with or evaluated; None if it is not known."""
+    """The config of the run that is gone on with or evaluated; None if it is not known."""
     path = "" if job.trains else str(job.run[settings.WEIGHTS])
     last = Path(str(job.run[settings.OUTPUT_DIR]), "last_checkpoint")
     if job.resume and last.is_file():
@@ -92,6 +92,5 @@ def earlier_config(job: Job) -> RunConfig | None:
         return None
     with contextlib.suppress(InputError):  # said where the weights are loaded
         file = read_weights(find_weights(path), allow_pickle=job.run[settings.WEIGHTS_ALLOW_PICKLE])
-        earlier = config_of(file)
-        return None if earlier.is_lazy else earlier
+        return config_of(file)
     return None

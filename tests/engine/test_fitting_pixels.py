@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from helpers.coco_content import content_of
 from helpers.tiny import TINY
 from PIL import Image
 
+from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.engine.job import Job
@@ -28,7 +30,7 @@ DEPTHS = {
 def job(tmp_path):
     """The job of a run on images of these depths, after its checks."""
 
-    def job(train, test, *words, config=FASTER):
+    def job(train, test, *words, config=FASTER, trains=True):
         given = [*TINY, "OUTPUT_DIR", tmp_path / "run", *words]
         for split, depths in (("TRAIN", train), ("TEST", test)):
             folder = tmp_path / split
@@ -40,7 +42,7 @@ def job(tmp_path):
             (tmp_path / f"{split}.json").write_text(json.dumps(content))
             given += [f"DATASETS.CUSTOM.{split}_JSON", tmp_path / f"{split}.json"]
             given += [f"DATASETS.CUSTOM.{split}_IMAGES", folder]
-        made = Job(load_run(config, [str(word) for word in given]))
+        made = Job(load_run(config, [str(word) for word in given]), trains=trains)
         preflight(made)
         return made
 
@@ -87,3 +89,22 @@ def test_images_of_too_many_pixels_are_refused_before_the_start(job):
     ):
         job(["8"], ["8"], "INPUT.MAX_PIXELS", 4095)
     job(["8"], ["8"], "INPUT.MAX_PIXELS", 4096)
+
+
+@pytest.mark.parametrize("config", [FASTER, "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py"])
+def test_the_range_of_weights_is_that_of_their_evaluation(job, tmp_path, config):
+    earlier, path = load_run(config), tmp_path / "weights.pth"
+    for stored, said in (([3.0, 700.5], True), ([], False)):
+        earlier[settings.PIXEL_RANGE] = stored
+        metadata = {"config": earlier.text()}
+        torch.save({"model": {"backbone.x": torch.zeros(1)}, METADATA_KEY: metadata}, path)
+        words = ("MODEL.WEIGHTS", path)
+        if said:
+            run = job([], ["16"], *words, trains=False).run
+            assert run[settings.PIXEL_RANGE] == stored
+            assert "INPUT.PIXEL_RANGE [3.0, 700.5]: as the weights were trained." in run.notes
+        else:
+            with pytest.raises(InputError, match="1 images to test on have more than 8 bits"):
+                job([], ["16"], *words, trains=False)
+    given = job([], ["16"], *words, "INPUT.PIXEL_RANGE", "[0, 9]", trains=False).run
+    assert given[settings.PIXEL_RANGE] == [0, 9]
