@@ -10,7 +10,6 @@ from hrnet_det.data.pixels import check_pixel_range, measured_range
 from hrnet_det.data.proposals import SIZES, fit_sizes, warn_of_sizes
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.schedule import follow_epochs, scale_learning_rate
-from hrnet_det.engine.start import earlier_config
 from hrnet_det.errors import InputError
 
 
@@ -19,10 +18,10 @@ def fit_data(job: Job) -> None:
     run, statistics = job.run, job.splits.statistics
     if not statistics:
         return
-    earlier = earlier_config(job)
+    earlier = job.earlier if run[settings.FIT] else None
     if earlier is not None and earlier.is_lazy:  # whose sizes and anchors are in no settings
         earlier = None
-    if run[settings.FIT] and earlier is not None:
+    if earlier is not None:
         kept = [s for s in (*SIZES, settings.ANCHOR_SIZES) if not run.states(s)]
         kept = [setting for setting in kept if run[setting] != earlier[setting]]
         for setting in kept:
@@ -72,7 +71,7 @@ def fit_pixels(job: Job) -> None:
         )
     if run[settings.PIXEL_RANGE]:
         return
-    earlier = earlier_config(job)
+    earlier = job.earlier
     if earlier is not None and earlier[settings.PIXEL_RANGE]:
         run[settings.PIXEL_RANGE] = list(earlier[settings.PIXEL_RANGE])
         run.note(f"{run.shown(settings.PIXEL_RANGE)}: as the weights were trained.")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 import torch
 
+from hrnet_det.checkpoint.addresses import IMAGENET, find_weights
+from hrnet_det.checkpoint.io import read_weights
+from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import Splits
+from hrnet_det.errors import InputError
 
 
 @dataclass
@@ -37,3 +44,20 @@ class Job:
     def device(self) -> str:
         """The type of its device: "cuda", "cpu", ..."""
         return torch.device(str(self.run[settings.DEVICE])).type
+
+    @cached_property
+    def earlier(self) -> RunConfig | None:
+        """The config of the run that is gone on with or evaluated; None if it is not known.
+
+        The whole file of its weights is read, once.
+        """
+        path = "" if self.trains else str(self.run[settings.WEIGHTS])
+        last = Path(str(self.run[settings.OUTPUT_DIR]), "last_checkpoint")
+        if self.resume and last.is_file():
+            path = str(last.with_name(last.read_text().strip()))
+        if path in ("", IMAGENET):
+            return None
+        allow_pickle = self.run[settings.WEIGHTS_ALLOW_PICKLE]
+        with contextlib.suppress(InputError):  # said where the weights are loaded
+            return config_of(read_weights(find_weights(path), allow_pickle=allow_pickle))
+        return None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from hrnet_det.checkpoint.addresses import IMAGENET, check_connection, find_weights, page_of
-from hrnet_det.checkpoint.io import read_weights
-from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
@@ -80,17 +77,3 @@ def _had_norm_eval(output: str) -> bool:
     path = Path(output, "config.yaml")
     saved = parse_run(path.read_text("utf-8"), str(path)) if path.is_file() else None
     return saved is not None and bool(saved[settings.NORM_EVAL])
-
-
-def earlier_config(job: Job) -> RunConfig | None:
-    """The config of the run that is gone on with or evaluated; None if it is not known."""
-    path = "" if job.trains else str(job.run[settings.WEIGHTS])
-    last = Path(str(job.run[settings.OUTPUT_DIR]), "last_checkpoint")
-    if job.resume and last.is_file():
-        path = str(last.with_name(last.read_text().strip()))
-    if path in ("", IMAGENET):
-        return None
-    with contextlib.suppress(InputError):  # said where the weights are loaded
-        file = read_weights(find_weights(path), allow_pickle=job.run[settings.WEIGHTS_ALLOW_PICKLE])
-        return config_of(file)
-    return None
