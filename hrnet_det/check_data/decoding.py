@@ -16,7 +16,7 @@ from PIL import Image
 
 from hrnet_det.data.coco_values import examples, shown
 from hrnet_det.data.findings import Finding
-from hrnet_det.data.images import DAMAGE, open_image, problem_of
+from hrnet_det.data.images import DAMAGE, load, open_image, problem_of
 
 AT_ONCE, AHEAD = 8, 32  # images of a thread's task, and tasks that are handed out at once
 ROWS = 16  # of pixels that tell whether two images may be the same
@@ -50,7 +50,7 @@ def decode(path: str | Path) -> Decoded:
     try:
         with open_image(path) as image:
             kind = f"{image.format} {image.mode}"
-            image.load()
+            load(image)
             return Decoded(kind, _digest(image, rows=ROWS))
     except DAMAGE as error:
         return Decoded(kind, problem=problem_of(error))
@@ -113,7 +113,7 @@ def same_pixels(paths: Mapping[Place, str], found: Mapping[Place, Decoded]) -> l
 
 def _whole_digest(path: str) -> bytes:
     with open_image(path) as image:
-        image.load()
+        load(image)
         return _digest(image, rows=image.height)
 
 

@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFile
 from pycocotools import mask as coco_mask
 
 from hrnet_det.data import coco_values as values
-from hrnet_det.data.images import DAMAGE, open_image, problem_of
+from hrnet_det.data.images import DAMAGE, bits_of, load, open_image, problem_of
 from hrnet_det.data.mask_shapes import encoded, mask_box
+from hrnet_det.data.pixels import deep_pixels, measured, scaled
 from hrnet_det.report.canvas import Canvas
 
 SIDE = 400  # pixels of a sample's longer side
@@ -91,17 +92,17 @@ def draw_sample(
 
 
 def read_sample(path: str | Path) -> tuple[Image.Image, str]:
-    """An image in RGB as far as it can be decoded, deep ones from their least to their largest
-    value, and what is wrong with it: "" if nothing."""
+    """An image in RGB as far as it can be decoded, and what is wrong with it: "" if nothing.
+
+    Of an image of more than 8 bits its own percentiles are black and white.
+    """
     tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
         with open_image(path) as image:
-            image.load()
-            if image.mode[0] in "IF":
-                pixels = np.asarray(image, dtype=float)
-                low, high = np.nanmin(pixels), np.nanmax(pixels)
-                pixels = np.nan_to_num((pixels - low) / max(high - low, 1e-9)) * 255
-                image = Image.fromarray(pixels.astype(np.uint8))
+            if bits_of(image) > 8:
+                pixels = deep_pixels(image, str(path))
+                return Image.fromarray(scaled(pixels, *measured(pixels))).convert("RGB"), ""
+            load(image)
             return image.convert("RGB"), ""
     except DAMAGE as error:
         blank = Image.new("RGB", (240, 120), OUTSIDE)

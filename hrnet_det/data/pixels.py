@@ -144,9 +144,13 @@ def _eight_bits(pixels: np.ndarray, name: str, pixel_range: Sequence[float]) -> 
             f"trained on 8 bits. Give them: --pixel-range {low:g} {high:g} (INPUT.PIXEL_RANGE "
             f'"[{low:g}, {high:g}]" in a config)'
         )
-    low, high = pixel_range
-    scaled = (pixels.astype(np.float64) - low) * (255 / (high - low))
-    return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
+    return scaled(pixels, *pixel_range)
+
+
+def scaled(pixels: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Pixels as 8 bits: low becomes 0 and high 255; what lies beyond is cut, and nan is 0."""
+    levels = (pixels.astype(np.float64) - low) * (255 / (high - low))
+    return np.rint(np.clip(np.nan_to_num(levels, nan=0.0), 0, 255)).astype(np.uint8)
 
 
 def _in_format(pixels: np.ndarray, image_format: str) -> np.ndarray:
