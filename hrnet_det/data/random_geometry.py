@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform, HFlipTransform, Transform, TransformList
 
-from hrnet_det.data.transforms import opencv
+from hrnet_det.data.transforms import at_least_a_pixel, opencv
 
 FILL = 128  # of such pixels
 IGNORED = 255  # the label of such pixels
@@ -117,9 +117,7 @@ class ScaleJitter(T.ResizeScale):
     """Detectron2's ResizeScale; images of extreme shapes keep a pixel on their shorter side."""
 
     def get_transform(self, image: np.ndarray) -> Transform:
-        resize = super().get_transform(image)
-        sides = (max(side, 1) for side in (resize.new_h, resize.new_w))
-        return T.ResizeTransform(resize.h, resize.w, *sides, resize.interp)
+        return at_least_a_pixel(super().get_transform(image))
 
 
 class CropKeepingObjects(T.Augmentation):

@@ -79,14 +79,18 @@ RESIZE_RULES: dict[str, ResizeRule | None] = {
 }
 
 
+def at_least_a_pixel(resize: T.ResizeTransform) -> T.ResizeTransform:
+    """The same resizing, in which no side of an image of an extreme shape becomes 0 pixels."""
+    sides = (max(side, 1) for side in (resize.new_h, resize.new_w))
+    return T.ResizeTransform(resize.h, resize.w, *sides, resize.interp)
+
+
 class ResizeShortestEdge(T.ResizeShortestEdge):
     """Detectron2's; a side of a very long image is at least 1 pixel, where Detectron2's is 0."""
 
     def get_transform(self, image: np.ndarray) -> Transform:
         made = super().get_transform(image)
-        if isinstance(made, T.ResizeTransform):
-            made.new_h, made.new_w = max(made.new_h, 1), max(made.new_w, 1)
-        return made
+        return at_least_a_pixel(made) if isinstance(made, T.ResizeTransform) else made
 
 
 class CompatResize(T.ResizeShortestEdge):
