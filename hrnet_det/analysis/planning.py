@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hrnet_det.analysis.dry_run import run_layers, semantic_head_of
 from hrnet_det.analysis.memory import LiveBytes
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.proposals import training_size
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.build_model import build_detector
@@ -171,18 +171,10 @@ def largest_size(run: RunConfig) -> tuple[int, int]:
 
     Raises: InputError if a LazyConfig does not resize images by their shortest edge.
     """
-    if run.is_lazy:
-        steps = run.cfg.dataloader.train.mapper.augmentations
-        resize = next((step for step in steps if "short_edge_length" in step), None)
-        if resize is None:
-            raise InputError("plan: the config does not say the size of images: give --size HxW")
-        short = resize.short_edge_length
-        sides = (short if isinstance(short, int) else max(short), resize.max_size)
-    else:
-        given = run.cfg.INPUT
-        scales = given.SCALES_TRAIN or [(max(given.MIN_SIZE_TRAIN), given.MAX_SIZE_TRAIN)]
-        jitter = given.AUGMENT.SCALE_JITTER and given.AUGMENT.SCALE_JITTER_SIZE
-        sides = given.CROP_TRAIN or sorted(jitter) or max(scales, key=math.prod)
+    crop = None if run.is_lazy else run.cfg.INPUT.CROP_TRAIN
+    sides = crop or training_size(run)
+    if sides is None:
+        raise InputError("plan: the config does not say the size of images: give --size HxW")
     return padded(sides)
 
 

@@ -81,7 +81,7 @@ class Scale:
         change = rule[0] if rule else T.ResizeShortestEdge.get_output_shape
         sizes, numbers = np.unique(sides.astype(int), axis=0, return_inverse=True)
         changed = [change(*size, self.shortest, self.longest) for size in sizes.tolist()]
-        return np.array(changed, dtype=float)[numbers.reshape(-1)]
+        return np.maximum(changed, 1.0)[numbers.reshape(-1)]  # as at_least_a_pixel
 
     def __str__(self) -> str:
         return f"shorter side {self.shortest}, longer side at most {self.longest} pixels"
@@ -89,14 +89,8 @@ class Scale:
 
 def training_scale(run: RunConfig) -> Scale | None:
     """That of training, of several the largest; None if a LazyConfig does not tell."""
-    if not run.is_lazy:
-        return Scale(*training_size(run), run[settings.RESIZE])
-    steps = run.cfg.dataloader.train.mapper.augmentations
-    step = next((step for step in steps if "short_edge_length" in step), None)
-    if step is None:
-        return None
-    lengths = step.short_edge_length
-    return Scale(lengths if isinstance(lengths, int) else max(lengths), step.max_size)
+    size = training_size(run)
+    return None if size is None else Scale(*size, run[settings.RESIZE])
 
 
 @dataclass(frozen=True)

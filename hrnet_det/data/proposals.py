@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -55,16 +55,25 @@ def fit_sizes(run: RunConfig, statistics: Statistics) -> None:
             )
 
 
-def training_size(run: RunConfig) -> tuple[int, int]:
-    """The largest shorter and longer side that a YAML config trains on, without jitter; pixels."""
+def training_size(run: RunConfig) -> tuple[int, int] | None:
+    """The largest shorter and longer side that a config trains on, without jitter; pixels.
+
+    Returns: None where a LazyConfig does not resize images by their shortest edge.
+    """
+    if run.is_lazy:
+        steps = run.cfg.dataloader.train.mapper.augmentations
+        step = next((step for step in steps if "short_edge_length" in step), None)
+        return step and (_longest(step.short_edge_length), step.max_size)
     if run.cfg.INPUT.AUGMENT.SCALE_JITTER:
         size = run.cfg.INPUT.AUGMENT.SCALE_JITTER_SIZE
         return min(size), max(size)
     if scales := run[settings.SCALES_TRAIN]:
-        return max(tuple(scale) for scale in scales)
-    shortest = run[settings.MIN_SIZE_TRAIN]
-    shortest = max(shortest) if isinstance(shortest, (tuple, list)) else shortest
-    return shortest, run[settings.MAX_SIZE_TRAIN]
+        return tuple(max(scales, key=math.prod))
+    return _longest(run[settings.MIN_SIZE_TRAIN]), run[settings.MAX_SIZE_TRAIN]
+
+
+def _longest(lengths: int | Sequence[int]) -> int:
+    return lengths if isinstance(lengths, int) else max(lengths)
 
 
 def _fit_image_sizes(run: RunConfig, statistics: Statistics) -> None:
@@ -101,10 +110,7 @@ def fitting_size(statistics: Statistics) -> tuple[tuple[int, int], str]:
     factor = max(factor, min(LEAST_SIDE / shortest, BOUND / longest))
     size = max(1, round(factor * shortest)), max(1, round(factor * longest))
     images = f"images are {longest:.0f}x{shortest:.0f}"
-    if (
-        statistics.sides.min() != statistics.sides.max()
-        and len(np.unique(statistics.sides, axis=0)) > 1
-    ):
+    if len(np.unique(statistics.sides, axis=0)) > 1:
         images = f"images are {longest:.0f}x{shortest:.0f} (the median)"
     objects = f"a quarter of the objects are under {quarter:.0f} pixels"
     if abs(factor - 1) < 0.005:
@@ -204,11 +210,8 @@ def raise_limits(run: RunConfig, datasets: Iterable[Statistics]) -> None:
 
 def _raised_to(run: RunConfig, setting: Setting, least: int) -> bool:
     """Raise a number of proposals that is smaller, unless it is stated."""
-    if run.is_lazy or not _has_proposals(run) or run.states(setting) or run[setting] >= least:
+    has_proposals = not run.is_lazy and kind_of(run).roi_heads
+    if not has_proposals or run.states(setting) or run[setting] >= least:
         return False
     run[setting] = least
     return True
-
-
-def _has_proposals(run: RunConfig) -> bool:
-    return bool(kind_of(run).roi_heads)
