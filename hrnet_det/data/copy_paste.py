@@ -6,23 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, get_detection_dataset_dicts
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 
 SHARE = 0.5  # probability of each object of the other image to be pasted
 HIDDEN = 1  # visibility of a keypoint that is labelled and cannot be seen
-
-
-def rows_to_train_on(cfg: CfgNode) -> DatasetFromList:
-    """The rows of a config's training sets, as Detectron2's loader keeps them: serialised once."""
-    points = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
-    rows = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN,
-        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
-        min_keypoints=points,
-    )
-    return DatasetFromList(rows, copy=False)
 
 
 class CopyPaste:

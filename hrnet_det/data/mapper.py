@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable, instantiate
-from detectron2.data import DatasetMapper
+from detectron2.data import DatasetFromList, DatasetMapper
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
@@ -20,10 +20,11 @@ from hrnet_det.data.augmentations import (
     check_augmentations,
     cuts_objects,
 )
-from hrnet_det.data.copy_paste import CopyPaste, rows_to_train_on
+from hrnet_det.data.copy_paste import CopyPaste
 from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.data.random_geometry import RandomRotation
+from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.transforms import CropAroundObject
 
 
@@ -59,7 +60,8 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     check_augmentations(cfg)
     mapper = Mapper(cfg, is_train=is_train)
     if is_train and (probability := cfg.INPUT.AUGMENT.COPY_PASTE):
-        mapper.copy_paste = CopyPaste(probability, rows_to_train_on(cfg))
+        rows = rows_to_learn_from(cfg, cfg.DATASETS.TRAIN)
+        mapper.copy_paste = CopyPaste(probability, DatasetFromList(rows, copy=False))
     return mapper
 
 

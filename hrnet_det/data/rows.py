@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.structures import BoxMode
 
 from hrnet_det.errors import InputError
@@ -46,6 +47,14 @@ def check_rows(name: str) -> None:
             f"metadata {len(classes)} thing_classes: classes count from 0; name all of them by "
             f"MetadataCatalog.get({name!r}).set(thing_classes=[...])"
         )
+
+
+def rows_to_learn_from(cfg: CfgNode, datasets: Sequence[str]) -> list[dict]:
+    """The rows of datasets that a config trains on: with objects, as Detectron2 chooses them."""
+    points = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
+    return get_detection_dataset_dicts(
+        list(datasets), cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, min_keypoints=points
+    )
 
 
 class _Typed:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from detectron2.data import get_detection_dataset_dicts
-
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
+from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.errors import InputError
 
 DROPS = (8, 11)  # twelfths of a training, after which the learning rate falls to a tenth
@@ -52,7 +51,7 @@ def follow_epochs(run: RunConfig, datasets: Sequence[str]) -> None:
         raise InputError(
             f"{run.shown(settings.EPOCHS)} and {run.shown(settings.MAX_ITER)}: give one of them"
         )
-    images = images_to_learn_from(run, datasets)
+    images = len(rows_to_learn_from(run.cfg, datasets))
     if is_kept(settings.MAX_ITER):
         last = run[settings.MAX_ITER]
         why = f"{last * batch / images:.3g} epochs"
@@ -76,13 +75,3 @@ def follow_epochs(run: RunConfig, datasets: Sequence[str]) -> None:
             f"{', '.join(map(run.shown, followed))}: {why} of {images} images with objects, "
             f"{batch} in a step."
         )
-
-
-def images_to_learn_from(run: RunConfig, datasets: Sequence[str]) -> int:
-    """What an epoch of a YAML config has: images with objects, as Detectron2 chooses them."""
-    options, keypoints = run.cfg.DATALOADER, run.cfg.MODEL.ROI_KEYPOINT_HEAD
-    least = keypoints.MIN_KEYPOINTS_PER_IMAGE if run.model.keypoints else 0
-    rows = get_detection_dataset_dicts(
-        list(datasets), options.FILTER_EMPTY_ANNOTATIONS, min_keypoints=least
-    )
-    return len(rows)
