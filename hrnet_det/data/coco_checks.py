@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from hrnet_det.data import coco_values as values
+from hrnet_det.data.coco_values import Content
 from hrnet_det.data.findings import Finding, finding
-
-Content = dict[str, list[dict]]
 
 
 def misshapen(content: Content) -> Iterator[Finding]:

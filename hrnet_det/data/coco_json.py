@@ -15,14 +15,12 @@ from pathlib import Path
 from hrnet_det.data import coco_values as values
 from hrnet_det.data.coco_checks import contradictions, keypoint_lists, misshapen, objects
 from hrnet_det.data.coco_geometry import misplaced, repeated
+from hrnet_det.data.coco_values import Content
 from hrnet_det.data.findings import Finding, finding
 from hrnet_det.data.image_checks import image_findings
 from hrnet_det.data.images import ImageFacts, probe_all
 from hrnet_det.data.repairs import repair
 from hrnet_det.errors import InputError, MissingInputError
-
-Content = dict[str, list[dict]]
-
 
 CATEGORIES_AT_MOST = 2**22  # bytes of a json, far more than COCO's
 MISSING = "images-missing"  # the kind of finding

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+Content = dict[str, list[dict]]  # of a json: its lists and their rows
 LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
 
 _SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python

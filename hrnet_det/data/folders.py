@@ -9,14 +9,9 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.coco_json import write_content
 from hrnet_det.data.layouts import Split, find_layout
-from hrnet_det.data.own_data import read
+from hrnet_det.data.own_data import CUSTOM, read
 from hrnet_det.data.splitting import SEED, split_content
 from hrnet_det.errors import InputError
-
-SPLITS = (
-    (settings.TRAIN_JSON, settings.TRAIN_IMAGES),
-    (settings.TEST_JSON, settings.TEST_IMAGES),
-)
 
 
 def take_folder(run: RunConfig, *, trains: bool) -> None:
@@ -28,7 +23,7 @@ def take_folder(run: RunConfig, *, trains: bool) -> None:
     """
     if not (folder := str(run[settings.DATA_FOLDER])):
         return
-    if typed := [setting for setting, _ in SPLITS if run.types(setting)]:
+    if typed := [setting for setting, _, _ in CUSTOM.values() if run.types(setting)]:
         raise InputError(
             f"{run.shown(settings.DATA_FOLDER)} (--data) and {run.shown(typed[0])}: give one of "
             "them, a folder or its jsons and images"
@@ -44,7 +39,9 @@ def take_folder(run: RunConfig, *, trains: bool) -> None:
     run.note(f"{said[0].upper()}{said[1:]}.")
     if layout.aside:
         run.note(f"{layout.aside} is kept aside: test on it once you have chosen a model.")
-    for (json_setting, images_setting), split in zip(SPLITS, (train, test), strict=True):
+    for (json_setting, images_setting, _), split in zip(
+        CUSTOM.values(), (train, test), strict=True
+    ):
         run[json_setting] = str(split.json) if split else ""
         run[images_setting] = str(split.images) if split else ""
     run[settings.DATA_FOLDER] = ""

@@ -137,7 +137,7 @@ def take_registered(
         if made_by[0].startswith("register_coco_instances."):
             paths = str(metadata.json_file), str(metadata.image_root)
             if name in COCO_NAMES:
-                if not os.path.isfile(paths[0]) or _has_own_categories(name):
+                if not os.path.isfile(paths[0]) or _has_known_categories(name):
                     continue  # as Detectron2 knows them, or said to be missing
                 run.note(f"{paths[0]} has other categories than {name}: taken as your own data.")
             files[name] = read(run, *paths, evaluated=name in test)
@@ -146,7 +146,7 @@ def take_registered(
     return register(run, files)
 
 
-def _has_own_categories(name: str) -> bool:
+def _has_known_categories(name: str) -> bool:
     """Whether the json of one of Detectron2's datasets has the categories that it is known by."""
     metadata = MetadataCatalog.get(name)
     found = sorted(read_categories(Path(metadata.json_file)))

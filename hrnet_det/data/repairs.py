@@ -8,11 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from hrnet_det.data import coco_values as values
+from hrnet_det.data.coco_values import Content
 from hrnet_det.data.findings import Finding, finding
 from hrnet_det.data.images import probe
 from hrnet_det.data.mask_shapes import mask_area, mask_box
-
-Content = dict[str, list[dict]]
 
 
 def repair(content: Content, folder: Path) -> list[Finding]:

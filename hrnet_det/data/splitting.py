@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 
-Content = dict[str, list[dict]]
+from hrnet_det.data.coco_values import Content
 
 SHARE = 0.2  # of the images, which are tested on
 SEED = 0

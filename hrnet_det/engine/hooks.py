@@ -6,7 +6,6 @@ import logging
 import pickle
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,9 +65,6 @@ class Evaluation(hooks.EvalHook):
     """
 
     _last = -1  # the iteration after which the last evaluation was
-
-    def __init__(self, period: int, evaluate: Callable[[], dict]) -> None:
-        super().__init__(period, evaluate)
 
     def _do_eval(self) -> None:
         check_weights(self.trainer)

@@ -4,6 +4,7 @@ import detectron2.data.transforms as T
 from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 
+from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.mapper import Mapper
 
 dataloader = model_zoo.get_config("common/data/coco.py").dataloader
@@ -11,7 +12,7 @@ dataloader.pop("evaluator")  # ours, by the dataset's kind
 mapper = dataloader.train.mapper
 mapper._target_ = dataloader.test.mapper._target_ = Mapper
 mapper.image_format = "RGB"
-mapper.update(pixel_range=[], max_pixels=178_956_970)
+mapper.update(pixel_range=[], max_pixels=MOST_PIXELS)
 dataloader.test.mapper.update(
     pixel_range="${...train.mapper.pixel_range}", max_pixels="${...train.mapper.max_pixels}"
 )
