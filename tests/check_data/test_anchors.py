@@ -108,3 +108,8 @@ def test_objects_grow_with_their_image():
     found = fit(statistics(((100, 200), [(10, 10, 20, 10)])), Scale(200, 1000), [])
     assert found.sizes.tolist() == [[40, 20]]
     assert np.isnan(found.ious).all()
+
+
+def test_a_very_long_image_keeps_a_pixel_as_in_training():
+    """1x3000 by 1333 / 3000 would be 0.4 pixels high."""
+    assert Scale(800, 1333).resized(np.array([[1.0, 3000.0]])).tolist() == [[1.0, 1333.0]]
