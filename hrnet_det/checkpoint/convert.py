@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
@@ -16,10 +16,12 @@ from hrnet_det.checkpoint.infer import (
     title_of,
     variant_name,
 )
+from hrnet_det.checkpoint.integrity import DIGEST_KEY, digest_of
 from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.checkpoint.renaming import Renamed, rename
+from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
@@ -166,10 +168,23 @@ def _check_whole(renamed: Renamed, run: RunConfig | None) -> None:
 def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dict) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".safetensors":
-            whole = {name: tensor.clone().contiguous() for name, tensor in weights.items()}
-            save_file(whole, path, {"format": "pt", METADATA_KEY: json.dumps(metadata)})
-        else:
-            torch.save(format.wraps(weights, metadata), path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
+    if path.suffix == ".safetensors":
+        write_safetensors(path, weights, metadata)
+    else:
+        with written_aside(path) as file:
+            torch.save(format.wraps(weights, metadata), file)
+
+
+def write_safetensors(path: Path, weights: dict[str, Tensor], metadata: dict) -> None:
+    """Write tensors with their metadata, and the digest of both.
+
+    Raises: InputError if the file cannot be written.
+    """
+    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+    metadata = json.loads(json.dumps(metadata))  # as it will be read
+    text = json.dumps(metadata | {DIGEST_KEY: digest_of(whole, metadata)})
+    content = save(whole, {"format": "pt", METADATA_KEY: text})
+    with written_aside(path, needed=len(content)) as file:
+        file.write(content)

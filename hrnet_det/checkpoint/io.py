@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrnet_det.checkpoint.integrity import check_digest, check_zip
 from hrnet_det.checkpoint.signatures import kind_of_file
 from hrnet_det.checkpoint.wrappers import KEYS, unwrap
 from hrnet_det.errors import InputError
@@ -76,7 +77,8 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     Args:
         path: a file of torch.save, of safetensors, or a pickle of arrays.
         allow_pickle: make the Python objects that the file holds, whatever they run.
-    Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle.
+    Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle, or
+        if it is not what was written: its checksums are compared.
     """
     path, left_out = Path(path), []
     if kind := kind_of_file(path):
@@ -88,10 +90,9 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     is_pickle = start.startswith((b"PK", b"\x80"))  # a zip file of torch.save, or bare
     if start[8:] == b"{" or (path.suffix == ".safetensors" and not is_pickle):
         content = _read_safetensors(path)
-    elif allow_pickle:
-        content = _unpickle(path)
     else:
-        content, left_out = _read_torch(path)
+        check_zip(path)
+        content, left_out = (_unpickle(path), []) if allow_pickle else _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
     given, rest = content, {}
@@ -126,6 +127,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     except ValueError as error:
         message = f"{path}: its header's {METADATA_KEY} is not valid JSON: {error}"
         raise InputError(message) from error
+    check_digest(path, weights, _dictionary(own, METADATA_KEY))
     return {"model": weights, **own}
 
 

@@ -1,8 +1,10 @@
 """The Checkpointer: any known HRNet weights into a model, proven tensor by tensor."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
 from hrnet_det.checkpoint.load_report import LoadReport, compare
 from hrnet_det.checkpoint.renaming import rename
+from hrnet_det.checkpoint.writing import remove_partial, written_aside
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 
@@ -58,10 +61,27 @@ class Checkpointer(DetectionCheckpointer):
         self._resumes = False
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """As Detectron2's, with the metadata."""
+        """As Detectron2's, with the metadata, and never a file that is not whole.
+
+        Raises: InputError if it cannot be written; the files of the folder are then as they were.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        content = {"model": self.model.state_dict()}
+        content |= {key: part.state_dict() for key, part in self.checkpointables.items()} | kwargs
         if self.metadata is not None:
-            kwargs = {**kwargs, METADATA_KEY: self.metadata}
-        super().save(name, **kwargs)
+            content[METADATA_KEY] = self.metadata
+        path = Path(self.save_dir, f"{name}.pth")
+        logger.info("Saving checkpoint to %s", path)
+        remove_partial(self.save_dir)
+        with written_aside(path, needed=_bytes_of(content)) as file:
+            torch.save(content, file)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """As Detectron2's, never half written."""
+        with written_aside(Path(self.save_dir, "last_checkpoint")) as file:
+            file.write(last_filename_basename.encode())
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """As Detectron2's, from any address of `find_weights`, with a report.
@@ -155,3 +175,11 @@ class Checkpointer(DetectionCheckpointer):
 
 def _moved(name: str, start: str, to: str) -> str:
     return to + name.removeprefix(start) if name.startswith(start) else name
+
+
+def _bytes_of(content: Any) -> int:
+    """Of all tensors in a nest of dictionaries and lists."""
+    if isinstance(content, Tensor):
+        return content.nbytes
+    parts = content.values() if isinstance(content, dict) else content
+    return sum(map(_bytes_of, parts)) if isinstance(content, (dict, list, tuple)) else 0

@@ -63,7 +63,9 @@ def header(path):
     with safe_open(path, framework="pt") as file:
         written = file.metadata()
     assert set(written) == {"format", "hrnet_det"} and written["format"] == "pt"
-    return read(json.loads(written["hrnet_det"]))
+    metadata = json.loads(written["hrnet_det"])
+    assert len(metadata.pop("sha256")) == 64
+    return read(metadata)
 
 
 def read(metadata):

@@ -1,0 +1,79 @@
+"""Files that are there whole or not at all: written aside, brought to the disk, and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from hrnet_det.errors import InputError
+
+PARTIAL = ".partial"
+_OURS = re.compile(r"(model_\w+\.(pth|safetensors)|last_checkpoint)\.partial")
+
+
+@contextlib.contextmanager
+def written_aside(path: str | Path, *, needed: int = 0) -> Iterator[BinaryIO]:
+    """Yields a file to write, which takes the place of `path` once it is whole and on the disk.
+
+    Whenever the process or the machine ends, `path` is what it was before or what was written.
+
+    Args:
+        needed: bytes that will be written, as far as they are known.
+    Raises: InputError if it cannot be written, as on a full disk; `path` then stays as it was.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        # torch.save tells of its own surprise, and the system's reason is behind it.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if isinstance(error, (OSError, RuntimeError)) and isinstance(reason, OSError):
+            raise cannot_write(path, reason, needed=needed) from error
+        raise
+
+
+def cannot_write(path: Path, error: OSError, *, needed: int = 0) -> InputError:
+    """The error of a file that could not be written, with the space it needs and there is."""
+    need = f", for {_size(needed)}" if needed else ""
+    with contextlib.suppress(OSError):
+        need += f"; {_size(shutil.disk_usage(path.parent).free)} are free there"
+    return InputError(
+        f"{path} cannot be written ({error.strerror or error}{need}). Files that were there before "
+        "are whole. Make room, or keep fewer checkpoints (SOLVER.CHECKPOINTS_KEPT, "
+        "train.checkpoints_kept); --resume then goes on from the last one"
+    )
+
+
+def remove_partial(folder: str | Path) -> None:
+    """Remove what a process that was killed while it wrote a checkpoint has left."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if _OURS.fullmatch(entry.name):
+                os.unlink(entry.path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename, too, is on the disk; file systems that cannot sync folders do it themselves."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
