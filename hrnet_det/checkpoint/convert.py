@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.finite import check_values
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
 from hrnet_det.checkpoint.infer import (
     hrnet_variant,
@@ -51,8 +52,8 @@ def convert(
             classification project and timm name it.
         allow_pickle: permit a source that runs code when it is loaded.
     Returns: what was written, in a few lines.
-    Raises: InputError if the source has tensors without a name in the target, or the destination
-        exists or has another suffix.
+    Raises: InputError if the source has tensors without a name in the target, or such as no network
+        computes with (`check_values`), or the destination exists or has another suffix.
     """
     source, destination = str(source), Path(destination)
     target = _check_target(destination, to)
@@ -71,6 +72,7 @@ def convert(
         renamed, file = replace(renamed, weights=body), replace(file, rest={})
     run = _config(file, renamed)
     _check_whole(renamed, run)
+    check_values(renamed.weights, source)
     metadata = describe(file, renamed, run)
     weights = _named(renamed.weights, target, source)
     _write(destination, weights, target, metadata)

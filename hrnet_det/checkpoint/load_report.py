@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from tabulate import tabulate
 
+from hrnet_det.checkpoint.finite import COUNTER
 from hrnet_det.checkpoint.formats import BODY
 from hrnet_det.checkpoint.infer import (
     hrnet_variant,
@@ -32,8 +33,6 @@ PARTS = {
     "roi_heads.keypoint_head.": "keypoint head",
     "head.": "dense head",
 }
-# A batch norm's, which a frozen one has not, nor has a file that is old enough.
-COUNTER = "num_batches_tracked"
 
 
 def part_of(name: str) -> str:
