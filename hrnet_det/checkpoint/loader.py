@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils import comm
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
 from hrnet_det.checkpoint.finite import check_state, check_values
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
+from hrnet_det.checkpoint.latest import LAST, latest_checkpoint
 from hrnet_det.checkpoint.load_report import LoadReport, compare
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.checkpoint.writing import remove_partial, written_aside
@@ -35,6 +37,7 @@ class Checkpointer(DetectionCheckpointer):
     Attributes:
         report: the LoadReport of the last file; None before the first.
         file_classes: class names that the last file has been trained for; empty if it does not say.
+        resumed_from: the checkpoint that the last `resume_or_load` has gone on from; "" for none.
         class_match: which of them are the metadata's classes, into whose order its class layers
             have been brought; None if either are not known or there are not as many.
     Raises: InputError if a file cannot be read as weights, is of another variant, or lacks a part
@@ -58,12 +61,15 @@ class Checkpointer(DetectionCheckpointer):
         self.report: LoadReport | None = None
         self.file_classes: list[str] = []
         self.class_match: ClassMatch | None = None
+        self.resumed_from = ""
         self._address = ""
         self._resumes = False
 
-    def save(self, name: str, **kwargs: Any) -> None:
+    def save(self, name: str, *, tag: bool = True, **kwargs: Any) -> None:
         """As Detectron2's, with the metadata, and never a file that is not whole.
 
+        Args:
+            tag: False: it is not the one to go on from.
         Raises: InputError if it cannot be written; the files of the folder are then as they were.
         """
         if not self.save_dir or not self.save_to_disk:
@@ -77,11 +83,12 @@ class Checkpointer(DetectionCheckpointer):
         remove_partial(self.save_dir)
         with written_aside(path, needed=_bytes_of(content)) as file:
             torch.save(content, file)
-        self.tag_last_checkpoint(path.name)
+        if tag:
+            self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """As Detectron2's, never half written."""
-        with written_aside(Path(self.save_dir, "last_checkpoint")) as file:
+        with written_aside(Path(self.save_dir, LAST)) as file:
             file.write(last_filename_basename.encode())
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
@@ -95,13 +102,51 @@ class Checkpointer(DetectionCheckpointer):
         load = super(DetectionCheckpointer, self).load
         return load(find_weights(path) if path else path, checkpointables)
 
+    def has_checkpoint(self) -> bool:
+        """Whether the folder has a checkpoint to go on from, one that can be read."""
+        return bool(self.get_checkpoint_file())
+
+    def get_checkpoint_file(self) -> str:
+        """The checkpoint to go on from, as `latest_checkpoint`; "" for none."""
+        return latest_checkpoint(self.save_dir, allow_pickle=self.allow_pickle).path
+
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """As Detectron2's. Raises: InputError also if a run to be resumed is of another model."""
-        self._resumes = resume and self.has_checkpoint()
+        """As Detectron2's, and damaged checkpoints are skipped, which is said.
+
+        All processes go on from the same one. Raises: InputError also if a run to be resumed is of
+        another model, or a process does not see the folder.
+        """
+        self.resumed_from = self._agreed_checkpoint(path) if resume else ""
+        if not self.resumed_from:
+            return self.load(path, checkpointables=[])
+        self._resumes = True
         try:
-            return super().resume_or_load(path, resume=resume)
+            return self.load(self.resumed_from)
         finally:
             self._resumes = False
+
+    def _agreed_checkpoint(self, otherwise: str) -> str:
+        """The checkpoint to go on from, which the main process looks for and tells of."""
+        found = ""
+        if comm.is_main_process():
+            remove_partial(self.save_dir)
+            latest = latest_checkpoint(self.save_dir, allow_pickle=self.allow_pickle)
+            found = latest.path
+            latest.tell()
+            if not found:
+                logger.warning(
+                    "--resume: %s has no checkpoint to go on from: starting from %s",
+                    *(self.save_dir, otherwise or "random weights"),
+                )
+            elif latest.skipped or not Path(self.save_dir, LAST).is_file():
+                logger.warning("--resume goes on from %s", found)
+        found = comm.all_gather(found)[0]
+        if found and not Path(found).is_file():
+            raise InputError(
+                f"--resume: process {comm.get_rank()} does not see {found}, from which the main "
+                "process goes on: all machines need the same OUTPUT_DIR on a shared file system"
+            )
+        return found
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         file = read_weights(filename, allow_pickle=self.allow_pickle)

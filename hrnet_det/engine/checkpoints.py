@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from detectron2.engine import hooks
 
+from hrnet_det.checkpoint.io import read_weights
+from hrnet_det.checkpoint.latest import iteration_of
 from hrnet_det.engine.divergence import check_weights
 from hrnet_det.environment import one_line
+from hrnet_det.errors import InputError
+
+if TYPE_CHECKING:
+    from hrnet_det.engine.trainer import Trainer
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
     """Detectron2's, for weights that are finite, and a training that may end before its time."""
+
+    def before_train(self) -> None:
+        super().before_train()
+        last = self.trainer.start_iter - 1
+        if 0 <= last == self.trainer.max_iter - 1:  # it ended before it could save the last one
+            final = Path(self.checkpointer.save_dir, f"{self.file_prefix}_final.pth")
+            if iteration_of(final) != last:
+                save(self.trainer, final.stem, last)
 
     def step(self, iteration: int, **kwargs: object) -> None:
         self.max_iter = self.trainer.max_iter
@@ -34,23 +47,28 @@ class BestCheckpointer(hooks.BestCheckpointer):
         path = Path(self._checkpointer.save_dir) / f"{self._file_prefix}.pth"
         if self.trainer.start_iter and path.is_file():
             try:
-                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-                logger.warning("%s is damaged, and will be replaced: %s", path, one_line(error))
-            else:
-                self.best = content.get(self._val_metric, self.best)
+                self.best = read_weights(path).rest.get(self._val_metric, self.best)
+            except InputError as error:
+                logger.warning("%s will be replaced: %s", path.name, one_line(error))
 
     def after_train(self) -> None:
-        last = self._checkpointer.get_checkpoint_file()
-        super().after_train()
-        if last:  # still the one to resume from: in ours the trainer is an iteration ahead
-            self._checkpointer.tag_last_checkpoint(Path(last).name)
+        if self.trainer.iter >= self.trainer.max_iter:  # after success
+            self._best_checking()
 
     def _best_checking(self) -> None:
         metric, trainer = self._val_metric, self.trainer
         value, _ = trainer.storage.latest().get(metric, (float("nan"), 0))
-        iteration = min(trainer.iter, trainer.max_iter - 1)  # as in the other checkpoints
         if value > self.best:  # nan is not
             self.best = value
-            self._checkpointer.save(self._file_prefix, iteration=iteration, **{metric: value})
+            ended = trainer.iter >= trainer.max_iter  # model_final.pth is the one to go on from
+            save(trainer, self._file_prefix, trainer.iter - ended, tag=not ended, **{metric: value})
             logger.info("%s.pth has %s %.2f, the best so far", self._file_prefix, metric, value)
+
+
+def save(trainer: Trainer, name: str, iteration: int, **kwargs: object) -> None:
+    """Save what a trainer has after an iteration, from which it may be one ahead."""
+    now, trainer.iter = trainer.iter, iteration
+    try:
+        trainer.checkpointer.save(name, iteration=iteration, **kwargs)
+    finally:
+        trainer.iter = now

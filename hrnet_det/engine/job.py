@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
 from hrnet_det.checkpoint.addresses import IMAGENET, find_weights
 from hrnet_det.checkpoint.io import read_weights
+from hrnet_det.checkpoint.latest import latest_checkpoint
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
@@ -24,7 +24,7 @@ class Job:
 
     Args:
         trains: False: it only evaluates.
-        resume: it goes on from the last checkpoint of OUTPUT_DIR, where there is one.
+        resume: it goes on from the last checkpoint of OUTPUT_DIR that can be read, if there is one.
         num_gpus: processes on each machine, with a GPU each where there are any.
         splits: the datasets that it uses, once they are prepared.
     """
@@ -46,15 +46,21 @@ class Job:
         return torch.device(str(self.run[settings.DEVICE])).type
 
     @cached_property
+    def checkpoint(self) -> str:
+        """The checkpoint of OUTPUT_DIR that it goes on from or evaluates; "" for none."""
+        if not self.resume:
+            return ""
+        allow_pickle = self.run[settings.WEIGHTS_ALLOW_PICKLE]
+        folder = str(self.run[settings.OUTPUT_DIR])
+        return latest_checkpoint(folder, allow_pickle=allow_pickle).path
+
+    @cached_property
     def earlier(self) -> RunConfig | None:
         """The config of the run that is gone on with or evaluated; None if it is not known.
 
         The whole file of its weights is read, once.
         """
-        path = "" if self.trains else str(self.run[settings.WEIGHTS])
-        last = Path(str(self.run[settings.OUTPUT_DIR]), "last_checkpoint")
-        if self.resume and last.is_file():
-            path = str(last.with_name(last.read_text().strip()))
+        path = self.checkpoint or ("" if self.trains else str(self.run[settings.WEIGHTS]))
         if path in ("", IMAGENET):
             return None
         allow_pickle = self.run[settings.WEIGHTS_ALLOW_PICKLE]

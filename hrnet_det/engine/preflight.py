@@ -12,7 +12,7 @@ from hrnet_det.data.checks import check_images, check_labels
 from hrnet_det.data.datasets import prepare_datasets
 from hrnet_det.engine.fitting import fit_data, fit_pixels, follow_schedule
 from hrnet_det.engine.job import Job
-from hrnet_det.engine.start import check_weights
+from hrnet_det.engine.start import check_output, check_weights
 from hrnet_det.engine.training_checks import (
     check_batch,
     check_evaluations,
@@ -107,6 +107,7 @@ def check_evaluation(job: Job) -> None:
 
 
 CHECKS: tuple[Callable[[Job], None], ...] = (
+    check_output,
     check_device,
     check_numbers,
     check_batch,

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 from pathlib import Path
 
 from hrnet_det.checkpoint.addresses import IMAGENET, check_connection, find_weights, page_of
+from hrnet_det.checkpoint.latest import (
+    LAST,
+    UNNUMBERED,
+    latest_checkpoint,
+    numbered_checkpoints,
+)
 from hrnet_det.config import settings
 from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
@@ -13,8 +21,64 @@ from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 
-# What a run writes to OUTPUT_DIR, and the next one there renames.
-RUN_FILES = ("metrics.json", "results.json", "last_checkpoint", "model_best.pth", "model_final.pth")
+logger = logging.getLogger("detectron2.hrnet_det")
+
+# What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
+RUN_FILES = (
+    *("metrics.json", "results.json", LAST, *UNNUMBERED),
+    *("model_final.safetensors", "model_card.md"),
+)
+
+
+def check_output(job: Job) -> None:
+    """OUTPUT_DIR is a folder that can be written to, or can be made."""
+    shown, place = job.run.shown(settings.OUTPUT_DIR), Path(str(job.run[settings.OUTPUT_DIR]))
+    advice = f"give another {job.run.name(settings.OUTPUT_DIR)}"
+    if place == Path():
+        raise InputError(f"{shown!r}: no folder to write to: {advice}, such as output/mine")
+    try:
+        place = _nearest(place.absolute())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{shown}: nothing can be written to {place} ({reason}): {advice}"
+        ) from error
+
+
+def _nearest(place: Path) -> Path:
+    """The place itself or, where there is none, the folder above that is there."""
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        return _nearest(place.parent)
+    return place
+
+
+def run_files(folder: str | Path) -> list[Path]:
+    """The files of an earlier run in OUTPUT_DIR, which are not those of the next one."""
+    named = (Path(folder, name) for name in RUN_FILES)
+    return [*(path for path in named if path.is_file()), *numbered_checkpoints(folder)]
+
+
+def set_aside(run: RunConfig, *, resume: bool) -> None:
+    """Rename an earlier run's files in OUTPUT_DIR, unless it is gone on with.
+
+    So a later --resume takes none of them for the new run's.
+    """
+    folder = str(run[settings.OUTPUT_DIR])
+    if resume:
+        latest = latest_checkpoint(folder, allow_pickle=run[settings.WEIGHTS_ALLOW_PICKLE])
+        if latest.path:
+            return
+        latest.tell()
+    files = run_files(folder)
+    for path in files:
+        path.replace(f"{path}.previous")
+    if files:
+        named = ", ".join(path.name for path in files)
+        logger.info("%s has an earlier run: %s are now called NAME.previous", folder, named)
 
 
 def check_weights(job: Job) -> None:
@@ -25,12 +89,12 @@ def check_weights(job: Job) -> None:
         return
     run, given = job.run, str(job.run[settings.WEIGHTS])
     output = str(run[settings.OUTPUT_DIR])
-    resumes = job.resume and os.path.isfile(os.path.join(output, "last_checkpoint"))
+    resumes = bool(job.checkpoint)
     sought = given == IMAGENET and not resumes
     if given == IMAGENET:
         given = run[settings.WEIGHTS] = _imagenet_weights(run) if sought else ""
-    files = (os.path.realpath(os.path.join(output, name)) for name in RUN_FILES)
-    if not job.resume and os.path.realpath(given) in files:
+    files = () if resumes else map(os.path.realpath, run_files(output))
+    if os.path.realpath(given) in files:
         raise InputError(
             f"{run.shown(settings.WEIGHTS)} is of an earlier run in "
             f"{run.shown(settings.OUTPUT_DIR)}, whose files this one would replace: give another "

@@ -32,7 +32,7 @@ from hrnet_det.engine.job import Job
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
 from hrnet_det.engine.preflight import preflight
-from hrnet_det.engine.start import RUN_FILES
+from hrnet_det.engine.start import set_aside
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
@@ -140,25 +140,20 @@ def run_process(run: RunConfig, args: argparse.Namespace) -> dict:
 
 def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     output = str(run[settings.OUTPUT_DIR])
-    if comm.is_main_process() and not resume:
-        _set_aside(output)
+    if comm.is_main_process():
+        set_aside(run, resume=resume)
     trainer = kind(run)
     trainer.resume_or_load(resume=resume)
-    _compare_with_file(run, trainer.checkpointer)
+    checkpointer = trainer.checkpointer
+    _compare_with_file(run, checkpointer)
     logger.info("Log, config and environment are in %s/log.txt", output)
     if comm.is_main_process() and trainer.start_iter == 0:
         draw_augmented_samples(run, trainer.data_loader)
     results = trainer.train()
-    return trainer.average.averaged, os.path.join(output, "model_final.pth"), results
-
-
-def _set_aside(folder: str) -> None:
-    """Rename an earlier run's files in OUTPUT_DIR: they are not those of this one."""
-    for name in RUN_FILES:
-        path = os.path.join(folder, name)
-        if os.path.isfile(path):
-            os.replace(path, f"{path}.previous")
-            logger.info("%s of an earlier run is now %s.previous", path, path)
+    weights = os.path.join(output, "model_final.pth")
+    if trainer.start_iter > trainer.max_iter:  # nothing was trained, so none was written
+        weights = checkpointer.resumed_from
+    return trainer.average.averaged, weights, results
 
 
 def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:

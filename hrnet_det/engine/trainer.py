@@ -109,7 +109,7 @@ class Trainer(DefaultTrainer):
         """
         rates = list(self.scheduler.base_lrs)
         self.checkpointer.resume_or_load(self.run[settings.WEIGHTS], resume=resume)
-        if resume and self.checkpointer.has_checkpoint():
+        if self.checkpointer.resumed_from:
             self.start_iter = self.iter + 1
             if change_rates(self.scheduler, rates):
                 name = self.run.shown(settings.BASE_LR)
