@@ -32,7 +32,7 @@ def check_state(state: object, path: str) -> None:
     """
     found = {name: tensor for name, tensor in _tensors(state) if tensor.is_floating_point()}
     faults = {name: fault for name, tensor in found.items() if (fault := _fault(name, tensor))}
-    _refuse(faults, f"--resume: {path}: {len(faults)} tensors of its training state are unusable")
+    _refuse(faults, f"{path}: {len(faults)} tensors of its training state are unusable")
 
 
 def _refuse(faults: Mapping[str, str], subject: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from hrnet_det.checkpoint.finite import check_state, check_values
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.errors import InputError
 
@@ -35,8 +36,9 @@ class Latest:
 def latest_checkpoint(folder: str | Path, *, allow_pickle: bool = False) -> Latest:
     """The checkpoint that last_checkpoint names, or where it cannot be read the one before it.
 
-    All of a file is read to know whether it is damaged, once in a process. After the one that
-    last_checkpoint names come the others of the folder, from the last iteration to the first.
+    All of a file is read, once in a process, to know whether it is damaged or has values that are
+    not finite. After the one that last_checkpoint names come the others of the folder, from the
+    last iteration to the first.
 
     Args:
         folder: OUTPUT_DIR, which need not be there.
@@ -112,7 +114,10 @@ def _state(path: Path, allow_pickle: bool) -> _State:
 def _read(path: str, allow_pickle: bool, _: tuple[int, ...]) -> _State:
     """The state of a file; as long as it is not written again, it is read once."""
     try:
-        iteration = read_weights(path, allow_pickle=allow_pickle).rest.get("iteration")
+        file = read_weights(path, allow_pickle=allow_pickle)
+        check_values(file.weights, path)
+        check_state(file.rest, path)
     except (InputError, OSError) as error:
         return _State(" ".join(str(error).split()))
+    iteration = file.rest.get("iteration")
     return _State("", iteration if isinstance(iteration, int) else -1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
-from hrnet_det.checkpoint.finite import check_state, check_values
+from hrnet_det.checkpoint.finite import check_values
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
 from hrnet_det.checkpoint.latest import LAST, latest_checkpoint
@@ -167,8 +167,6 @@ class Checkpointer(DetectionCheckpointer):
         self.report, self.file_classes = report, file.classes
         self._check(report, file.left_out)
         check_values(weights, self._address)
-        if self._resumes:
-            check_state(file.rest, self._address)
         weights = self._in_our_order(weights)
         weights = {names[name]: tensor for name, tensor in weights.items()}
         return {**file.rest, "model": weights, "matching_heuristics": False}
