@@ -35,8 +35,8 @@ def optimize_for_inference(
 ) -> nn.Module:
     """A copy of a backbone or of a whole detector that computes the same in less time.
 
-    Norms are folded into their convolutions, shortcuts and ReLUs are computed within these
-    (`FusedConv2d`), and everything is channels_last.
+    Norms are folded into their convolutions, shortcuts are computed within these (`FusedConv2d`),
+    and everything is channels_last. What is not finite stays so, as in the plain form.
 
     Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. Joining convolutions
     that read the same map, and adding a nearest-upsampled map by broadcasting, gained nothing.

@@ -220,6 +220,48 @@ def test_a_fused_convolution_has_a_relu_of_its_own_unless_told_otherwise():
     torch.testing.assert_close(fused(x, relu=False), conv(x))
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)]
+)
+@pytest.mark.parametrize("kernel", [1, 3])
+@torch.no_grad()
+def test_a_fused_convolution_keeps_what_is_not_finite(kernel, dtype):
+    """A ReLU says nan of NaN, where oneDNN's own one says 0."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 16, kernel, padding=kernel // 2)
+    fused = FusedConv2d(conv.weight.to(dtype), conv.bias, conv)
+    x = torch.randn(1, 16, 12, 12)
+    x[0, 3, 2, 2], x[0, 5, 8, 8] = float("nan"), float("inf")
+    sum_of_nan = torch.zeros(1, 16, 12, 12)
+    sum_of_nan[0, :, 5, 0] = float("nan")
+    for add in (None, sum_of_nan):
+        y = conv(x).relu() if add is None else (conv(x) + add).relu()
+        result = fused(x, relu=True, add=None if add is None else add.to(dtype))
+        cells = 16 * (kernel**2 + (add is not None))
+        assert y.isnan().sum() == cells and 0 < y.isposinf().sum() < 16 * kernel**2
+        assert torch.equal(result.isnan(), y.isnan())
+        assert torch.equal(result.isinf(), y.isinf())
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)]
+)
+@torch.no_grad()
+def test_both_forms_agree_on_what_is_not_finite(dtype):
+    model = hrfpn()
+    given = images()
+    given[0, 1, 40, 50] = float("nan")  # its neighbourhood, as far as the network sees, is NaN
+    faster = optimize_for_inference(model, dtype=dtype)
+    for name, x in model(given).items():
+        assert x[0].isnan().any() and not x[1].isnan().any()
+        assert torch.equal(faster(given)[name].isnan(), x.isnan()), name
+    for value in (float("nan"), 1e38):  # weights that are NaN, or so large that maps overflow
+        model.bottom_up.layer1[0].conv2.weight.fill_(value)
+        faster = optimize_for_inference(model, dtype=dtype)
+        for features in (model(images()), faster(images())):
+            assert all(x.isnan().all() for x in features.values())
+
+
 @torch.no_grad()
 def test_onednn_writes_the_sum_into_what_is_added():
     conv = nn.Conv2d(4, 4, 3, padding=1)
