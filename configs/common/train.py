@@ -8,6 +8,7 @@ train = {
     "gradient_accumulation_steps": 1,  # parts that a step's batch goes through the model in
     "clip_gradient_norm": 35.0,  # of all gradients together; 0 for none
     "checkpoint_period": 5000,  # iterations
+    "checkpoints_kept": 0,  # the last ones of these, beside the best and the final one; 0: all
     "eval_period": 7330,  # iterations: every epoch of COCO
     "patience": 0,  # evaluations without a better metric after which training ends; 0: never
     "ema_decay": 0.0,  # of the moving average of the weights, such as 0.999; 0 for none

@@ -62,6 +62,18 @@ def numbered_checkpoints(folder: str | Path) -> list[Path]:
     return [found[key] for key in sorted(found)]
 
 
+def remove_earlier(path: Path, kept: int) -> None:
+    """Leave of the numbered checkpoints up to this one only so many last ones.
+
+    It goes by the files of the folder, so it goes on in a run that is resumed.
+    """
+    numbered = numbered_checkpoints(path.parent)
+    if path in numbered:
+        for earlier in numbered[: max(0, numbered.index(path) + 1 - kept)]:
+            earlier.unlink(missing_ok=True)
+            logger.info("Removed %s: the last %d are kept", earlier, kept)
+
+
 def iteration_of(path: Path, *, allow_pickle: bool = False) -> int:
     """The last iteration that is in a checkpoint; -1 if it does not say, or cannot be read."""
     return _state(path, allow_pickle).iteration

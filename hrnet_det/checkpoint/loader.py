@@ -15,7 +15,7 @@ from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
 from hrnet_det.checkpoint.finite import check_values
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
-from hrnet_det.checkpoint.latest import LAST, latest_checkpoint
+from hrnet_det.checkpoint.latest import LAST, latest_checkpoint, remove_earlier
 from hrnet_det.checkpoint.load_report import LoadReport, compare
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.checkpoint.writing import remove_partial, written_aside
@@ -34,6 +34,8 @@ class Checkpointer(DetectionCheckpointer):
         strict: refuse a file in which tensors of a part are missing or have other shapes; False
             takes what fits of it.
         metadata: written into every checkpoint under "hrnet_det": classes, config, ...
+        kept: of the checkpoints named after their iteration, how many last ones `save` leaves in
+            the folder; 0 for all.
     Attributes:
         report: the LoadReport of the last file; None before the first.
         file_classes: class names that the last file has been trained for; empty if it does not say.
@@ -52,12 +54,14 @@ class Checkpointer(DetectionCheckpointer):
         allow_pickle: bool = False,
         strict: bool = True,
         metadata: dict[str, Any] | None = None,
+        kept: int = 0,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
         self.allow_pickle = allow_pickle
         self.strict = strict
         self.metadata = metadata
+        self.kept = kept
         self.report: LoadReport | None = None
         self.file_classes: list[str] = []
         self.class_match: ClassMatch | None = None
@@ -85,6 +89,8 @@ class Checkpointer(DetectionCheckpointer):
             torch.save(content, file)
         if tag:
             self.tag_last_checkpoint(path.name)
+        if self.kept:
+            remove_earlier(path, self.kept)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """As Detectron2's, never half written."""

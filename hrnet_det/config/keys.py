@@ -99,6 +99,9 @@ KEYS: dict[str, object] = {
     # SOLVER.LR_SCHEDULER_NAME may be "WarmupPolyLR" too: the learning rate falls to 0 by
     # (1 - iteration / MAX_ITER) to this power.
     "SOLVER.POLY_LR_POWER": 0.9,
+    # Of the checkpoints of each CHECKPOINT_PERIOD only so many last ones stay; 0 for all, as in
+    # Detectron2. model_best.pth and model_final.pth always do.
+    "SOLVER.CHECKPOINTS_KEPT": 0,
     # Early stopping: training ends after so many evaluations (TEST.EVAL_PERIOD) in which the metric
     # of model_best.pth has not risen; 0 for never. The learning rates are those of MAX_ITER.
     "SOLVER.PATIENCE": 0,

@@ -30,6 +30,7 @@ ACCUMULATION_STEPS = Setting(
 )
 AMP = Setting("SOLVER.AMP.ENABLED", "train.amp.enabled", False)
 CHECKPOINT_PERIOD = Setting("SOLVER.CHECKPOINT_PERIOD", "train.checkpoint_period", 5000)
+CHECKPOINTS_KEPT = Setting("SOLVER.CHECKPOINTS_KEPT", "train.checkpoints_kept", 0)
 EVAL_PERIOD = Setting("TEST.EVAL_PERIOD", "train.eval_period", 0)
 PATIENCE = Setting("SOLVER.PATIENCE", "train.patience", 0)
 EMA_DECAY = Setting("SOLVER.EMA_DECAY", "train.ema_decay", 0.0)

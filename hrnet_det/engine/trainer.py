@@ -192,6 +192,7 @@ class Trainer(DefaultTrainer):
             allow_pickle=run[settings.WEIGHTS_ALLOW_PICKLE],
             strict=run[settings.WEIGHTS_STRICT],
             metadata=metadata,
+            kept=run[settings.CHECKPOINTS_KEPT],
             **checkpointables,
         )
 

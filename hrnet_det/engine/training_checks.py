@@ -18,6 +18,7 @@ NUMBERS = (
     (settings.BASE_LR, 0, math.inf, "a number of at least 0"),
     (settings.NUM_WORKERS, 0, math.inf, "at least 0 processes"),
     (settings.CHECKPOINT_PERIOD, 1, math.inf, "at least 1 iteration"),
+    (settings.CHECKPOINTS_KEPT, 0, math.inf, "at least 1 checkpoint, or 0 for all of them"),
     (settings.EVAL_PERIOD, 0, math.inf, "at least 1 iteration, or 0 for the end alone"),
     (settings.PATIENCE, 0, math.inf, "at least 1 evaluation, or 0 for no early stopping"),
     (settings.EMA_DECAY, 0, 1, "below 1, such as 0.999, or 0 for no average of the weights"),

@@ -8,6 +8,7 @@ import torch
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.checkpoint.latest import iteration_of, latest_checkpoint, numbered_checkpoints
+from hrnet_det.errors import InputError
 
 
 class Model(torch.nn.Module):
@@ -166,3 +167,41 @@ def test_the_checkpointer_says_that_it_starts_anew(folder, tmp_path, caplog):
     assert caplog.messages == [said + weights, said + "random weights"]
     assert checkpointer.resumed_from == "" and not checkpointer.has_checkpoint()
     assert list(empty.iterdir()) == []  # what was half written is gone
+
+
+# --- keeping the last ones ---
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.pth"))
+
+
+def test_the_last_ones_are_kept_and_the_best(tmp_path):
+    first = Checkpointer(Model(), str(tmp_path), kept=2)
+    first.save("model_best", iteration=4)
+    for iteration, expected in ((9, [9]), (19, [9, 19]), (29, [19, 29])):
+        first.save(f"model_{iteration:07d}", iteration=iteration)
+        assert names(tmp_path) == [f"model_{n:07d}.pth" for n in expected] + ["model_best.pth"]
+    resumed = Checkpointer(Model(), str(tmp_path), kept=2)  # it goes by the files that are there
+    resumed.save("model_0000039", iteration=39)
+    resumed.save("model_final", iteration=39)
+    ours = ["model_0000029.pth", "model_0000039.pth", "model_best.pth", "model_final.pth"]
+    assert names(tmp_path) == ours
+    # After an earlier one was gone on with, those before it are not the oldest of all.
+    resumed.save("model_0000034", iteration=34)
+    assert names(tmp_path) == [ours[0], "model_0000034.pth", *ours[1:]]
+    Checkpointer(Model(), str(tmp_path), kept=0).save("model_0000049", iteration=49)
+    assert len(names(tmp_path)) == 6
+
+
+def test_what_cannot_be_saved_costs_no_earlier_one(tmp_path, monkeypatch):
+    checkpointer = Checkpointer(Model(), str(tmp_path), kept=1)
+    checkpointer.save("model_0000009", iteration=9)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        checkpointer.save("model_0000019", iteration=19)
+    assert names(tmp_path) == ["model_0000009.pth"]

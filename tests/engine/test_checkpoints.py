@@ -11,8 +11,11 @@ from helpers.training import words
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.engine.job import Job
+from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.start import check_output
 from hrnet_det.errors import InputError
+
+LAZY = "COCO-Detection/fcos_hrnetv2p_w18_1x.py"
 
 
 def resumed(arguments, *more):
@@ -77,9 +80,7 @@ def refusal(run):
     return str(error.value)
 
 
-@pytest.mark.parametrize(
-    "config", ["quickstart/faster_rcnn.yaml", "COCO-Detection/fcos_hrnetv2p_w18_1x.py"]
-)
+@pytest.mark.parametrize("config", ["quickstart/faster_rcnn.yaml", LAZY])
 def test_an_output_folder_that_cannot_be_one(tmp_path, config, monkeypatch):
     run = load_run(config, [])
     name = run.name(settings.OUTPUT_DIR)
@@ -117,3 +118,19 @@ def test_an_output_folder_that_is_a_file_is_refused_before_anything_is_read(tmp_
     assert outcome.code == 2 and outcome.out == ""
     assert outcome.err.startswith(f"error: OUTPUT_DIR {tmp_path / 'file'}: nothing can be written")
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "kept"),
+    [
+        ("hrnetv2p_faster_rcnn.yaml", [], 0),  # all, as Detectron2
+        ("custom/mask_rcnn.yaml", [], 3),
+        ("hrnetv2p_faster_rcnn.yaml", ["SOLVER.CHECKPOINTS_KEPT", "5"], 5),
+        (LAZY, [], 0),
+        (LAZY, ["train.checkpoints_kept=4"], 4),
+    ],
+)
+def test_how_many_are_kept(config, words, kept):
+    run = load_run(config, words)
+    run[settings.TRAIN_DATASETS] = run[settings.TEST_DATASETS] = ()
+    assert trainer_of(run).build_checkpointer(run, torch.nn.Linear(1, 1)).kept == kept

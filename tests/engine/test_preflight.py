@@ -79,6 +79,7 @@ def test_no_processes():
         (settings.BASE_LR, math.inf),
         (settings.NUM_WORKERS, -1),
         (settings.CHECKPOINT_PERIOD, 0),
+        (settings.CHECKPOINTS_KEPT, -1),
         (settings.EVAL_PERIOD, -1),
     ],
 )
