@@ -33,6 +33,8 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
 
     def step(self, iteration: int, **kwargs: object) -> None:
         self.max_iter = self.trainer.max_iter
+        if self.trainer.stopped:  # after a signal, whatever the period
+            self.period = 1
         if (iteration + 1) % self.period == 0 or iteration >= self.max_iter - 1:
             check_weights(self.trainer)
         super().step(iteration, **kwargs)

@@ -15,8 +15,10 @@ from fvcore.nn.precise_bn import get_bn_modules
 from tqdm import tqdm
 
 from hrnet_det.config import settings
+from hrnet_det.engine import signals
 from hrnet_det.engine.checkpoints import BestCheckpointer, PeriodicCheckpointer
 from hrnet_det.engine.divergence import check_weights
+from hrnet_det.engine.stopping import StopOnSignal
 from hrnet_det.evaluation.evaluators import best_metric
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class Evaluation(hooks.EvalHook):
 
     def after_train(self) -> None:
         done = self.trainer.iter  # iterations; after a failure fewer than max_iter
-        if done >= self.trainer.max_iter and self._last != done - 1:
+        ends = done >= self.trainer.max_iter and not signals.asked()
+        if ends and self._last != done - 1:
             self._do_eval()
         del self._func  # which refers to the trainer
 
@@ -173,6 +176,7 @@ def build_hooks(trainer: Trainer) -> list[HookBase]:
         built.append(EarlyStopping(period, best_metric(run), patience, run.name(settings.PATIENCE)))
     if main and run[settings.TEST_DATASETS]:
         built.append(BestCheckpointer(period, trainer.checkpointer, best_metric(run)))
+    built.append(StopOnSignal())
     if main:
         checkpoints = run[settings.CHECKPOINT_PERIOD]
         built.append(PeriodicCheckpointer(trainer.checkpointer, checkpoints))

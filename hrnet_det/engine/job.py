@@ -26,6 +26,7 @@ class Job:
         trains: False: it only evaluates.
         resume: it goes on from the last checkpoint of OUTPUT_DIR that can be read, if there is one.
         num_gpus: processes on each machine, with a GPU each where there are any.
+        option: what the user sets them with.
         splits: the datasets that it uses, once they are prepared.
     """
 
@@ -34,6 +35,7 @@ class Job:
     resume: bool = False
     num_gpus: int = 1
     num_machines: int = 1
+    option: str = "--num-gpus"
     splits: Splits = field(default_factory=lambda: Splits((), ()))
 
     @property

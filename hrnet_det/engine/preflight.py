@@ -29,9 +29,7 @@ from hrnet_det.modeling.kinds import kind_of
 def check_device(job: Job) -> None:
     """The device is there for every process, and has AMP; a CPU takes a missing GPU's place."""
     run, name, gpus = job.run, job.run.name(settings.DEVICE), torch.cuda.device_count()
-    given, typed = run[settings.DEVICE], f"--num-gpus {job.num_gpus}"
-    if job.num_gpus < 1:
-        raise InputError(f"{typed}: give at least 1 (without GPUs: processes on the CPU)")
+    given, typed = run[settings.DEVICE], f"{job.option} {job.num_gpus}"
     try:
         device = torch.device(str(given))
     except RuntimeError as error:
@@ -46,7 +44,7 @@ def check_device(job: Job) -> None:
     elif not torch.cuda.is_available():
         run.note(f"No GPU here: running on the CPU instead of {shown}.")
         run[settings.DEVICE] = "cpu"
-    elif job.num_gpus > gpus:
+    elif job.num_gpus > gpus and not (gpus == 1 and job.option.startswith("srun")):
         raise InputError(f"{typed}, but this machine has {gpus}")
     elif device.index is not None and job.processes > 1:
         raise InputError(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from multiprocessing.queues import SimpleQueue
+from functools import partial
 from pathlib import Path
 
-import torch
 from detectron2.engine import default_argument_parser
-from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 from torch import nn
-from torch.multiprocessing import ProcessExitedException
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.classes import difference
@@ -27,11 +23,14 @@ from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.own_data import register_again
+from hrnet_det.engine import signals
 from hrnet_det.engine.augmented_samples import draw_augmented_samples
 from hrnet_det.engine.job import Job
+from hrnet_det.engine.launch import launch
 from hrnet_det.engine.lazy_trainer import trainer_of
 from hrnet_det.engine.logs import announce, console_level, set_up
 from hrnet_det.engine.preflight import preflight
+from hrnet_det.engine.processes import OPTIONS, processes_of
 from hrnet_det.engine.start import set_aside
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
@@ -62,17 +61,27 @@ Python program that is run: take none whose author you do not trust.
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse Detectron2's arguments, and train or evaluate on as many processes as they say.
 
-    Raises: InputError for what the user has to correct.
+    Raises: InputError for what the user has to correct; SystemExit if a process has died, or after
+        a signal.
     """
     args = build_parser().parse_args(argv)
-    job = load_job(args)
-    preflight(job)
-    launch(job.run, args)
+    processes = processes_of(args, os.environ)
+    try:
+        with signals.handled():
+            launch(processes, partial(prepare, args), partial(run_process, args=args))
+    except signals.Stopped as end:
+        if end.text and comm.is_main_process():
+            print(end.text, file=sys.stderr)
+        raise
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Detectron2's arguments, with --data."""
+    """Detectron2's arguments, with --data; those of the processes are None if they are not typed.
+
+    Differs from source: --dist-url is a free port where there is one machine.
+    """
     parser = default_argument_parser(epilog=EPILOG)
+    parser.set_defaults(**dict.fromkeys(OPTIONS))
     parser.add_argument(
         "--data",
         metavar="FOLDER",
@@ -83,33 +92,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def launch(run: RunConfig, args: argparse.Namespace) -> None:
-    """Call run_process in as many processes as Detectron2's arguments say.
-
-    Raises: InputError if one of the processes does; SystemExit if one is killed.
-    """
-    errors = multiprocessing.get_context("spawn").SimpleQueue()
-    places = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
-    try:
-        detectron2_launch(_guarded, *places, args=(run, args, errors))
-    except ProcessExitedException as error:
-        if not errors.empty():
-            raise InputError(errors.get()) from error
-        print(f"error: {error}", file=sys.stderr)  # such as: terminated with signal SIGKILL
-        sys.exit(1)
-
-
-def _guarded(run: RunConfig, args: argparse.Namespace, errors: SimpleQueue) -> None:
-    """A process of a job; what ends it is one error of the job."""
-    try:
-        run_process(run, args)
-    except InputError as error:
-        if comm.get_world_size() == 1:
-            raise
-        errors.put(str(error))  # the first process that ends has the others terminated
-        sys.exit(2)
-
-
 def load_job(args: argparse.Namespace) -> Job:
     """The run that the arguments describe. Raises: InputError if there is no such config."""
     if not args.config_file:
@@ -117,19 +99,29 @@ def load_job(args: argparse.Namespace) -> Job:
     run = load_run(args.config_file, args.opts)
     if args.data:
         run[settings.DATA_FOLDER] = args.data
-    return Job(run, not args.eval_only, args.resume, args.num_gpus, args.num_machines)
+    there = processes_of(args, os.environ)
+    return Job(run, not args.eval_only, args.resume, there.local, there.machines, there.option)
 
 
-def run_process(run: RunConfig, args: argparse.Namespace) -> dict:
-    """Train and evaluate, or only evaluate, in one process of the job; returns the results."""
+def prepare(args: argparse.Namespace) -> RunConfig:
+    """The checked run that the arguments describe. Raises: InputError if there is none."""
+    job = load_job(args)
+    preflight(job)
+    return job.run
+
+
+def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> dict:
+    """Train and evaluate, or only evaluate, in one process of the job; returns the results.
+
+    Args:
+        prepared: whether this process has prepared the run; others have no registered datasets.
+    """
     kind = trainer_of(run)
-    if comm.get_world_size() > 1:  # a new process, which has no registered datasets
+    if not prepared:
         register_again(run, used_splits(run, trains=True).names)
-        if run[settings.DEVICE] == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, torch.get_num_threads() // args.num_gpus))
     silence_known_warnings()
     set_up(run, args)
-    with console_level(logging.INFO):
+    with console_level(logging.INFO), signals.workers_protected():
         work = _evaluate if args.eval_only else _train
         model, weights, results = work(run, kind, resume=args.resume)
         if comm.is_main_process():

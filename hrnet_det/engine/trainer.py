@@ -31,11 +31,13 @@ from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
+from hrnet_det.engine import signals
 from hrnet_det.engine.accumulation import GradientAccumulation
 from hrnet_det.engine.autocast import autocast_training
 from hrnet_det.engine.divergence import divergence_is_told
 from hrnet_det.engine.ema import WeightAverage
 from hrnet_det.engine.hooks import build_hooks
+from hrnet_det.engine.meeting import is_lost
 from hrnet_det.engine.optimizer import (
     build_lr_scheduler,
     build_optimizer,
@@ -81,7 +83,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(run)
         optimizer = self.build_optimizer(run, model)
         data_loader = self.build_train_loader(run)
-        device_ids = None if on_cpu else [comm.get_local_rank()]
+        device_ids = None if on_cpu else [torch.cuda.current_device()]
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self.average = WeightAverage(model, run[settings.EMA_DECAY])
         if run[settings.AMP] and on_cpu:
@@ -98,7 +100,7 @@ class Trainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(run, optimizer)
         me = weakref.proxy(self)
         self.checkpointer = self.build_checkpointer(run, self.average.averaged, trainer=me)
-        self.start_iter = 0
+        self.start_iter, self.stopped = 0, False
         self.max_iter = run[settings.MAX_ITER]
         self.register_hooks(self.build_hooks())
 
@@ -118,7 +120,8 @@ class Trainer(DefaultTrainer):
     def train(self) -> OrderedDict:
         """Train to the end, or until early stopping; returns the last evaluation's results.
 
-        Raises: InputError if the training diverges.
+        Raises: InputError if the training diverges; signals.Stopped after a signal, where the
+            program handles them (`signals.handled`).
         """
         logger.info("Starting training from iteration %d", self.start_iter)
         if self.start_iter >= self.max_iter:
@@ -128,16 +131,19 @@ class Trainer(DefaultTrainer):
         with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
-                while self.iter < self.max_iter:  # which a hook may lower
-                    self.before_step()
-                    with divergence_is_told(self):
-                        self.run_step()
-                    self.after_step()
-                    self.iter += 1
+                with signals.deferred():
+                    # a hook may lower max_iter, and stop the training after a signal
+                    while self.iter < self.max_iter and not self.stopped:
+                        self.before_step()
+                        with divergence_is_told(self):
+                            self.run_step()
+                        self.after_step()
+                        self.iter += 1
             except InputError:
                 raise
-            except Exception:
-                logger.exception("Exception during training:")
+            except Exception as error:
+                if not is_lost(error):
+                    logger.exception("Exception during training:")
                 raise
             finally:
                 self.after_train()

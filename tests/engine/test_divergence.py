@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.tiny import train_net, train_net_process
+from helpers.forked import Program
+from helpers.tiny import train_net
 from helpers.training import trainer, words
 
 from hrnet_det.config.load import load_run
@@ -83,13 +84,11 @@ def test_other_errors_stay_what_they_are(coco, tmp_path):
         raise AssertionError("another")
 
 
-@pytest.mark.slow
 def test_one_error_of_two_processes(coco, tmp_path):
-    arguments = words(
-        coco, tmp_path / "out", "--num-gpus=2", "--dist-url=auto", "SOLVER.BASE_LR", 3e38
-    )
-    outcome = train_net_process(*arguments, cwd=tmp_path)
+    arguments = words(coco, tmp_path / "out", "--num-gpus=2", "SOLVER.BASE_LR", 3e38)
+    outcome = Program(*arguments, cwd=tmp_path).end()
     assert outcome.code == 2
     assert outcome.err.count("error: ") == 1 and "Traceback" not in outcome.err
-    assert "error: training has diverged at iteration " in outcome.err
+    assert "error: rank " in outcome.err
+    assert ": training has diverged at iteration " in outcome.err
     assert "SOLVER.BASE_LR 3e+38" in outcome.err

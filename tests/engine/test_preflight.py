@@ -62,10 +62,6 @@ def test_a_device_that_torch_does_not_know():
     assert "train.device 'gpu'" in message
 
 
-def test_no_processes():
-    assert "--num-gpus 0" in refusal(preflight.check_device, job(num_gpus=0))
-
-
 # --- numbers ---
 
 

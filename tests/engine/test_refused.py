@@ -148,7 +148,10 @@ def test_evaluating_an_imagenet_backbone_is_refused(coco, tmp_path):
             "MODEL.DEVICE cuda:2, but this machine's GPUs are cuda:0 to cuda:1",
         ),
         (["--num-gpus=3", "MODEL.DEVICE", "cuda"], "--num-gpus 3, but this machine has 2"),
-        (["--num-machines=2", "MODEL.DEVICE", "cpu"], "the processes would be started for GPUs"),
+        (
+            ["--num-machines=2", "--dist-url=tcp://host:1", "MODEL.DEVICE", "cpu"],
+            "the processes would be started for GPUs",
+        ),
         (
             ["MODEL.DEVICE", "mps", "SOLVER.AMP.ENABLED", "True"],
             "SOLVER.AMP.ENABLED True is for cuda and",

@@ -1,0 +1,182 @@
+"""SIGTERM, SIGINT and SIGUSR1: a training ends after the iteration it is in, and can be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+
+# SIGTERM and SIGUSR1 are how clusters warn (SLURM's --signal), SIGINT is Ctrl-C.
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+AGAIN = 1.0  # seconds; within them a second Ctrl-C is the first, passed on by a launcher
+ORPHANED = 30  # seconds that a process has for its last iteration and its checkpoint
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Stopped(SystemExit):
+    """What ends a process after a signal; its exit status is 128 + the signal's number.
+
+    Args:
+        text: to be told, where nobody has done it.
+    """
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(128 + number)
+        self.text = text
+
+
+@dataclass
+class _State:
+    number: int = 0  # of the first signal; 0: none has come
+    at: float = 0.0  # when it came, seconds of the monotonic clock
+    deferred: bool = False  # whether somebody looks at the number
+    children: list[int] = field(default_factory=list)  # which get the signals too
+    parent: int = 0  # which this process ends with; 0: none
+
+
+_state = _State()
+
+
+def name(number: int) -> str:
+    return signal.Signals(number).name
+
+
+def asked() -> int:
+    """The number of the signal that has asked this process to end; 0 if none has."""
+    return _state.number
+
+
+def agreed() -> int:
+    """What all processes are asked for, if one of them has been, and 0 in all of them otherwise."""
+    if comm.get_world_size() > 1:
+        number = torch.tensor([asked()])
+        dist.all_reduce(number, op=dist.ReduceOp.MAX, group=comm._get_global_gloo_group())
+        if number and not asked():
+            _state.at = time.monotonic()
+        _state.number = int(number)
+    return asked()
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Within, the first signal raises Stopped, or is `asked` for where it is `deferred`.
+
+    A Ctrl-C after it ends the process at once. Ignored signals (nohup) stay ignored, and nothing
+    is handled outside the main thread, where Python has no handlers.
+    """
+    global _state
+    _state = _State()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    before = {number: was for number, was in before.items() if was != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _handle)
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was)
+        _state = _State()
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within, a signal is only `asked` for; at the end, one that was asked for raises Stopped."""
+    _state.deferred = True
+    try:
+        yield
+    finally:
+        _state.deferred = False
+    if _state.number:
+        raise Stopped(_state.number)
+
+
+@contextlib.contextmanager
+def passed_on(children: Collection[int]) -> Iterator[None]:
+    """Within, signals go to other processes, for whose end this one waits; then as `deferred`."""
+    _state.children = list(children)
+    try:
+        with deferred():
+            yield
+    finally:
+        _state.children = []
+
+
+def _handle(number: int, _: object) -> None:
+    if _state.number:
+        if number == signal.SIGINT and time.monotonic() - _state.at > AGAIN:
+            _send(signal.SIGKILL)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        return
+    _state.number, _state.at = number, time.monotonic()
+    _send(number)
+    if _state.parent not in (0, os.getppid()):
+        signal.alarm(ORPHANED)  # whose default action ends the process, wherever it hangs
+    if not _state.deferred:
+        raise Stopped(number, f"{name(number)}: ended at once, as no iteration was under way")
+
+
+def _send(number: int) -> None:
+    for pid in _state.children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def end_with_parent(number: int) -> None:
+    """Let this process get a signal when its parent is gone, on Linux."""
+    _state.parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
+_workers_protected = False
+
+
+@contextlib.contextmanager
+def workers_protected() -> Iterator[None]:
+    """Within, processes that are forked (data workers) leave signals to this one, and end with it.
+
+    A cluster or a terminal signals all processes, and an iteration is not finished without data.
+    Differs from source: torch's workers are ended by each of these signals, and notice only after
+    some seconds that their parent is gone.
+    """
+    global _workers_protected
+    _workers_protected = True
+    try:
+        yield
+    finally:
+        _workers_protected = False
+
+
+def _protect_worker() -> None:
+    if not _workers_protected:
+        return
+    end_with_parent(signal.SIGKILL)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    """End when the parent, and nobody else, says SIGTERM: so do torch and multiprocessing."""
+    while True:
+        info = signal.sigwaitinfo(HANDLED)
+        if info.si_signo == signal.SIGTERM and info.si_pid == os.getppid():
+            os._exit(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_protect_worker)
