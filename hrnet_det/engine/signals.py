@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -147,27 +148,33 @@ _workers_protected = False
 
 @contextlib.contextmanager
 def workers_protected() -> Iterator[None]:
-    """Within, processes that are forked (data workers) leave signals to this one, and end with it.
+    """Within, data workers are forked, leave signals to this process, and end with it, on Linux.
 
     A cluster or a terminal signals all processes, and an iteration is not finished without data.
     Differs from source: torch's workers are ended by each of these signals, and notice only after
-    some seconds that their parent is gone.
+    some seconds that their parent is gone. Those of a process that multiprocessing has spawned
+    would be spawned, and import everything anew.
     """
     global _workers_protected
+    if sys.platform != "linux":
+        yield
+        return
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("fork", force=True)
     _workers_protected = True
     try:
         yield
     finally:
         _workers_protected = False
+        multiprocessing.set_start_method(before, force=True)
 
 
 def _protect_worker() -> None:
     if not _workers_protected:
         return
     end_with_parent(signal.SIGKILL)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
-        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        threading.Thread(target=_wait_for_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
 def _wait_for_parent() -> None:
@@ -178,5 +185,5 @@ def _wait_for_parent() -> None:
             os._exit(0)
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform == "linux":
     os.register_at_fork(after_in_child=_protect_worker)
