@@ -5,6 +5,7 @@ import argparse
 from hrnet_det import __version__
 from hrnet_det.environment import OFFICIAL_SPEC
 
+DEBUG = "show the traceback of an error"
 EPILOG = """\
 examples:
   hrnet-det doctor
@@ -28,26 +29,26 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hrnet_det {__version__}")
+    parser.add_argument("--debug", action="store_true", help=DEBUG)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("doctor", help="what is installed here, what is missing, how to get it")
-    _install(
-        commands.add_parser(
-            "install-detectron2", help="install Detectron2 where it cannot be imported"
-        )
-    )
     commands.add_parser(
         "train", help="train or evaluate; options as for train_net.py", add_help=False
     )
-    commands.add_parser("configs", help="print the names of the shipped configs, one per line")
-    commands.add_parser("checkpoints", help="list the published checkpoints that can be loaded")
     for name, add, text in (
+        ("doctor", None, "what is installed here, what is missing, how to get it"),
+        ("install-detectron2", _install, "install Detectron2 where it cannot be imported"),
+        ("configs", None, "print the names of the shipped configs, one per line"),
+        ("checkpoints", None, "list the published checkpoints that can be loaded"),
         ("predict", _predict, "draw the objects of images, and write them as COCO results"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
         ("check-data", _check_data, "check the images and annotations that a training would use"),
     ):
-        add(commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.add_argument("--debug", action="store_true", help=DEBUG)  # taken by cli.main
+        if add is not None:
+            add(added)
     return parser
 
 

@@ -5,7 +5,7 @@ import sys
 
 from hrnet_det import doctor, environment, install
 from hrnet_det.arguments import build_parser
-from hrnet_det.errors import InputError
+from hrnet_det.errors import SetupError, tell
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,7 +15,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the words after `hrnet-det`; None takes the process's own.
     Returns: the exit status.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    argv = [word for word in words if word != "--debug"]  # wherever it stands
     if argv[:1] == ["train"]:  # not parsed here: all that follows is the trainer's, --help as well
         run, arguments = _train, argv[1:]
     else:
@@ -23,13 +24,17 @@ def main(argv: list[str] | None = None) -> int:
         run = COMMANDS[arguments.command]
     try:
         if run not in WITHOUT_DETECTRON2:
-            environment.require_detectron2()
-    except ImportError as error:
-        return _fail(error)
-    try:
+            _require_detectron2()
         return run(arguments) or 0
-    except InputError as error:
-        return _fail(error)
+    except Exception as error:
+        return tell(error, debug=argv != words)
+
+
+def _require_detectron2() -> None:
+    try:
+        environment.require_detectron2()
+    except ImportError as error:
+        raise SetupError(str(error)) from error
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -38,12 +43,8 @@ def _doctor(_: argparse.Namespace) -> int:
     return status
 
 
-def _install_detectron2(arguments: argparse.Namespace) -> int:
-    try:
-        print(install.install_detectron2(arguments.spec))
-    except (RuntimeError, ValueError) as error:
-        return _fail(error)
-    return 0
+def _install_detectron2(arguments: argparse.Namespace) -> None:
+    print(install.install_detectron2(arguments.spec))
 
 
 def _train(argv: list[str]) -> None:
@@ -149,12 +150,6 @@ def _check_data(arguments: argparse.Namespace) -> int:
     for path in check_data.write(report, arguments.output):
         print(f"written: {path}")
     return 2 if report.of("error") else 0
-
-
-def _fail(error: Exception) -> int:
-    """One error, no traceback; status 2 for what the user has to change."""
-    print(f"error: {error}", file=sys.stderr)
-    return 2 if isinstance(error, ValueError) else 1
 
 
 WITHOUT_DETECTRON2 = (_doctor, _install_detectron2)

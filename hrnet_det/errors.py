@@ -1,7 +1,25 @@
-"""Errors in what a user gave: shown as one message, without a traceback, by the commands."""
+"""Errors in what a user gave, and how a command tells any error: in one message."""
 
 import difflib
+import reprlib
+import sys
+import traceback
 from collections.abc import Collection
+from pathlib import Path
+
+FAULT = (
+    "This is a fault of hrnet_det or of a library, not of your input: the same command with "
+    "--debug shows where it is from"
+)
+LESS_MEMORY = (
+    "a smaller batch, SOLVER.GRADIENT_ACCUMULATION_STEPS, ACTIVATION_CHECKPOINTING and smaller "
+    "images take less (hrnet-det plan)"
+)
+MOST = 500  # characters of the message of an unexpected error
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 12
+_SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 200, 60, 200
 
 
 class InputError(ValueError):
@@ -10,6 +28,10 @@ class InputError(ValueError):
 
 class MissingInputError(InputError, FileNotFoundError):
     """A file or folder that was named but is not there."""
+
+
+class SetupError(RuntimeError):
+    """Something that hrnet_det needs is not installed, or cannot be; says what to do next."""
 
 
 def nearest(given: str, known: Collection[str]) -> list[str]:
@@ -31,3 +53,36 @@ def did_you_mean(given: str, known: Collection[str]) -> str:
     """For the end of a message: "; did you mean a or b?", "" where nothing is near."""
     near = nearest(given, known)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, on one line and cut short."""
+    return _SHORT.repr(value)
+
+
+def tell(error: BaseException, *, debug: bool = False) -> int:
+    """Print an error that ends a command, on standard error; returns the exit status.
+
+    Status 2 is for what the user can change: input, and files that cannot be read or written.
+    Anything else is a fault of the program, status 1, of which it is said where it is from.
+
+    Args:
+        debug: print the traceback before it, as --debug asks.
+    """
+    if debug:
+        traceback.print_exception(error)
+    print(f"error: {_message(error)}", file=sys.stderr)
+    return 2 if isinstance(error, (InputError, OSError)) else 1
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, (InputError, SetupError)):
+        return str(error)
+    reason = " ".join(str(error).split())[:MOST]
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or reason}"
+    if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
+        return f"the memory does not suffice ({reason or 'MemoryError'}): {LESS_MEMORY}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}: {reason}. {FAULT}"

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from hrnet_det import environment
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, SetupError
 
 # Detectron2 has no release under its own name. This wheel is, but for a few lines, the official
 # repository at a59f0563 (April 2024). Its tag says Python 3.10, for which its compiled part was
@@ -25,7 +25,7 @@ def install_detectron2(spec: str | None = None) -> str:
     Args:
         spec: anything pip accepts (a git URL, a folder, a wheel), which replaces the pinned one.
             None: the pinned one, and only where no Detectron2 is installed.
-    Raises: InputError for an empty spec; RuntimeError if pip fails or what it installed cannot be
+    Raises: InputError for an empty spec; SetupError if pip fails or what it installed cannot be
         imported, or, without a spec, if there is a broken one already.
     """
     if spec is not None and not spec.strip():
@@ -38,9 +38,9 @@ def install_detectron2(spec: str | None = None) -> str:
                 f"To replace it: {environment.INSTALL_COMMAND} --from SPEC"
             )
         if not environment.is_absent(error):
-            raise RuntimeError(environment.describe_error(error))
+            raise SetupError(environment.describe_error(error))
     if importlib.util.find_spec("pip") is None:
-        raise RuntimeError(
+        raise SetupError(
             f"{sys.executable} has no pip. Next step: {sys.executable} -m ensurepip, and again "
             f"{environment.INSTALL_COMMAND}"
         )
@@ -50,7 +50,7 @@ def install_detectron2(spec: str | None = None) -> str:
         _replace(spec)
     problem = _problem_in_new_process()
     if problem is not None:
-        raise RuntimeError(
+        raise SetupError(
             f"pip has installed {spec or environment.PINNED_NAME}, but it cannot be imported: "
             f"{problem}\nNext step: hrnet-det doctor"
         )
@@ -65,17 +65,17 @@ def _replace(spec: str) -> None:
     try:
         # Without build isolation: the official setup.py imports the torch that it is built for.
         _pip("install", "--no-build-isolation", spec)
-    except RuntimeError as error:
+    except SetupError as error:
         if not replaced:
             raise
         _install_pinned()
-        raise RuntimeError(f"{error}\nThe pinned Detectron2 is installed again.") from error
+        raise SetupError(f"{error}\nThe pinned Detectron2 is installed again.") from error
 
 
 def _install_pinned() -> None:
     site = Path(sysconfig.get_path("purelib"))
     if (site / "detectron2").exists():  # pip would leave it as it is, and report success
-        raise RuntimeError(
+        raise SetupError(
             f"{site / 'detectron2'} exists but cannot be imported as Detectron2; it may be left "
             f"over from another one. Next step: remove it, and again {environment.INSTALL_COMMAND}"
         )
@@ -91,7 +91,7 @@ def _install_pinned() -> None:
 def _pip(*arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)
     if done.returncode != 0:
-        raise RuntimeError(
+        raise SetupError(
             f"pip failed with exit status {done.returncode} and the message above. The command was"
             f"\n  {sys.executable} -m pip {shlex.join(arguments)}\n"
             "Next step: solve what it says, or install Detectron2 with one of\n"

@@ -1,6 +1,7 @@
 """Detections in images of your own: drawn, and written as COCO results."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,9 +86,9 @@ def predict(
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise MissingInputError(f"image {path} is not there")
     known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from hrnet_det.errors import MissingInputError, last_part, nearest
@@ -36,7 +37,7 @@ def find_config(name: str | Path) -> Path:
 
     Raises: MissingInputError if it is found nowhere (the message has the nearest names).
     """
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return Path(name)
     wanted = str(name).removeprefix("./").removeprefix("configs/")
     wanted = wanted if wanted.endswith(".py") else wanted.removesuffix(".yaml") + ".yaml"

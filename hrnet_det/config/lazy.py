@@ -44,7 +44,7 @@ def load_lazy_config(path: str | Path, overrides: Sequence[str] = ()) -> DictCon
     """
     try:
         cfg = LazyConfig.load(str(path))
-    except Exception as error:  # a program may fail in any way
+    except (Exception, SystemExit) as error:  # a program may fail in any way
         raise InputError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return _whole(cfg, str(path), overrides)
 
@@ -71,7 +71,8 @@ def parse_saved(text: str, source: str, overrides: Sequence[str] = ()) -> DictCo
 
 def is_saved(content: object) -> bool:
     """Whether the content of a YAML file is that of a saved LazyConfig."""
-    return isinstance(content, dict) and "_target_" in (content.get("model") or {})
+    model = content.get("model") if isinstance(content, dict) else None
+    return isinstance(model, dict) and "_target_" in model
 
 
 def _targets(content: object) -> Iterator[object]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hrnet_det.config import lazy, settings
 from hrnet_det.config.files import is_shipped
 from hrnet_det.config.run_config import ModelNames, RunConfig
 from hrnet_det.config.settings import Setting
+from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
 
 SETTINGS = tuple(value for value in vars(settings).values() if isinstance(value, Setting))
@@ -35,7 +37,10 @@ class LazyRun(RunConfig):
                 self._check_type(setting)
 
     def _value(self, setting: Setting) -> object:
-        value = OmegaConf.select(self.cfg, setting.lazy) if setting.lazy else None
+        try:
+            value = OmegaConf.select(self.cfg, setting.lazy) if setting.lazy else None
+        except OmegaConfBaseException as error:  # a reference to what is not there
+            raise InputError(f"{self.path}: {setting.lazy}: {one_line(error)}") from error
         return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
 
     def _check_type(self, setting: Setting) -> None:

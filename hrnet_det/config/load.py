@@ -30,14 +30,10 @@ def load_run(name: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     path = find_config(name)
     if path.suffix == ".py":
         return LazyRun(lazy.load_lazy_config(path, overrides), str(path), overrides)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        content = None  # what is wrong with it is said below
-    if lazy.is_saved(content):
+    file = read_yaml(path)
+    if lazy.is_saved(file.own):
         cfg = lazy.parse_saved(path.read_text(encoding="utf-8"), str(path), overrides)
         return LazyRun(cfg, str(path), overrides)
-    file = read_yaml(path)
     stated = {*flat(file.own), *overrides[::2]}
     return RunConfig(merged(file, str(path), overrides), str(path), overrides, stated)
 

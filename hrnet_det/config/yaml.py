@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -10,11 +11,20 @@ from typing import NamedTuple
 import yaml
 from detectron2.config import CfgNode
 
+from hrnet_det.config.allowed import check_values
 from hrnet_det.config.files import config_folder, is_shipped
 from hrnet_det.config.keys import get_cfg
-from hrnet_det.errors import InputError, MissingInputError, did_you_mean
+from hrnet_det.errors import InputError, MissingInputError, did_you_mean, shown
 
 BASE = "_BASE_"
+TYPES = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    tuple: "a list",
+}
 
 
 class YamlFile(NamedTuple):
@@ -32,8 +42,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
 
     Args:
         overrides: KEY, VALUE, KEY, VALUE, ... as on the command line.
-    Raises: MissingInputError if a file is not there; InputError if it is not valid YAML or has a
-        key or a type of value that does not exist (the message names the nearest key).
+    Raises: MissingInputError if a file is not there; InputError if it is not valid YAML, has a key
+        or a type of value that does not exist (the message names the nearest key), or a value that
+        `check_values` does not allow.
     """
     return merged(read_yaml(path), str(path), overrides)
 
@@ -46,6 +57,7 @@ def merged(file: YamlFile, source: str, overrides: Sequence[str] = ()) -> CfgNod
         _merge_conventions(cfg, str(name), source=source)
     merge_content(cfg, file.own, source=source)
     merge_overrides(cfg, overrides)
+    check_values(cfg, source=source, typed=overrides[::2])
     return cfg
 
 
@@ -55,8 +67,6 @@ def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
     _check_keys(known, given, source=source)
     if empty := [k for k, value in given.items() if value is None and known[k] is not None]:
         raise InputError(f"{source}: {', '.join(empty)} has no value; write one, or leave it out")
-    if content.get("VERSION", cfg.VERSION) != cfg.VERSION:
-        raise InputError(f"{source}: VERSION {content['VERSION']}; only {cfg.VERSION} can be read")
     _set_values(cfg, given, source=source)
 
 
@@ -83,16 +93,21 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
 
 def _set_values(cfg: CfgNode, given: dict[str, object], *, source: str) -> None:
     """Set known keys to values of their types; a whole number may stand for a float."""
-    known, words = flat(cfg), []
+    known = flat(cfg)
+    if str(given.get("VERSION", cfg.VERSION)) != str(cfg.VERSION):
+        raise InputError(f"{source}: VERSION {given['VERSION']}; only {cfg.VERSION} can be read")
     for key, value in given.items():
-        whole = isinstance(known[key], float) and re.fullmatch(r"[+-]?\d+", str(value))
-        words += [key, float(value) if whole else value]
-    try:
-        cfg.merge_from_list(words)
-    except (ValueError, AssertionError) as error:
-        hint = "; several values are written \"('a', 'b')\", one \"('a',)\""
-        hint = hint if "tuple" in str(error) and source == "command line" else ""
-        raise InputError(f"{source}: {error}{hint}") from error
+        whole = isinstance(known[key], float) and re.fullmatch(r"[+-]?\d{1,300}", str(value))
+        try:
+            cfg.merge_from_list([key, float(value) if whole else value])
+        except (ValueError, AssertionError) as error:
+            wanted = type(known[key])
+            words = f"{TYPES.get(wanted, wanted.__name__)}, such as {known[key]!r}"
+            hint = "; several values are written \"('a', 'b')\", one \"('a',)\""
+            hint = hint if wanted is tuple and source == "command line" else ""
+            raise InputError(f"{source}: {key} {shown(value)}: must be {words}{hint}") from error
+        except (RecursionError, MemoryError, SyntaxError) as error:
+            raise InputError(f"{source}: {key} {shown(value)}: is nested too deep") from error
 
 
 def _switch_conventions(cfg: CfgNode, name: str) -> None:
@@ -138,7 +153,7 @@ def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
         mapping of keys, or if a `_BASE_` is none or leads back to its own file.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         needed = f"{above[-1]}: its {BASE} {path}" if above else f"config {path}"
         raise MissingInputError(f"{needed} is not there")
     if path.resolve() in above:
@@ -172,6 +187,7 @@ class _Loader(yaml.SafeLoader):
 def _parsed(path: Path) -> dict:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        flat({"": content})  # an alias may make a group a part of itself
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not valid YAML: not text in UTF-8 ({error.reason})") from error
     except (yaml.YAMLError, ValueError, TypeError) as error:  # such as a date that does not exist
@@ -211,5 +227,8 @@ def _check_keys(known: Collection[str], given: Iterable[str], *, source: str) ->
         if key in known:
             continue
         if inside := [name for name in known if name.startswith(f"{key}.")]:
-            raise InputError(f"{source}: {key} is a group of keys, which are {', '.join(inside)}")
-        raise InputError(f"{source}: there is no config key {key}{did_you_mean(key, known)}")
+            some = f"{', '.join(inside[:8])}{', ...' if len(inside) > 8 else ''}"
+            raise InputError(f"{source}: {key} is a group of keys, which are {some}")
+        raise InputError(
+            f"{source}: there is no config key {key or repr(key)}{did_you_mean(key, known)}"
+        )

@@ -46,9 +46,9 @@ class CocoJson:
         self, path: Path, images: Path, *, masks: bool, keypoints: bool, evaluated: bool
     ) -> None:
         self.path, self.images = path.expanduser(), images.expanduser()
-        if not self.path.is_file():
+        if not os.path.isfile(self.path):
             raise MissingInputError(f"COCO json {self.path} is not there")
-        if not self.images.is_dir():
+        if not os.path.isdir(self.images):
             raise MissingInputError(f"image folder {self.images} (of {self.path}) is not there")
         self.content = content = _read(self.path)
         self.findings = repair(content, self.images)

@@ -79,7 +79,7 @@ def find_layout(folder: Path, *, keypoints: bool = False) -> Layout:
         InputError if several could be meant. The message has what was looked for and found.
     """
     folder = folder.expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise MissingInputError(f"the folder of data {folder} is not there")
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
     jsons = _jsons(folder, inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -59,9 +60,9 @@ def read_pixels(
         )
     is_open = isinstance(source, Image.Image)
     name = "the image" if is_open else str(source)
-    if not is_open and Path(source).is_dir():
+    if not is_open and os.path.isdir(source):
         raise InputError(f"{source} is a folder, not an image")
-    if not is_open and not Path(source).is_file():
+    if not is_open and not os.path.isfile(source):
         raise MissingInputError(f"image {source} is not there")
     try:
         with nullcontext(source) if is_open else images.open_image(source) as image:

@@ -10,14 +10,16 @@ from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError, did_you_mean
 from hrnet_det.modeling.kinds import OBJECTS, kind_of
 
+MOST = 2**31  # iterations, epochs and images: what counters of 32 bits hold
+
 # Setting, least value, what it must be below, and what is allowed in words.
 NUMBERS = (
-    (settings.MAX_ITER, 1, math.inf, "at least 1 iteration"),
-    (settings.EPOCHS, 0, math.inf, "at least 1 epoch, or 0 for SOLVER.MAX_ITER iterations"),
+    (settings.MAX_ITER, 1, MOST, f"at least 1 iteration, and below {MOST}"),
+    (settings.EPOCHS, 0, MOST, "at least 1 epoch, or 0 for SOLVER.MAX_ITER iterations"),
     (settings.BASE_LR_BATCH, 0, math.inf, "images, or 0 for a learning rate of any batch"),
     (settings.BASE_LR, 0, math.inf, "a number of at least 0"),
     (settings.NUM_WORKERS, 0, math.inf, "at least 0 processes"),
-    (settings.CHECKPOINT_PERIOD, 1, math.inf, "at least 1 iteration"),
+    (settings.CHECKPOINT_PERIOD, 1, MOST, "at least 1 iteration"),
     (settings.CHECKPOINTS_KEPT, 0, math.inf, "at least 1 checkpoint, or 0 for all of them"),
     (settings.EVAL_PERIOD, 0, math.inf, "at least 1 iteration, or 0 for the end alone"),
     (settings.PATIENCE, 0, math.inf, "at least 1 evaluation, or 0 for no early stopping"),

@@ -384,7 +384,7 @@ def test_an_override_of_a_lazy_config_says_which_it_is_for():
 
 def test_anchor_sizes_for_other_levels_are_one_error():
     sizes = ["MODEL.ANCHOR_GENERATOR.SIZES", "[[12], [24]]", "MODEL.DEVICE", "cpu"]
-    with pytest.raises(InputError, match="cannot be built: Got sizes of length 2 in anchor"):
+    with pytest.raises(InputError, match=r"built: MODEL\.ANCHOR_GENERATOR\.SIZES has 2 lists"):
         model_zoo.build_detector(model_zoo.get_config("quickstart/retinanet.yaml", sizes))
 
 
@@ -394,22 +394,19 @@ def test_a_whole_number_may_stand_for_a_float(write_config):
     )
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.EMA_DECAY, cfg.SOLVER.GAMMA) == (1.0, 0.0, 2.0)
     assert {type(cfg.SOLVER[key]) for key in ("BASE_LR", "EMA_DECAY", "GAMMA")} == {float}
-    with pytest.raises(InputError, match=r"Type mismatch.*SOLVER\.BASE_LR"):
+    with pytest.raises(InputError, match=r"SOLVER\.BASE_LR 'True': must be a number"):
         merge_overrides(cfg, ["SOLVER.BASE_LR", "True"])
-    with pytest.raises(InputError, match=r"Type mismatch.*SOLVER\.MAX_ITER"):
+    with pytest.raises(InputError, match=r"SOLVER\.MAX_ITER '1\.5': must be a whole"):
         merge_overrides(cfg, ["SOLVER.MAX_ITER", "1.5"])
 
 
 def test_a_value_of_the_wrong_type_names_key_types_and_source(write_config):
     with pytest.raises(InputError) as error:
         merge_overrides(get_cfg(), ["SOLVER.MAX_ITER", "many"])
-    assert str(error.value).startswith("command line: Type mismatch")
-    assert "SOLVER.MAX_ITER" in str(error.value)
-    assert "many" in str(error.value)
-    path = write_config("SOLVER:\n  MAX_ITER: many\n")
-    with pytest.raises(
-        InputError, match=rf"{re.escape(str(path))}: Type mismatch.*SOLVER\.MAX_ITER"
-    ):
+    said = "SOLVER.MAX_ITER 'many': must be a whole number, such as"
+    assert str(error.value).startswith(f"command line: {said} ")
+    path = write_config("SOLVER: {MAX_ITER: many}")
+    with pytest.raises(InputError, match=re.escape(f"{path}: {said}")):
         load_config(path)
     with pytest.raises(InputError, match=r"""one "\('a',\)\""""):
         merge_overrides(get_cfg(), ["DATASETS.TRAIN", "coco_2017_train"])
@@ -515,9 +512,9 @@ def test_no_key_of_hrnet_det_is_left_out_here():
         ("HRNET.ACTIVATION_CHECKPOINTING", "all", "unknown ACTIVATION_CHECKPOINTING 'all'; known: "
          "none, balanced, smallest"),
         ("BACKBONE.FREEZE_AT", "6", "FREEZE_AT 6: 0 trains everything, 1 freezes the stem, up to"),
-        ("BACKBONE.NAME", "build_x", "No object named 'build_x' found in 'BACKBONE' registry!"),
+        ("BACKBONE.NAME", "build_x", "BACKBONE.NAME 'build_x' is not in the registry BACKBONE"),
         ("PIXEL_MEAN", "[1.0]", "HRNet takes images of 3 channels; MODEL.PIXEL_MEAN has 1 values"),
-        ("HRFPN.MIN_LEVEL", "3", "the backbone has no feature 'p2'; the IN_FEATURES of MODEL.RPN"),
+        ("HRFPN.MIN_LEVEL", "3", "IN_FEATURES 'p2': the backbone makes no level of that name"),
     ],
 )  # fmt: skip
 def test_a_value_that_does_not_exist_lists_the_valid_ones(name, value, listed):
