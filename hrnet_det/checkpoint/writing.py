@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from hrnet_det.errors import InputError
 
 PARTIAL = ".partial"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _OURS = re.compile(r"(model_\w+\.(pth|safetensors)|last_checkpoint)\.partial")
 
 
@@ -41,20 +43,39 @@ def written_aside(path: str | Path, *, needed: int = 0) -> Iterator[BinaryIO]:
         # torch.save tells of its own surprise, and the system's reason is behind it.
         reason = error if isinstance(error, OSError) else error.__context__
         if isinstance(error, (OSError, RuntimeError)) and isinstance(reason, OSError):
-            raise cannot_write(path, reason, needed=needed) from error
+            raise _cannot_write(str(path), path.parent, reason, needed) from error
         raise
 
 
-def cannot_write(path: Path, error: OSError, *, needed: int = 0) -> InputError:
+def _cannot_write(what: str, folder: Path, error: OSError, needed: int = 0) -> InputError:
     """The error of a file that could not be written, with the space it needs and there is."""
     need = f", for {_size(needed)}" if needed else ""
     with contextlib.suppress(OSError):
-        need += f"; {_size(shutil.disk_usage(path.parent).free)} are free there"
+        need += f"; {_size(shutil.disk_usage(folder).free)} are free there"
     return InputError(
-        f"{path} cannot be written ({error.strerror or error}{need}). Files that were there before "
-        "are whole. Make room, or keep fewer checkpoints (SOLVER.CHECKPOINTS_KEPT, "
+        f"{what} cannot be written ({error.strerror or error}{need}). Checkpoints that were there "
+        "before are whole. Make room, or keep fewer of them (SOLVER.CHECKPOINTS_KEPT, "
         "train.checkpoints_kept); --resume then goes on from the last one"
     )
+
+
+def tell_full_disk(error: BaseException, folder: str | Path) -> None:
+    """Raises: InputError if the error says that nothing more can be written, to any file there."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(error.__context__, InputError):  # which has told it of a checkpoint
+            raise error.__context__
+        what = str(error.filename or f"a file of {folder}")
+        raise _cannot_write(what, Path(folder), error) from error
+
+
+@contextlib.contextmanager
+def full_disk_is_told(folder: str | Path) -> Iterator[None]:
+    """As `tell_full_disk`, for all that is done within."""
+    try:
+        yield
+    except OSError as error:
+        tell_full_disk(error, folder)
+        raise
 
 
 def remove_partial(folder: str | Path) -> None:

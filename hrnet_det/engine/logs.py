@@ -29,6 +29,7 @@ def set_up(run: RunConfig, args: argparse.Namespace) -> None:
     training's config.yaml.
     """
     output, rank = str(run[settings.OUTPUT_DIR]), comm.get_rank()
+    logging.raiseExceptions = False  # a full disk is one error, not a traceback at each line
     if comm.is_main_process():
         os.makedirs(output, exist_ok=True)
     for name in ("fvcore", "detectron2"):

@@ -17,6 +17,7 @@ from torch import nn
 from hrnet_det.checkpoint import Checkpointer, LoadReport
 from hrnet_det.checkpoint.classes import difference
 from hrnet_det.checkpoint.io import some
+from hrnet_det.checkpoint.writing import full_disk_is_told
 from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
@@ -120,13 +121,14 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
     if not prepared:
         register_again(run, used_splits(run, trains=True).names)
     silence_known_warnings()
-    set_up(run, args)
-    with console_level(logging.INFO), signals.workers_protected():
-        work = _evaluate if args.eval_only else _train
-        model, weights, results = work(run, kind, resume=args.resume)
-        if comm.is_main_process():
-            mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
-            announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
+    with full_disk_is_told(str(run[settings.OUTPUT_DIR])):
+        set_up(run, args)
+        with console_level(logging.INFO), signals.workers_protected():
+            work = _evaluate if args.eval_only else _train
+            model, weights, results = work(run, kind, resume=args.resume)
+            if comm.is_main_process():
+                mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
+                announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
     return results
 
 

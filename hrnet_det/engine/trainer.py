@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.checkpoint.writing import tell_full_disk
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
@@ -142,6 +143,7 @@ class Trainer(DefaultTrainer):
             except InputError:
                 raise
             except Exception as error:
+                tell_full_disk(error, str(self.run[settings.OUTPUT_DIR]))
                 if not is_lost(error):
                     logger.exception("Exception during training:")
                 raise

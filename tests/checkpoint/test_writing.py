@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hrnet_det.checkpoint import Checkpointer
-from hrnet_det.checkpoint.writing import written_aside
+from hrnet_det.checkpoint.writing import full_disk_is_told, written_aside
 from hrnet_det.errors import InputError
 
 
@@ -100,7 +100,7 @@ def full_disk(folder, message):
     assert said.startswith(f"{path} cannot be written ({message}, for 4.0 MB; ")
     assert " MB are free there)" in said or " GB are free there)" in said
     assert said.endswith(
-        "Files that were there before are whole. Make room, or keep fewer checkpoints "
+        "Checkpoints that were there before are whole. Make room, or keep fewer of them "
         "(SOLVER.CHECKPOINTS_KEPT, train.checkpoints_kept); --resume then goes on from the last one"
     )
     assert content(folder) == before and not list(folder.glob("*.partial"))
@@ -158,3 +158,31 @@ def test_a_folder_that_is_gone(tmp_path):
         saved(folder)
     path = Path(folder, "model_0000009.pth")
     assert str(error.value).startswith(f"{path} cannot be written (No such file or directory, for")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_any_file_that_cannot_be_written(tmp_path, number):
+    reason = os.strerror(number)
+    with pytest.raises(InputError) as error, full_disk_is_told(tmp_path):
+        raise OSError(number, reason)
+    assert str(error.value).startswith(f"a file of {tmp_path} cannot be written ({reason}; ")
+    with pytest.raises(InputError) as error, full_disk_is_told(tmp_path):
+        raise OSError(number, reason, "a.png")
+    assert str(error.value).startswith(f"a.png cannot be written ({reason}; ")
+
+
+def test_other_errors_are_no_full_disk(tmp_path):
+    for error in (FileNotFoundError(errno.ENOENT, "no"), InputError("x"), ValueError("y")):
+        with pytest.raises(type(error)) as raised, full_disk_is_told(tmp_path):
+            raise error
+        assert raised.value is error
+
+
+def test_what_fails_after_a_checkpoint_could_not_be_written_does_not_hide_it(tmp_path):
+    first = InputError("model_final.pth cannot be written")
+    with pytest.raises(InputError) as error, full_disk_is_told(tmp_path):
+        try:
+            raise first
+        finally:
+            raise OSError(errno.ENOSPC, "full")  # a writer of metrics that is closed
+    assert error.value is first

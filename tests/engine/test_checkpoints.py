@@ -1,6 +1,7 @@
 """Runs that ended at any moment, whose last checkpoint is damaged, or that are resumed late."""
 
 import errno
+import resource
 import tempfile
 
 import pytest
@@ -72,6 +73,25 @@ def test_resume_without_the_last_checkpoint(coco, tmp_path):
         "model_0000002.pth.previous", "model_final.pth", "model_final.pth.previous",
     ]  # fmt: skip
     assert [row["iteration"] for row in metrics_rows(tmp_path)] == [0]
+
+
+def test_a_training_whose_disk_is_full(coco, tmp_path):
+    """The system refuses files above 5 MB, as it refuses any on a full disk."""
+    arguments = words(coco, tmp_path, "SOLVER.CHECKPOINT_PERIOD", 1, splits=["TRAIN"])
+    assert train_net(*arguments, "SOLVER.MAX_ITER", 1).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("model_*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 10**6, limits[1]))
+    try:
+        outcome = resumed(arguments, "SOLVER.MAX_ITER", 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    path = tmp_path / "model_0000001.pth"
+    assert outcome.err.startswith(f"error: {path} cannot be written (File too large, for 1")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("model_*")} == before
+    assert "Traceback" not in (tmp_path / "log.txt").read_text() + outcome.out
+    assert resumed(arguments, "SOLVER.MAX_ITER", 2).code == 0 and iteration(path) == 1
 
 
 def refusal(run):
