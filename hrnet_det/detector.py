@@ -26,6 +26,7 @@ from hrnet_det.data.checks import SMALLEST
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source, check_pixel_range
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.remarks import size_remark
 
@@ -128,7 +129,8 @@ class Detector:
         Returns: for each image its Instances on the CPU, best first: pred_boxes in pixels of the
             image, scores, pred_classes (numbers in class_names), where the detector predicts
             them pred_masks (N, H, W) bool and pred_keypoints.
-        Raises: InputError if an image is none of these, MissingInputError if it is not there.
+        Raises: InputError if an image is none of these, or the detector's numbers are not finite;
+            MissingInputError if it is not there.
         """
         if isinstance(images, (list, tuple)):
             return [self._detect(image) for image in images]
@@ -143,7 +145,9 @@ class Detector:
         channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
         row = {"image": torch.as_tensor(channels.astype("float32"))}
         row["height"], row["width"] = height, width
-        objects = self.model([row])[0]["instances"].to("cpu")
+        row["file_name"] = str(image) if isinstance(image, (str, Path)) else "the image"
+        with images_are_named(self.model):
+            objects = self.model([row])[0]["instances"].to("cpu")
         self._remark("size", size_remark(self._data, (height, width), given.image.shape[:2]))
         if len(objects) >= self.run.detections_per_image:
             text = (

@@ -64,7 +64,10 @@ def predict(
                 if log is not None:
                     log(f"{path}: left out, {error}")
                 continue
-            objects = detector(rgb)
+            try:
+                objects = detector(rgb)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
             objects = objects[objects.scores >= score]
             Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
             counts = Counter(names[k] for k in objects.pred_classes.tolist()).most_common()

@@ -19,7 +19,7 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.evaluation.testing import print_csv_format, verify_results
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, EventWriter
+from detectron2.utils.events import EventStorage, EventWriter, has_event_storage
 from detectron2.utils.logger import setup_logger
 from torch import nn
 from torch.optim import Optimizer
@@ -50,6 +50,7 @@ from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import build_evaluator
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
+from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -254,7 +255,11 @@ class Trainer(DefaultTrainer):
         results = OrderedDict()
         for name in run[settings.TEST_DATASETS]:
             evaluator = cls.build_evaluator(run, name)
-            results[name] = inference_on_dataset(model, cls.build_test_loader(run, name), evaluator)
+            # In a training the next evaluation may be of better weights.
+            say = logger.warning if has_event_storage() else None
+            with images_are_named(model, say):
+                loader = cls.build_test_loader(run, name)
+                results[name] = inference_on_dataset(model, loader, evaluator)
             if comm.is_main_process():
                 logger.info("Evaluation results for %s in csv format:", name)
                 print_csv_format(results[name])

@@ -25,7 +25,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
 # Layers that compute in the chosen type, beside the convolutions that are fused.
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm)
-# What gives the numbers that boxes, scores and masks are decoded from.
 _HEADS = (StandardRPNHead, FastRCNNOutputLayers)
 _LAST_LAYERS = ("predictor", "score_lowres")  # of mask and keypoint heads
 
@@ -147,14 +146,20 @@ def _compute_in(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
         # torchvision's RoIAlign, a GPU's, would round boxes to the type of the features.
         if isinstance(module, ROIPooler) and device.type != "cpu":
             module.register_forward_pre_hook(lambda _, inputs: _cast(inputs, torch.float32))
-        last = [getattr(module, name, None) for name in _LAST_LAYERS]
+    for layer in last_layers(model):
+        layer.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))
+
+
+def last_layers(model: nn.Module) -> list[nn.Module]:
+    """What gives the numbers that boxes, scores and masks are decoded from."""
+    last = []
+    for module in model.modules():
+        last += [getattr(module, name, None) for name in _LAST_LAYERS]
         if isinstance(module, _HEADS):
             last.append(module)
         if isinstance(module, DenseDetector):
             last.append(module.head)
-        for head in last:
-            if isinstance(head, nn.Module):
-                head.register_forward_hook(lambda _, __, output: _cast(output, torch.float32))
+    return [layer for layer in last if isinstance(layer, nn.Module)]
 
 
 def _cast(value: object, dtype: torch.dtype) -> object:
