@@ -20,7 +20,7 @@ from torch.multiprocessing import ProcessContext, ProcessExitedException, start_
 
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine import signals
-from hrnet_det.engine.meeting import is_lost, meet, own_store
+from hrnet_det.engine.meeting import SEVERAL, is_lost, meet, own_store
 from hrnet_det.engine.processes import Processes
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
@@ -114,7 +114,7 @@ def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: i
         kind, text = "input", str(error)
     except Exception as error:
         kind = "lost" if is_lost(error) else "fault"
-        text = f"{type(error).__name__}: {one_line(error)}"
+        text = one_line(error)
         if kind == "lost":
             text = f"the connection to another process is lost ({text})"
         else:
@@ -135,6 +135,11 @@ def _start(processes: Processes, run: RunConfig, work: Callable) -> None:
     if processes.url == "auto":
         store = own_store()
         processes = replace(processes, url=f"tcp://127.0.0.1:{store.port}")
+    if processes.machines > 1:
+        print(
+            f"Machine {processes.machine} of {processes.machines}: the processes meet at "
+            f"{processes.url}, within {SEVERAL} s."
+        )
     reports = [multiprocessing.get_context(START).SimpleQueue() for _ in range(processes.local)]
     started = start_processes(
         _started,

@@ -40,10 +40,16 @@ def meet(processes: Processes, *, served: bool = False) -> None:
         _wait_for_all(store, world, seconds)
     except (RuntimeError, ValueError, OSError) as error:
         where = "MASTER_ADDR and MASTER_PORT" if processes.url == "env://" else processes.url
+        if "EADDRINUSE" in str(error):
+            raise InputError(
+                f"rank {rank} cannot listen at {where}: the port is taken, perhaps by a run that "
+                "has not ended. Give another one (--dist-url, torchrun --master-port, MASTER_PORT "
+                "with srun); on one machine --dist-url auto finds a free one"
+            ) from error
         raise InputError(
             f"rank {rank} has not met all {world} processes at {where} within {seconds} s "
-            f"({one_line(error)}). Is the port taken, by a run that has not ended? Is the host of "
-            "rank 0 another one, or a process not started, or two with the same rank?"
+            f"({one_line(error)}). Is rank 0 on another host, a process not started, or are there "
+            "two of the same rank?"
         ) from error
     store.set_timeout(DEFAULT_TIMEOUT)
     options = {"store": store, "rank": rank, "world_size": world, "timeout": DEFAULT_TIMEOUT}

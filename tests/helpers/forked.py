@@ -6,6 +6,7 @@ A process of its own imports for seconds, and a job of two processes is three of
 import contextlib
 import multiprocessing
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -94,3 +95,9 @@ def wait_until(condition, what: str = "", seconds: float = TIMEOUT) -> None:
     while not condition():
         assert time.monotonic() < end, f"{what or condition} after {seconds} s"
         time.sleep(0.05)
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
