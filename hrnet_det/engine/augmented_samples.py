@@ -10,7 +10,7 @@ from detectron2.data import MapDataset, MetadataCatalog
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.engine.random_numbers import random_numbers_apart
+from hrnet_det.data.random_numbers import random_numbers_apart
 from hrnet_det.report.samples import draw_samples
 
 logger = logging.getLogger("detectron2.hrnet_det")

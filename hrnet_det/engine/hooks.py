@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +19,9 @@ from hrnet_det.config import settings
 from hrnet_det.engine import signals
 from hrnet_det.engine.checkpoints import BestCheckpointer, PeriodicCheckpointer
 from hrnet_det.engine.divergence import check_weights
+from hrnet_det.engine.resume import WINDOW, Continuation
 from hrnet_det.engine.stopping import StopOnSignal
+from hrnet_det.engine.writers import MetricsFile
 from hrnet_det.evaluation.evaluators import best_metric
 
 if TYPE_CHECKING:
@@ -83,18 +86,38 @@ class Evaluation(hooks.EvalHook):
         del self._func  # which refers to the trainer
 
 
-def is_due(trainer: HookBase, period: int) -> bool:
-    """Whether this iteration ends with an evaluation; that of the last one comes after training."""
-    done = trainer.iter + 1
+def is_due(trainer: HookBase, period: int, done: int | None = None) -> bool:
+    """Whether an evaluation comes after so many iterations; the last one comes after training.
+
+    Args:
+        done: by default with this iteration.
+    """
+    done = trainer.iter + 1 if done is None else done
     return period > 0 and done % period == 0 and done < trainer.max_iter
 
 
 class PeriodicWriter(hooks.PeriodicWriter):
-    """Detectron2's, which writes after every evaluation too, so that none is left out."""
+    """Detectron2's, which writes after every evaluation too, so that none is left out.
 
-    def __init__(self, writers: list[EventWriter], period: int, evaluation_period: int) -> None:
-        super().__init__(writers, period)
-        self._evaluation_period = evaluation_period
+    Args:
+        build: makes the writers when training begins: only then its first iteration is known.
+        period, evaluation_period: iterations.
+    """
+
+    def __init__(
+        self, build: Callable[[], list[EventWriter]], period: int, evaluation_period: int
+    ) -> None:
+        super().__init__([], period)
+        self._build, self._evaluation_period = build, evaluation_period
+
+    def before_train(self) -> None:
+        """Write what the earlier part of a run did not come to after its last iteration."""
+        self._writers = self._build()
+        done = self.trainer.start_iter
+        due = done % self._period == 0 or is_due(self.trainer, self._evaluation_period, done)
+        for writer in self._writers if done and due else ():
+            if isinstance(writer, MetricsFile) and writer.last < done - 1:
+                writer.write()
 
     def after_step(self) -> None:
         if not is_due(self.trainer, self._evaluation_period):
@@ -107,6 +130,14 @@ class PeriodicWriter(hooks.PeriodicWriter):
             if isinstance(writer, CommonMetricPrinter):  # it has printed the last iteration
                 writer._max_iter = self.trainer.max_iter
         super().after_train()
+
+
+class PreciseBN(hooks.PreciseBN):
+    """Detectron2's, from the same images each time: they do not depend on earlier evaluations."""
+
+    def update_stats(self) -> None:
+        self._data_iter = None
+        super().update_stats()
 
 
 class EarlyStopping(HookBase):
@@ -165,12 +196,12 @@ def build_hooks(trainer: Trainer) -> list[HookBase]:
     Checkpoints come after evaluations, so that they have what those have changed.
     """
     run, period, main = trainer.run, trainer.run[settings.EVAL_PERIOD], comm.is_main_process()
-    built = [hooks.IterationTimer(), hooks.LRScheduler(), trainer.average]
+    built = [Continuation(run), hooks.IterationTimer(), hooks.LRScheduler(), trainer.average]
     if run[settings.PRECISE_BN] and get_bn_modules(trainer.model):
         alone = run.copy()
         alone[settings.NUM_WORKERS] = 0
         loader, batches = trainer.build_train_loader(alone), run.cfg.TEST.PRECISE_BN.NUM_ITER
-        built.append(hooks.PreciseBN(period, trainer.model, loader, batches))
+        built.append(PreciseBN(period, trainer.model, loader, batches))
     built.append(Evaluation(period, trainer.evaluate))
     if patience := run[settings.PATIENCE]:
         built.append(EarlyStopping(period, best_metric(run), patience, run.name(settings.PATIENCE)))
@@ -183,4 +214,4 @@ def build_hooks(trainer: Trainer) -> list[HookBase]:
     if main and sys.stdout.isatty():
         built.append(ProgressBar())
     # The writers come last, so that they see all metrics.
-    return [*built, PeriodicWriter(trainer.build_writers(), 20, period)] if main else built
+    return [*built, PeriodicWriter(trainer.build_writers, WINDOW, period)] if main else built

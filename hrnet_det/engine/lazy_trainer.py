@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from detectron2.config import instantiate
-from detectron2.data import build_detection_test_loader
+from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.solver import LRMultiplier
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
@@ -16,6 +17,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_loss_mapper
+from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine.optimizer import clip_whole_gradient
 from hrnet_det.engine.trainer import Trainer
 
@@ -30,7 +32,13 @@ class LazyTrainer(Trainer):
 
     @classmethod
     def build_train_loader(cls, run: LazyRun) -> Iterable:
-        return instantiate(run.cfg.dataloader.train)
+        """A TrainingLoader where the file has Detectron2's loader, otherwise what it makes."""
+        loaders = run.cfg.dataloader.copy()  # as a whole: its parts refer to each other
+        target = loaders.train._target_
+        target = locate(target) if isinstance(target, str) else target
+        if target is build_detection_train_loader:
+            loaders.train._target_ = build_train_loader
+        return instantiate(loaders.train)
 
     @classmethod
     def build_test_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:

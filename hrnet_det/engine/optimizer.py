@@ -92,14 +92,11 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     return LRMultiplier(optimizer, multiplier=multiplier, max_iter=options.MAX_ITER)
 
 
-def change_rates(scheduler: LRScheduler, base_rates: list[float]) -> bool:
-    """Give the groups of parameters of a schedule other base rates; False if they have them."""
-    if scheduler.base_lrs == base_rates:
-        return False
+def set_base_rates(scheduler: LRScheduler, base_rates: list[float]) -> None:
+    """Let a schedule that has been loaded go on from the base rates of the config."""
     scheduler.base_lrs = base_rates
     for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_lr(), strict=True):
         group["lr"] = rate
-    return True
 
 
 def scaled_schedule(run: RunConfig, world_size: int) -> RunConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sys
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,25 +12,25 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
-from detectron2.engine.defaults import DefaultTrainer, create_ddp_model, default_writers
+from detectron2.engine.defaults import DefaultTrainer, create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
-from detectron2.evaluation import inference_on_dataset
-from detectron2.evaluation.testing import print_csv_format, verify_results
-from detectron2.modeling import GeneralizedRCNNWithTTA
+from detectron2.evaluation.testing import verify_results
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, EventWriter, has_event_storage
+from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.checkpoint.writing import tell_full_disk
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
+from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine import signals
 from hrnet_det.engine.accumulation import GradientAccumulation
 from hrnet_det.engine.autocast import autocast_training
@@ -42,15 +41,17 @@ from hrnet_det.engine.meeting import is_lost
 from hrnet_det.engine.optimizer import (
     build_lr_scheduler,
     build_optimizer,
-    change_rates,
     scaled_schedule,
+    set_base_rates,
 )
+from hrnet_det.engine.optimizer_state import described, fitted_state
+from hrnet_det.engine.resume import changed_settings, foreign_state_is_told
+from hrnet_det.engine.testing import evaluate_detector
 from hrnet_det.engine.validation import validation_losses
+from hrnet_det.engine.writers import build_writers
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import build_evaluator
-from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.build_model import build_detector
-from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -109,15 +110,38 @@ class Trainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on from the last checkpoint of OUTPUT_DIR, or start from the config's weights.
 
-        The learning rate is the config's, also where the checkpoint had another.
+        All settings are the config's, also where the checkpoint had others, which is said.
+
+        Raises: InputError if the checkpoint cannot be gone on with.
         """
         rates = list(self.scheduler.base_lrs)
-        self.checkpointer.resume_or_load(self.run[settings.WEIGHTS], resume=resume)
+        content = self.checkpointer.resume_or_load(self.run[settings.WEIGHTS], resume=resume)
         if self.checkpointer.resumed_from:
+            with foreign_state_is_told(self.checkpointer):
+                if not self.start_iter:
+                    raise KeyError("trainer")
+            set_base_rates(self.scheduler, rates)
+            earlier = content.get(METADATA_KEY, {}).get("config")
+            config = (self.checkpointer.metadata or {}).get("config")
+            if earlier and config and (changes := changed_settings(earlier, config)):
+                logger.warning("Going on with other settings: %s", ", ".join(changes))
+
+    def state_dict(self) -> dict:
+        described_optimizer = described(self.optimizer, self.trained)
+        return {**super().state_dict(), "optimizer": described_optimizer}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Raises: InputError for the state of another kind of training or optimizer."""
+        with foreign_state_is_told(self.checkpointer):
+            inner, description = state["_trainer"], state.get("optimizer", {})
+            optimizer = fitted_state(inner["optimizer"], description, self.optimizer, self.trained)
+            super().load_state_dict({**state, "_trainer": {**inner, "optimizer": optimizer}})
             self.start_iter = self.iter + 1
-            if change_rates(self.scheduler, rates):
-                name = self.run.shown(settings.BASE_LR)
-                logger.info("Going on with %s, where the checkpoint had another", name)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The detector, without what is wrapped around it to train it."""
+        return getattr(self.model, "module", self.model)
 
     def train(self) -> OrderedDict:
         """Train to the end, or until early stopping; returns the last evaluation's results.
@@ -169,9 +193,7 @@ class Trainer(DefaultTrainer):
         return build_hooks(self)
 
     def build_writers(self) -> list[EventWriter]:
-        """Detectron2's; without its printed lines where a progress bar stands for them."""
-        printer, *files = default_writers(str(self.run[settings.OUTPUT_DIR]), self.max_iter)
-        return files if sys.stdout.isatty() else [printer, *files]
+        return build_writers(str(self.run[settings.OUTPUT_DIR]), self.start_iter, self.max_iter)
 
     @classmethod
     def build_model(cls, run: RunConfig) -> nn.Module:
@@ -207,10 +229,11 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, run: RunConfig) -> Iterable:
-        """Detectron2's, with images resized and augmented as the keys of INPUT say."""
+        """A TrainingLoader of images resized and augmented as the keys of INPUT say."""
         mapper = build_mapper(run.cfg, is_train=True)
         rows = None if mapper.copy_paste is None else mapper.copy_paste.rows
-        return build_detection_train_loader(run.cfg, mapper=mapper, dataset=rows)
+        options = build_detection_train_loader.from_config(run.cfg, mapper, dataset=rows)
+        return build_train_loader(**options)
 
     @classmethod
     def build_test_loader(cls, run: RunConfig, dataset_name: str) -> Iterable:
@@ -233,34 +256,5 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, run: RunConfig | CfgNode, model: nn.Module) -> OrderedDict:
-        """Results of the model on the test sets, with those of test-time augmentation if asked.
-
-        The model is evaluated in the form that TEST.OPTIMIZED and TEST.DTYPE ask for.
-
-        Returns: {task: {metric: percent}}; with several test sets {dataset: {task: ...}}.
-        """
-        run = as_run(run)
-        model = inference_form(run, getattr(model, "module", model))
-        results = cls._evaluated(run, model)
-        if run[settings.AUGMENTED]:
-            logger.info("Evaluating with test-time augmentation")
-            # it is left in the mode it came in, which would be training, as of every new module
-            several = GeneralizedRCNNWithTTA(run.cfg, model).train(model.training)
-            augmented = cls._evaluated(run, several)
-            results.update({f"{name}_TTA": values for name, values in augmented.items()})
-        return results
-
-    @classmethod
-    def _evaluated(cls, run: RunConfig, model: nn.Module) -> OrderedDict:
-        results = OrderedDict()
-        for name in run[settings.TEST_DATASETS]:
-            evaluator = cls.build_evaluator(run, name)
-            # In a training the next evaluation may be of better weights.
-            say = logger.warning if has_event_storage() else None
-            with images_are_named(model, say):
-                loader = cls.build_test_loader(run, name)
-                results[name] = inference_on_dataset(model, loader, evaluator)
-            if comm.is_main_process():
-                logger.info("Evaluation results for %s in csv format:", name)
-                print_csv_format(results[name])
-        return next(iter(results.values())) if len(results) == 1 else results
+        """Results of the model on the test sets, as `evaluate_detector`."""
+        return evaluate_detector(cls, as_run(run), model)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from hrnet_det.engine.random_numbers import random_numbers_apart
+from hrnet_det.data.random_numbers import random_numbers_apart
 
 SEED = 0  # of the samples that are drawn from each image's anchors and proposals
 

@@ -32,7 +32,8 @@ def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     lower = words(coco, tmp_path, "--resume", "SOLVER.MAX_ITER", 5, "SOLVER.BASE_LR", 1e-3)
     outcome = train_net(*lower)
     assert outcome.code == 0
-    assert "Going on with SOLVER.BASE_LR 0.001, where the checkpoint had another" in outcome.out
+    changes = "SOLVER.BASE_LR 0.01 -> 0.001, SOLVER.MAX_ITER 3 -> 5"
+    assert f"Going on with other settings: {changes}\n" in outcome.out
     state = torch.load(tmp_path / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
     assert {group["lr"] for group in state["optimizer"]["param_groups"]} == {1e-3}
 

@@ -200,6 +200,8 @@ def test_two_processes_train_as_one(twins, tmp_path):
     assert outcome.out.count("Evaluation results for bbox") == 1
     assert (two / "log.txt.rank1").is_file()
     (alone,), (shared,) = metrics_rows(one), metrics_rows(two)
+    terms = sum(value for name, value in alone.items() if name.startswith("loss_"))
+    assert alone["total_loss"] == pytest.approx(terms, rel=1e-6)
     for name in alone:
         if "loss" in name:
             assert shared[name] == pytest.approx(alone[name], rel=1e-3), name

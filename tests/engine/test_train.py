@@ -49,8 +49,6 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     assert set(results["segm"]) >= {"AP", "AP50", "AP-disc", "AP-bar", "AP-absent"}
     (row,) = metrics_rows(output)
     assert row["iteration"] == 2
-    terms = sum(v for k, v in row.items() if k[:5] == "loss_")
-    assert row["total_loss"] == pytest.approx(terms, rel=0.02)  # each the median of 3 iterations
     cfg = load_config(output / "config.yaml")
     assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.INPUT.MASK_FORMAT) == (3, "bitmask")
     with Image.open(output / "predictions.png") as sheet:

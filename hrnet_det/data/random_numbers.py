@@ -1,4 +1,4 @@
-"""Random numbers of a training that something beside it leaves alone."""
+"""Random numbers of Python, NumPy and torch together: seeded, or set aside for a while."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+
+def seed_random_numbers(*words: int) -> None:
+    """Let what is drawn from now on follow from these whole numbers, of at least 0, alone."""
+    for_python, for_numpy, *for_torch = np.random.SeedSequence(words).generate_state(4).tolist()
+    random.seed(for_python)
+    np.random.seed(for_numpy)
+    torch.manual_seed(for_torch[0] << 32 | for_torch[1])
 
 
 @contextmanager

@@ -1,0 +1,53 @@
+"""Where the metrics of a training go: the console, metrics.json, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+)
+
+
+class MetricsFile(JSONWriter):
+    """metrics.json, in which a run that was killed and resumed has each iteration once.
+
+    Args:
+        path: rows there of `start` and later iterations, and what is no whole row, are dropped.
+        start: the first iteration of this part of the run.
+    Attributes: last: the last iteration that is in the file; -1 for none.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        kept, self.last = [], -1
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            try:
+                iteration = json.loads(line)["iteration"]
+            except (ValueError, TypeError, KeyError):
+                continue
+            if iteration < start:
+                kept.append(f"{line}\n")
+                self.last = max(self.last, iteration)
+        aside = path.with_name(f"{path.name}.new")
+        aside.write_text("".join(kept), encoding="utf-8")
+        os.replace(aside, path)
+        super().__init__(str(path))
+        self._last_write = self.last
+
+
+def build_writers(output: str, start: int, max_iter: int) -> list[EventWriter]:
+    """Those of Detectron2; no printed lines where a progress bar stands for them.
+
+    Args:
+        start: the first iteration of this part of the run.
+    """
+    os.makedirs(output, exist_ok=True)
+    files = [MetricsFile(Path(output, "metrics.json"), start)]
+    files.append(TensorboardXWriter(output, purge_step=start))
+    return files if sys.stdout.isatty() else [CommonMetricPrinter(max_iter), *files]
