@@ -113,13 +113,11 @@ class Continuation(HookBase):
         storage = getattr(self.trainer, "storage", None)  # there is none before training
         if storage is None:
             return self._metrics
-        hints = storage.smoothing_hints()
+        hints, first = storage.smoothing_hints(), self.trainer.iter - WINDOW + 1
+        kept = {name: h.values() for name, h in storage.histories().items() if name not in TIMES}
         return {
-            name: {
-                "values": [list(pair) for pair in history.values()[-WINDOW:]],
-                "smooth": hints[name],
-            }
-            for name, history in storage.histories().items()
+            name: {"values": [[v, at] for v, at in pairs if at >= first], "smooth": hints[name]}
+            for name, pairs in kept.items()
         }
 
 
