@@ -201,6 +201,13 @@ def test_a_run_of_this_trainer(run, tmp_path):
     assert expected.class_names == CLASSES
     assert stated(expected, "CONVENTIONS", "ROI_HEADS.NUM_CLASSES") == ["detectron2", 3]
     assert stated(expected, "MIN_SIZE_TEST", group="INPUT") == [64]
+    # of model_final.safetensors, with no other file
+    path = tmp_path / "alone.safetensors"
+    path.write_bytes((run / "model_final.safetensors").read_bytes())
+    alone = Detector.from_pretrained(path, device="cpu")
+    assert same(alone(image()), expected(image()))
+    assert (alone.class_names, alone._data) == (expected.class_names, expected._data)
+    assert alone.run.text() == expected.run.text() and alone._data["images"] == 6
     # without the config inside, the one beside it
     content = torch.load(run / "model_final.pth", weights_only=True)
     del content["hrnet_det"]

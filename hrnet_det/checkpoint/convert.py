@@ -1,24 +1,20 @@
 """Weights files from one project's naming into another's."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.export import describe, write_safetensors
 from hrnet_det.checkpoint.finite import check_values
 from hrnet_det.checkpoint.formats import BODY, FORMATS, IMAGENET, OWN, Format
 from hrnet_det.checkpoint.infer import (
     hrnet_variant,
     other_network,
-    title_of,
-    variant_name,
 )
-from hrnet_det.checkpoint.integrity import DIGEST_KEY, digest_of
-from hrnet_det.checkpoint.io import METADATA_KEY, WeightsFile, read_weights, some
+from hrnet_det.checkpoint.io import WeightsFile, read_weights, some
 from hrnet_det.checkpoint.load_report import compare
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.checkpoint.renaming import Renamed, rename
@@ -114,27 +110,6 @@ def _check_named(unknown: list[str], format: Format, source: str) -> None:
         )
 
 
-def describe(file: WeightsFile, renamed: Renamed, run: RunConfig | None) -> dict:
-    """What is written beside the tensors: what is known of the file and its detector's config."""
-    found = renamed.detector
-    known = {
-        "source_format": file.metadata.get("source_format", renamed.format.name),
-        "title": title_of(renamed.shapes),
-        "variant": variant_name(hrnet_variant(renamed.shapes)),
-        "kind": found.kind.name if found else "",
-        "classes": file.classes,
-    }
-    if run is not None:
-        known["conventions"] = run[settings.CONVENTIONS]
-        known["config"] = run.text()
-        known["pixels"] = {
-            "format": run[settings.PIXEL_FORMAT],
-            "mean": list(run[settings.PIXEL_MEAN]),
-            "std": list(run[settings.PIXEL_STD]),
-        }
-    return known
-
-
 def _config(file: WeightsFile, renamed: Renamed) -> RunConfig | None:
     """None for a backbone, a file of Detectron2, or what only its own project computes."""
     if renamed.format is not OWN and not renamed.conventions:
@@ -177,16 +152,3 @@ def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dic
     else:
         with written_aside(path) as file:
             torch.save(format.wraps(weights, metadata), file)
-
-
-def write_safetensors(path: Path, weights: dict[str, Tensor], metadata: dict) -> None:
-    """Write tensors with their metadata, and the digest of both.
-
-    Raises: InputError if the file cannot be written.
-    """
-    whole = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
-    metadata = json.loads(json.dumps(metadata))  # as it will be read
-    text = json.dumps(metadata | {DIGEST_KEY: digest_of(whole, metadata)})
-    content = save(whole, {"format": "pt", METADATA_KEY: text})
-    with written_aside(path, needed=len(content)) as file:
-        file.write(content)

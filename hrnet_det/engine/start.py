@@ -17,6 +17,7 @@ from hrnet_det.checkpoint.latest import (
 from hrnet_det.config import settings
 from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
@@ -24,10 +25,7 @@ from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 logger = logging.getLogger("detectron2.hrnet_det")
 
 # What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
-RUN_FILES = (
-    *("metrics.json", "results.json", LAST, *UNNUMBERED),
-    *("model_final.safetensors", "model_card.md"),
-)
+RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD)
 
 
 def check_output(job: Job) -> None:

@@ -26,6 +26,7 @@ from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.own_data import register_again
 from hrnet_det.engine import signals
 from hrnet_det.engine.augmented_samples import draw_augmented_samples
+from hrnet_det.engine.final_model import write_final_model
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.launch import launch
 from hrnet_det.engine.lazy_trainer import trainer_of
@@ -144,10 +145,11 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     if comm.is_main_process() and trainer.start_iter == 0:
         draw_augmented_samples(run, trainer.data_loader)
     results = trainer.train()
-    weights = os.path.join(output, "model_final.pth")
-    if trainer.start_iter > trainer.max_iter:  # nothing was trained, so none was written
-        weights = checkpointer.resumed_from
-    return trainer.average.averaged, weights, results
+    if trainer.start_iter > trainer.max_iter:  # nothing was trained, and no final model written
+        return trainer.average.averaged, checkpointer.resumed_from, results
+    if comm.is_main_process():
+        write_final_model(trainer, results)
+    return trainer.average.averaged, os.path.join(output, "model_final.pth"), results
 
 
 def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:

@@ -25,6 +25,11 @@ TABLES = (
 TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
 
 
+def plain_results(results: dict) -> dict:
+    """Metrics as JSON can have them: null for NaN, COCO's AP of a class without objects."""
+    return json.loads(json.dumps(results), parse_constant=lambda _: None)
+
+
 def results_tables(results: dict) -> str:
     """Metrics and those of each class as text tables, in percent, for each test set.
 

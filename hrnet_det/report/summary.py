@@ -17,7 +17,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.kinds import kind_of
-from hrnet_det.report.metrics import draw_curves, results_tables
+from hrnet_det.report.metrics import draw_curves, plain_results, results_tables
 from hrnet_det.report.sheet import draw_predictions
 
 
@@ -43,12 +43,13 @@ def write_report(
     written, lines = {}, []
     if (output / "model_final.pth").is_file():
         written["model_final.pth"] = "weights"
+    if (output / "model_final.safetensors").is_file():
+        written["model_final.safetensors"] = "the same, alone enough to use, evaluate, convert"
+        written["model_card.md"] = "what they are, were trained on and reach"
     if tests and (output / "model_best.pth").is_file():
         written["model_best.pth"] = f"weights of the best {best_metric(run)}"
     if results:
-        # JSON has no NaN, COCO's AP of a class without objects: null.
-        plain = json.loads(json.dumps(results), parse_constant=lambda _: None)
-        (output / "results.json").write_text(json.dumps(plain, indent=2) + "\n")
+        (output / "results.json").write_text(json.dumps(plain_results(results), indent=2) + "\n")
         written["results.json"] = "all metrics of the evaluation"
         lines.append(results_tables(results))
     if (output / "metrics.json").is_file() and draw_curves(output):
@@ -62,7 +63,7 @@ def write_report(
         written["predictions.png"] = "ground truth beside prediction"
     written["config.yaml"] = "the config"
     written["log.txt"] = "progress, results, warnings, environment and config"
-    files = [f"  {name:<21} {what}" for name, what in written.items()]
+    files = [f"  {name:<23} {what}" for name, what in written.items()]
     return "\n".join([*lines, f"\nIn {output}{os.sep}:", *files, "", next_steps(run, weights)])
 
 

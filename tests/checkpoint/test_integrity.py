@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hrnet_det.checkpoint.convert import write_safetensors
+from hrnet_det.checkpoint.export import write_safetensors
 from hrnet_det.checkpoint.integrity import digest_of
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.errors import InputError

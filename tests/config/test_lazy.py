@@ -536,6 +536,9 @@ def test_the_detector_of_a_lazy_run(tiny, tmp_path, coco):
         assert row["image"].shape == (3, 64, 96)
         expected = detector.model([row])[0]["instances"]
     assert torch.equal(detector(image).pred_boxes.tensor, expected.pred_boxes.tensor)
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((output / "model_final.safetensors").read_bytes())
+    assert torch.equal(Detector.from_pretrained(alone)(image).scores, expected.scores)
     given = Detector.from_pretrained(output / "model_final.pth", config=output / "config.yaml")
     assert torch.equal(given(image).scores, expected.scores)
     words = ["predict", output / "model_final.pth", image, "--output", tmp_path / "p", "--score", 0]

@@ -10,6 +10,7 @@ from helpers.training import FASTER, trainer, words
 from torch import nn
 
 from hrnet_det import Detector
+from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.engine.ema import WeightAverage
 
 NORM = "backbone.bottom_up.bn1"
@@ -91,6 +92,9 @@ def test_evaluation_and_use_take_the_average(coco, tmp_path):
                       tmp_path / "model_final.pth")  # fmt: skip
     assert again.code == 0 and json.loads(results)
     assert (tmp_path / "results.json").read_text() == results
+    alone = read_weights(tmp_path / "model_final.safetensors").weights
+    assert alone.keys() == file["model"].keys() and same(file["model"], alone)
+    assert "moving average (EMA, decay 0.9)" in (tmp_path / "model_card.md").read_text()
 
 
 def same(state, expected):

@@ -20,6 +20,8 @@ from helpers.training import KEYPOINT, MASK, SIGMAS, losses, trainer, words
 from PIL import Image
 
 from hrnet_det import Detector
+from hrnet_det.checkpoint.convert import convert
+from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.config import settings
 from hrnet_det.config.yaml import load_config
 from hrnet_det.engine import Trainer, logs, preflight
@@ -41,7 +43,7 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     assert written == {
         "model_final.pth", "model_best.pth", "last_checkpoint", "metrics.json", "config.yaml",
         "results.json", "predictions.png", "events.out", "log.txt", "inference",
-        "augmented_samples.png",
+        "augmented_samples.png", "model_final.safetensors", "model_card.md",
     }  # fmt: skip
     results = json.loads((output / "results.json").read_text())
     assert list(results) == ["bbox", "segm"]
@@ -65,6 +67,8 @@ def test_what_a_run_prints(mask_run):
     report = outcome.out[outcome.out.index("\nResults (percent)") :]
     for name, what in (
         ("model_final.pth", "weights"),
+        ("model_final.safetensors", "the same, alone enough to use, evaluate, convert"),
+        ("model_card.md", "what they are, were trained on and reach"),
         ("model_best.pth", "weights of the best bbox/AP"),
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
@@ -72,7 +76,7 @@ def test_what_a_run_prints(mask_run):
         ("config.yaml", "the config"),
         ("log.txt", "progress, results, warnings, environment and config"),
     ):
-        assert f"  {name:<21} {what}\n" in report
+        assert f"  {name:<23} {what}\n" in report
     assert "curves.png" not in report  # one row of metrics is no curve
     assert outcome.out.count("Augmentations used in inference") == 2  # evaluation, and drawing
     # the console has the run, the log has the environment and the config as well
@@ -122,6 +126,45 @@ def test_the_printed_command_evaluates_to_the_same_numbers(mask_run):
     assert (output / "results.json").read_text() == trained
     assert again.out.count("Evaluation results for bbox") == 1
     assert "Starting training" not in again.out
+
+
+def test_the_final_model_is_one_file_and_has_a_card(mask_run, tmp_path):
+    output, _, arguments = mask_run
+    path = tmp_path / "alone.safetensors"
+    path.write_bytes((output / "model_final.safetensors").read_bytes())
+    file, checkpoint = read_weights(path), read_weights(output / "model_final.pth")
+    assert file.weights.keys() == checkpoint.weights.keys()
+    assert all(torch.equal(file.weights[name], x) for name, x in checkpoint.weights.items())
+    own, results = checkpoint.metadata, json.loads((output / "results.json").read_text())
+    assert own == {key: file.metadata[key] for key in own}
+    assert file.metadata["metrics"] == results and file.metadata["iterations"] == 3
+    assert file.metadata["title"].startswith("Mask R-CNN, HRNetV2p-W18-small-v1, 3 classes")
+    assert file.metadata["pixels"]["format"] == "RGB"
+    # it is evaluated to the same numbers, and converted to the same tensors
+    again = tmp_path / "again"
+    outcome = train_net(*arguments[:2], "--eval-only", *arguments[2:], "MODEL.WEIGHTS", path,
+                        "OUTPUT_DIR", again)  # fmt: skip
+    assert outcome.code == 0 and json.loads((again / "results.json").read_text()) == results
+    assert not (again / "model_card.md").exists()
+    tensors = []
+    for number, source in enumerate((path, output / "model_final.pth")):
+        target = tmp_path / f"{number}.pth"
+        convert(source, target, to="mmdet")
+        tensors.append(read_weights(target).weights)
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(torch.equal(tensors[0][name], x) for name, x in tensors[1].items())
+    card = (output / "model_card.md").read_text()
+    for text in (
+        "# Mask R-CNN, HRNetV2p-W18-small-v1, 3 classes",
+        "| classes | 3: disc, bar, absent |",
+        "| trained on | custom_train: 6 images, ",
+        "| training | 3 iterations of 2 images, from random weights |",
+        "## Results on custom_test\n",
+        f"{results['bbox']['AP']:.1f}",
+        "hrnet-det predict model_final.safetensors image.jpg",
+        'Detector.from_pretrained("model_final.safetensors")',
+    ):
+        assert text in card, card
 
 
 def test_a_run_with_the_same_seed_is_the_same(mask_run, coco, tmp_path):

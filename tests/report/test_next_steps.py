@@ -80,4 +80,4 @@ def test_the_best_weights_are_named_by_their_metric(tmp_path, monkeypatch):
     run = load_run("quickstart/semantic")
     run[settings.OUTPUT_DIR] = str(tmp_path)
     text = write_report(run, torch.nn.Identity(), {}, mapper=dict, weights=Path("w.pth"))
-    assert "model_best.pth        weights of the best sem_seg/mIoU\n" in text
+    assert "model_best.pth          weights of the best sem_seg/mIoU\n" in text
