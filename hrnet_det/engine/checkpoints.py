@@ -6,10 +6,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detectron2.data import MetadataCatalog
 from detectron2.engine import hooks
 
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.latest import iteration_of
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.datasets import used_splits
 from hrnet_det.engine.divergence import check_weights
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
@@ -74,3 +78,16 @@ def save(trainer: Trainer, name: str, iteration: int, **kwargs: object) -> None:
         trainer.checkpointer.save(name, iteration=iteration, **kwargs)
     finally:
         trainer.iter = now
+
+
+def metadata_of(run: RunConfig, *, trains: bool) -> dict[str, object]:
+    """What checkpoints say of a run beside its weights: classes, conventions, data, config."""
+    datasets = map(MetadataCatalog.get, used_splits(run, trains=trains).names)
+    listed = (metadata.get("thing_classes") for metadata in datasets)
+    classes = list(next(filter(None, listed), []))
+    said = {"classes": classes, "conventions": run[settings.CONVENTIONS], "data": run.data}
+    try:
+        said["config"] = run.text()
+    except ValueError as error:
+        logger.warning("Checkpoints do not contain their config: %s", error)
+    return said

@@ -16,6 +16,7 @@ from fvcore.nn.precise_bn import get_bn_modules
 from tqdm import tqdm
 
 from hrnet_det.config import settings
+from hrnet_det.data.sampling import TrainingLoader
 from hrnet_det.engine import signals
 from hrnet_det.engine.checkpoints import BestCheckpointer, PeriodicCheckpointer
 from hrnet_det.engine.divergence import check_weights
@@ -134,6 +135,10 @@ class PeriodicWriter(hooks.PeriodicWriter):
 
 class PreciseBN(hooks.PreciseBN):
     """Detectron2's, from the same images each time: they do not depend on earlier evaluations."""
+
+    def before_train(self) -> None:
+        if isinstance(self._data_loader, TrainingLoader):
+            self._data_loader.seed = self.trainer.data_loader.seed
 
     def update_stats(self) -> None:
         self._data_iter = None

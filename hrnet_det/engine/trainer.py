@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine.defaults import DefaultTrainer, create_ddp_model
 from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
@@ -28,12 +27,12 @@ from hrnet_det.checkpoint.writing import tell_full_disk
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
 from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine import signals
 from hrnet_det.engine.accumulation import GradientAccumulation
 from hrnet_det.engine.autocast import autocast_training
+from hrnet_det.engine.checkpoints import metadata_of
 from hrnet_det.engine.divergence import divergence_is_told
 from hrnet_det.engine.ema import WeightAverage
 from hrnet_det.engine.hooks import build_hooks
@@ -208,21 +207,12 @@ class Trainer(DefaultTrainer):
         cls, run: RunConfig, model: nn.Module, *, trains: bool = True, **checkpointables: object
     ) -> Checkpointer:
         """The checkpointer of OUTPUT_DIR, whose files say which classes and config they are of."""
-        datasets = map(MetadataCatalog.get, used_splits(run, trains=trains).names)
-        listed = (metadata.get("thing_classes") for metadata in datasets)
-        classes = list(next(filter(None, listed), []))
-        metadata = {"classes": classes, "conventions": run[settings.CONVENTIONS]}
-        metadata["data"] = run.data
-        try:
-            metadata["config"] = run.text()
-        except ValueError as error:
-            logger.warning("Checkpoints do not contain their config: %s", error)
         return Checkpointer(
             model,
             str(run[settings.OUTPUT_DIR]),
             allow_pickle=run[settings.WEIGHTS_ALLOW_PICKLE],
             strict=run[settings.WEIGHTS_STRICT],
-            metadata=metadata,
+            metadata=metadata_of(run, trains=trains),
             kept=run[settings.CHECKPOINTS_KEPT],
             **checkpointables,
         )
