@@ -5,6 +5,7 @@ import argparse
 from hrnet_det import __version__
 from hrnet_det.environment import OFFICIAL_SPEC
 
+MOST = 2**31  # of a number that counts something
 DEBUG = "show the traceback of an error"
 EPILOG = """\
 examples:
@@ -75,7 +76,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar="SHORTER[,LONGER]",
         help="sides that images are resized to, the longer one at most, in pixels (the config's)",
     )
-    parser.add_argument("--max-detections", type=int, help="of an image (the config's)")
+    parser.add_argument("--max-detections", type=count, help="of an image (the config's)")
     parser.add_argument(
         "--pixel-range",
         nargs=2,
@@ -84,7 +85,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="values of images of more than 8 bits that become black and white",
     )
-    parser.add_argument("--max-pixels", type=int, help="of an image that is read (the config's)")
+    parser.add_argument("--max-pixels", type=count, help="of an image that is read (the config's)")
     parser.add_argument("--config-file", help="where the weights do not say what they belong to")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     _allow_pickle(parser)
@@ -92,6 +93,13 @@ def _predict(parser: argparse.ArgumentParser) -> None:
 
 def sides(word: str) -> tuple[int, ...]:
     return tuple(map(int, word.split(",")))
+
+
+def count(word: str) -> int:
+    """A whole number above 0."""
+    if not word.isdecimal() or not 0 < int(word) < MOST:
+        raise argparse.ArgumentTypeError(f"{word!r}: give a whole number of at least 1")
+    return int(word)
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:
@@ -128,8 +136,8 @@ def _benchmark(parser: argparse.ArgumentParser) -> None:
     ):
         shown = f"{text} ({' '.join(default)})"
         parser.add_argument(option, nargs="+", default=default, metavar=metavar, help=shown)
-    parser.add_argument("--batch", type=int, default=1, help="images at once (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
+    parser.add_argument("--batch", type=count, default=1, help="images at once (%(default)s)")
+    parser.add_argument("--rounds", type=count, default=5, help="(%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile too, in inference: slow to start"
@@ -141,7 +149,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", "--config", required=True, help="a file or a shipped one")
     parser.add_argument("--memory", help="what there is, such as 8GB: says the batch that fits")
     parser.add_argument("--size", metavar="HxW", help="of the largest image; by default INPUT's")
-    parser.add_argument("--batch", type=int, action="append", help="may be repeated (1, 2, 4, 8)")
+    parser.add_argument("--batch", type=count, action="append", help="may be repeated (1, 2, 4, 8)")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="of the config")
 
 
@@ -170,4 +178,4 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="FOLDER", help="of jsons and images, as for train")
     parser.add_argument("--output", default="output/check-data", help="folder (%(default)s)")
-    parser.add_argument("--workers", type=int, help="threads that decode (one for each core)")
+    parser.add_argument("--workers", type=count, help="threads that decode (one for each core)")

@@ -6,6 +6,7 @@ import sys
 from hrnet_det import doctor, environment, install
 from hrnet_det.arguments import build_parser
 from hrnet_det.errors import SetupError, tell
+from hrnet_det.outputs import check_folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,9 +68,10 @@ def _checkpoints(_: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from hrnet_det.detector import Detector
-    from hrnet_det.predict import predict
+    from hrnet_det.predict import check_request, predict
 
     environment.silence_known_warnings()
+    check_request(arguments.images, arguments.output, score=arguments.score)
     detector = Detector.from_pretrained(
         arguments.weights,
         config=arguments.config_file,
@@ -95,6 +97,7 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     from hrnet_det.analysis import Case, benchmark, tables
 
     environment.silence_known_warnings()
+    _check_output(arguments)
     cases = [
         Case(part, mode, variant, tables.parse_size(size), arguments.batch)
         for part in arguments.part
@@ -138,6 +141,7 @@ def _check_data(arguments: argparse.Namespace) -> int:
     from hrnet_det.check_data.text import as_text
 
     environment.silence_known_warnings()
+    _check_output(arguments)
     run = load(
         arguments.config_file,
         arguments.words,
@@ -150,6 +154,12 @@ def _check_data(arguments: argparse.Namespace) -> int:
     for path in check_data.write(report, arguments.output):
         print(f"written: {path}")
     return 2 if report.of("error") else 0
+
+
+def _check_output(arguments: argparse.Namespace) -> None:
+    """Raises: InputError before the work is done whose results could not be written."""
+    shown = f"--output {arguments.output}"
+    check_folder(arguments.output, shown=shown, advice="give another folder")
 
 
 WITHOUT_DETECTRON2 = (_doctor, _install_detectron2)

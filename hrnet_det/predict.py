@@ -12,6 +12,7 @@ from PIL import Image
 
 from hrnet_det.detector import Detector
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.outputs import check_folder
 from hrnet_det.report.annotate import annotate
 
 SHOWN = 10  # images that could not be read, in the error
@@ -46,14 +47,9 @@ def predict(
     Raises: InputError if the score or the output cannot be used, or, after all others are done,
         that names images that cannot be read; MissingInputError if one is not there.
     """
-    if not 0 <= score <= 1:  # nan is not
-        raise InputError(f"score {score}: give a number from 0 to 1")
+    files = check_request(images, output, score=score)
     output, names = Path(output), detector.class_names
-    files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"folder {output} cannot be made: {error.strerror}") from error
+    output.mkdir(parents=True, exist_ok=True)
     found, rows, failed = [], [], []
     try:
         for number, (drawing, path) in enumerate(_drawings(files, output).items()):
@@ -86,6 +82,19 @@ def predict(
         lines = "\n  ".join(failed[:SHOWN]) + rest
         raise InputError(f"{len(failed)} of {len(files)} images cannot be read:\n  {lines}")
     return found
+
+
+def check_request(images: Sequence[str | Path], output: str | Path, *, score: float) -> list[Path]:
+    """The image files that are named, in order, each once.
+
+    Raises: InputError if the score is none, an image or folder has none, or nothing can be written
+        to the folder `output`; MissingInputError if an image is not there.
+    """
+    if not 0 <= score <= 1:  # nan is not
+        raise InputError(f"score {score}: give a number from 0 to 1")
+    files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
+    check_folder(output, shown=f"--output {output}", advice="give another folder")
+    return files
 
 
 def _files(path: Path) -> list[Path]:

@@ -26,7 +26,7 @@ def imported(file: Path) -> set[str]:
 
 # From the ground up: a module imports from its own floor and from those below it.
 FLOORS = [
-    ["errors", "environment", "install"],
+    ["errors", "environment", "install", "outputs"],
     ["config"],
     ["modeling.kind", "modeling.kinds", "modeling.backbone"],
     ["modeling.inference"],

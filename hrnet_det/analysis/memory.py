@@ -18,12 +18,13 @@ class LiveBytes(TorchDispatchMode):
     sees what activation checkpointing keeps to start from, and what lives only for a while. It
     works with tensors on the meta device, which have sizes and no values.
 
-    Attributes: live, peak: bytes now, and at most.
+    Attributes: live, peak: bytes now, and at most; history: after each operation.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
+        self.history: list[int] = []
         self._known: set[int] = set()
 
     def __torch_dispatch__(
@@ -32,6 +33,7 @@ class LiveBytes(TorchDispatchMode):
         self._count((args, kwargs), made=False)  # what comes from outside has been there before
         result = function(*args, **(kwargs or {}))
         self._count(result, made=True)
+        self.history.append(self.live)
         return result
 
     def _count(self, tensors: object, *, made: bool) -> None:

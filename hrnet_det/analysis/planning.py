@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
+import numpy as np
 import torch
 from tabulate import tabulate
 from torch import Tensor, nn
@@ -76,9 +77,25 @@ def plan(run: RunConfig, size: tuple[int, int]) -> list[Plan]:
     detector = build_detector(on_cpu.cfg).train()
     gradients = sum(p.nbytes for p in detector.parameters() if p.requires_grad)
     return [
-        Plan(level, cache(partial(_peak, detector, on_cpu, size, parts)), gradients)
+        Plan(level, _Prediction(partial(_live_bytes, detector, on_cpu, size, parts)), gradients)
         for level, parts in CHECKPOINTING.items()
     ]
+
+
+class _Prediction:
+    """Bytes of a step at most for any batch, from the steps of one image and of two.
+
+    What is live after each operation is a part that the images share and one that each adds.
+    """
+
+    def __init__(self, live_bytes: Callable[[int], np.ndarray]) -> None:
+        self._live_bytes = cache(live_bytes)
+
+    def __call__(self, batch: int) -> int:
+        one, two = self._live_bytes(1), self._live_bytes(2)
+        if len(one) != len(two):  # a network whose operations depend on the batch
+            return int(self._live_bytes(batch).max())
+        return int((one + (batch - 1) * (two - one)).max())
 
 
 def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
@@ -88,10 +105,10 @@ def set_checkpointed(model: nn.Module, parts: Iterable[str]) -> None:
             module.checkpointed = frozenset(parts)
 
 
-def _peak(
+def _live_bytes(
     detector: nn.Module, run: RunConfig, size: tuple[int, int], parts: Iterable[str], batch: int
-) -> int:
-    """Bytes at most in a step with these parts checkpointed."""
+) -> np.ndarray:
+    """Bytes after each operation of a step with these parts checkpointed."""
     set_checkpointed(detector, parts)
     trained = [p for p in detector.parameters() if p.requires_grad]
     weights = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
@@ -104,7 +121,8 @@ def _peak(
             del outputs
             loss.backward()
         detector.zero_grad()
-    return weights + _states(run) * sum(p.nbytes for p in trained) + counted.peak
+    always = weights + _states(run) * sum(p.nbytes for p in trained)
+    return always + np.array(counted.history, dtype=np.int64)
 
 
 def _states(run: RunConfig) -> int:

@@ -16,7 +16,14 @@ from PIL import Image
 
 from hrnet_det.data.coco_values import examples, shown
 from hrnet_det.data.findings import Finding
-from hrnet_det.data.images import DAMAGE, load, open_image, problem_of
+from hrnet_det.data.images import (
+    DAMAGE,
+    MOST_PIXELS,
+    load,
+    open_image,
+    problem_of,
+    too_large,
+)
 
 AT_ONCE, AHEAD = 8, 32  # images of a thread's task, and tasks that are handed out at once
 ROWS = 16  # of pixels that tell whether two images may be the same
@@ -44,12 +51,14 @@ class Decoded:
     problem: str = ""
 
 
-def decode(path: str | Path) -> Decoded:
-    """Read and decode an image, of several pages the first."""
+def decode(path: str | Path, most: int = MOST_PIXELS) -> Decoded:
+    """Read and decode an image of at most so many pixels, of several pages the first."""
     kind = ""
     try:
         with open_image(path) as image:
             kind = f"{image.format} {image.mode}"
+            if problem := too_large(image, most):
+                return Decoded(kind, problem=problem)
             load(image)
             return Decoded(kind, _digest(image, rows=ROWS))
     except DAMAGE as error:
@@ -66,17 +75,20 @@ def _digest(image: Image.Image, *, rows: int) -> bytes:
     return found.digest()
 
 
-def decode_all(paths: Iterable[str], *, workers: int | None = None) -> Iterator[Decoded]:
+def decode_all(
+    paths: Iterable[str], *, workers: int | None = None, most: int = MOST_PIXELS
+) -> Iterator[Decoded]:
     """What `decode` says of each path, in order. Pillow decodes outside of Python's lock.
 
     Args:
+        most: pixels of an image that is decoded.
         workers: threads; by default one for each core.
     """
     workers = workers or os.cpu_count()
     waiting = iter(paths)
     with ThreadPoolExecutor(workers) as threads:
         while parts := [part for _ in range(AHEAD) if (part := list(islice(waiting, AT_ONCE)))]:
-            for found in threads.map(lambda part: list(map(decode, part)), parts):
+            for found in threads.map(lambda part: [decode(path, most) for path in part], parts):
                 yield from found
 
 

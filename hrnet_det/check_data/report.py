@@ -16,6 +16,7 @@ from hrnet_det.check_data.objects import Objects
 from hrnet_det.check_data.recipe import Recipe, class_problems, follow_data, unsuitable
 from hrnet_det.check_data.sources import Source, sources_of
 from hrnet_det.check_data.suspicious import suspicious_objects
+from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder, is_shipped
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.findings import Finding
@@ -103,7 +104,7 @@ def check(run: RunConfig, *, workers: int | None = None, progress: bool = False)
         for number, path in checked.source.paths.items()
         if os.path.isfile(path)
     }
-    decoded = _decode(paths, workers, progress)
+    decoded = _decode(paths, workers, run[settings.MAX_PIXELS], progress)
     groups = same_pixels(paths, decoded)
     clock.lap("images")
     for checked in datasets:
@@ -134,11 +135,12 @@ def _name(config: str) -> str:
 
 
 def _decode(
-    paths: Mapping[Place, str], workers: int | None, progress: bool
+    paths: Mapping[Place, str], workers: int | None, most: int, progress: bool
 ) -> dict[Place, Decoded]:
     """What decoding shows of each image; a file that has several places is decoded once."""
     files = list(dict.fromkeys(paths.values()))
-    shown = tqdm(decode_all(files, workers=workers), "images", len(files), disable=not progress)
+    decoded = decode_all(files, workers=workers, most=most)
+    shown = tqdm(decoded, "images", len(files), disable=not progress)
     found = dict(zip(files, shown, strict=True))
     return {place: found[path] for place, path in paths.items()}
 

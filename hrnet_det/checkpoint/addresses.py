@@ -1,5 +1,6 @@
 """Where weights are: paths, and addresses that are fetched."""
 
+import os
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
@@ -29,9 +30,9 @@ def find_weights(address: str) -> str:
             raise InputError(f"weights {address}: write hf://ORGANISATION/REPOSITORY/FILE")
         return _download("/".join(parts[:2]), parts[2], address)
     if not rest:
-        if Path(address).is_dir():
+        if os.path.isdir(address):
             raise InputError(f"weights {address} is a folder{_weights_in(Path(address))}")
-        if not Path(address).is_file():
+        if not os.path.isfile(address):
             raise MissingInputError(f"weights {address} are not there")
         return address
     try:

@@ -45,10 +45,11 @@ def misplaced(content: dict) -> Iterator[Finding]:
     partly = (beyond | np.any(boxes[:, :2] < -ROUNDING, axis=1)) & ~outside
     what = "have a 'bbox' that reaches beyond their image by more than a pixel: it is cut there"
     yield from finding("warning", "boxes-partly-outside", _chosen(rows, partly), rows, what)
-    yield from _far_masks(rows, boxes)
+    yield from _far_masks(rows, boxes, images)
 
 
-def _far_masks(rows: list[dict], boxes: np.ndarray) -> Iterator[Finding]:
+def _far_masks(rows: list[dict], boxes: np.ndarray, images: np.ndarray) -> Iterator[Finding]:
+    """Masks outside their images, (N, 2) width and height, or elsewhere than their boxes."""
     bounds = [
         None if row.get("iscrowd") else mask_box(row.get("segmentation"), checked=True)
         for row in rows
@@ -57,6 +58,15 @@ def _far_masks(rows: list[dict], boxes: np.ndarray) -> Iterator[Finding]:
     if not has.any():
         return
     masks = np.array([found for found in bounds if found is not None])
+    outside = np.zeros(len(rows), dtype=bool)
+    limits = images[has] * 2
+    low, high = masks[:, :2], masks[:, :2] + masks[:, 2:]
+    outside[has] = np.any((low < -images[has]) | (high > limits), axis=1)
+    what = (
+        "have a 'segmentation' that reaches beyond their image by more than the image's size: "
+        "correct or remove them"
+    )
+    yield from finding("error", "masks-outside", _chosen(rows, outside), rows, what)
     far = np.zeros(len(rows), dtype=bool)
     far[has] = _iou(masks, boxes[has]) < LEAST_IOU
     what = (

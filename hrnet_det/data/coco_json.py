@@ -59,6 +59,7 @@ class CocoJson:
             lambda: misshapen(content),
             lambda: contradictions(content, **flags),
             self._missing_images,
+            self._distant_images,
             self._check_images,
             lambda: (*misplaced(content), *repeated(content)),
         ):
@@ -98,6 +99,16 @@ class CocoJson:
         yield from finding(
             "error", MISSING, missing, rows, f"are not in {self.images}", "images", shown
         )
+
+    def _distant_images(self) -> Iterator[Finding]:
+        """Files anywhere are read, but said: a json may come from others."""
+        rows, folder = self.content["images"], os.path.normpath(self.images)
+        places = (os.path.normpath(os.path.join(folder, row["file_name"])) for row in rows)
+        inside = os.path.join(folder, "")
+        distant = [r for r, place in zip(rows, places, strict=True) if not place.startswith(inside)]
+        shown = [values.shown(row["file_name"]) for row in distant[:4]]
+        what = f"have a 'file_name' that leads out of {self.images}: they are read where it leads"
+        yield from finding("warning", "images-elsewhere", distant, rows, what, "images", shown)
 
     def unused_roots(self) -> set[tuple[int, str]]:
         """Id and name of categories without annotations that only head the others."""

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 Content = dict[str, list[dict]]  # of a json: its lists and their rows
-LARGEST = 2.0**31  # pixels or square pixels, far beyond every image
+LARGEST = 2.0**20  # pixels: of a side or a coordinate, far beyond every image
+# Square pixels, and those of run lengths. pycocotools counts in 32 bits and ends the process where
+# that does not suffice, as at coordinates of 10^8 and NaN.
+LARGEST_AREA = 2.0**31
 
 _SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 8, 200, 60
@@ -23,6 +26,7 @@ Rule = tuple[str, Callable[[object], bool], str, bool]
 
 _NUMBER, _SIDE = "a whole number", "a whole number of pixels above 0"
 _POLYGONS = "a list of polygons [x1, y1, x2, y2, x3, y3, ...]"
+_POINTS = "a list of x, y, visibility (0, 1 or 2)"
 _MASKS = f'{_POLYGONS} or run lengths {{"size": [height, width], "counts": ...}}'
 
 
@@ -63,18 +67,18 @@ def is_unset(value: object) -> bool:
     return is_flag(value) and not value
 
 
-def are_numbers(value: object) -> bool:
-    """A list of finite numbers."""
+def are_numbers(value: object, largest: float = LARGEST) -> bool:
+    """A list of finite numbers, of coordinates by default."""
     if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
         return False
     if not value:
         return True
     # Three passes in C, as jsons have tens of millions of numbers; a nan is in the sum.
-    return min(value) > -LARGEST and max(value) < LARGEST and not math.isnan(sum(value))
+    return min(value) > -largest and max(value) < largest and not math.isnan(sum(value))
 
 
 def is_amount(value: object) -> bool:
-    return are_numbers([value]) and value >= 0
+    return are_numbers([value], LARGEST_AREA) and value >= 0
 
 
 def is_box(value: object) -> bool:
@@ -82,8 +86,10 @@ def is_box(value: object) -> bool:
 
 
 def are_keypoints(value: object) -> bool:
-    """None, or triples of numbers."""
-    return value is None or (are_numbers(value) and len(value) % 3 == 0)
+    """None, or triples of two numbers and a visibility."""
+    if value is None:
+        return True
+    return are_numbers(value) and len(value) % 3 == 0 and set(value[2::3]) <= {0, 1, 2}
 
 
 def is_segmentation(value: object) -> bool:
@@ -91,6 +97,7 @@ def is_segmentation(value: object) -> bool:
     if isinstance(value, dict):
         size, counts = value.get("size"), value.get("counts")
         right_size = isinstance(size, list) and len(size) == 2 and all(map(is_side, size))
+        right_size = right_size and math.prod(size) < LARGEST_AREA
         if isinstance(counts, list):
             return right_size and all(map(is_count, counts))
         return right_size and isinstance(counts, str)
@@ -122,7 +129,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         ("iscrowd", is_flag, "0 or 1", False),
         ("ignore", is_unset, "0 (iscrowd 1 marks what is left out)", False),
         ("segmentation", is_segmentation, _MASKS, False),
-        ("keypoints", are_keypoints, "a list of x, y, visibility", False),
+        ("keypoints", are_keypoints, _POINTS, False),
         ("area", is_amount, "a number of square pixels", False),
     ),
 }

@@ -21,7 +21,8 @@ FIRST_IS_WHOLE = ("MPO",)  # what follows the first image are the previews of a 
 TAIL = 64  # bytes that are read from a file's end
 # What Pillow raises for files that are damaged.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
-DAMAGE += (struct.error, zlib.error)
+DAMAGE += (struct.error, zlib.error, ArithmeticError, AttributeError, AssertionError)
+DAMAGE += (RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def probe(path: str | Path) -> ImageFacts:
     """What an image's header says, without decoding it.
 
     A JPEG, PNG, GIF, TIFF or WebP whose end is not there is decoded to decide whether it is
-    damaged, as are images in formats that have no mark at their end.
+    damaged, as are images in formats that have no mark at their end, up to MOST_PIXELS.
     """
     path = str(path)
     try:
@@ -79,7 +80,9 @@ def probe(path: str | Path) -> ImageFacts:
             pages = 1 if image.format in FIRST_IS_WHOLE else getattr(image, "n_frames", 1)
             facts = (width, height, mode, bits, pages, orientation)
             sideways = image.format == "TIFF" and orientation in TURNED  # see `load`
-            problem = "" if _ends_well(image, path) and not sideways else decode(path)
+            whole = _ends_well(image, path) and not sideways
+            # A larger one is refused, or read because INPUT.MAX_PIXELS permits it.
+            problem = "" if whole or width * height > MOST_PIXELS else decode(path)
             return ImageFacts(path, *facts, problem)
     except DAMAGE as error:
         return ImageFacts(path, problem=problem_of(error))
@@ -102,6 +105,17 @@ def decode(path: str | Path) -> str:
     except DAMAGE as error:
         return problem_of(error)
     return ""
+
+
+def too_large(image: Image.Image, most: int) -> str:
+    """What is wrong with an image of more than so many pixels; "" if it has not as many."""
+    width, height = image.size
+    if width * height <= most:
+        return ""
+    return (
+        f"has {width}x{height} pixels, more than INPUT.MAX_PIXELS {most}: raise it (--max-pixels), "
+        "if you trust the file and have the memory, or cut the image into tiles"
+    )
 
 
 class SidewaysError(OSError):
@@ -128,7 +142,7 @@ def problem_of(error: Exception) -> str:
         return "is not an image that Pillow can read"
     if isinstance(error, FileNotFoundError):
         return "is not there"
-    reason = " ".join(str(error).split())
+    reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, SidewaysError):
         return reason
     return "is truncated" if "truncated" in reason.lower() else f"is damaged ({reason})"

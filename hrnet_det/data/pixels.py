@@ -76,12 +76,8 @@ def read_pixels(
 def _read(
     image: Image.Image, name: str, image_format: str, pixel_range: Sequence[float], most: int
 ) -> np.ndarray:
-    width, height = image.size
-    if width * height > most:
-        raise InputError(
-            f"{name} has {width}x{height} pixels, more than INPUT.MAX_PIXELS {most}: raise it "
-            "(--max-pixels), if you trust the file and have the memory, or cut the image into tiles"
-        )
+    if problem := images.too_large(image, most):
+        raise InputError(f"{name} {problem}")
     if images.bits_of(image) > 8:
         return _in_format(_eight_bits(deep_pixels(image, name), name, pixel_range), image_format)
     images.load(image)

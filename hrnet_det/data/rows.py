@@ -9,7 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.structures import BoxMode
 
-from hrnet_det.errors import InputError
+from hrnet_det.data import coco_values as values
+from hrnet_det.errors import InputError, shown
 
 NEEDED = ("file_name", "height", "width", "image_id")
 OF_OBJECTS = ("bbox", "bbox_mode", "category_id")
@@ -26,7 +27,8 @@ def type_datasets(names: Iterable[str]) -> None:
 def check_rows(name: str) -> None:
     """Check a dataset that the user's own code makes, if it has objects.
 
-    Raises: InputError if rows lack a key, or have a class that the metadata does not name.
+    Raises: InputError if rows lack a key or have a value that Detectron2 cannot use, or a class
+        that the metadata does not name.
     """
     rows, metadata = DatasetCatalog.get(name), MetadataCatalog.get(name)
     objects = [a for row in rows for a in row.get("annotations", ())]
@@ -39,6 +41,14 @@ def check_rows(name: str) -> None:
                     f"dataset {name}: {lacking} of {len(found)} {what} have no {key!r} "
                     "(https://detectron2.readthedocs.io/en/latest/tutorials/datasets.html)"
                 )
+    for row in rows:
+        for annotation in row.get("annotations", ()):
+            for key, (is_right, allowed) in VALUES.items():
+                if not is_right(annotation.get(key)):
+                    raise InputError(
+                        f"dataset {name}: {row['file_name']} has an annotation whose {key!r} "
+                        f"{shown(annotation.get(key))} is not {allowed}"
+                    )
     classes = metadata.get("thing_classes", ())
     numbers = {annotation["category_id"] for annotation in objects}
     if not numbers <= set(range(len(classes))):
@@ -52,9 +62,55 @@ def check_rows(name: str) -> None:
 def rows_to_learn_from(cfg: CfgNode, datasets: Sequence[str]) -> list[dict]:
     """The rows of datasets that a config trains on: with objects, as Detectron2 chooses them."""
     points = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
-    return get_detection_dataset_dicts(
-        list(datasets), cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, min_keypoints=points
-    )
+    try:
+        return get_detection_dataset_dicts(
+            list(datasets), cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, min_keypoints=points
+        )
+    except AssertionError as error:  # of a list that is empty
+        least = f" with {points} visible keypoints (MIN_KEYPOINTS_PER_IMAGE)" if points else ""
+        raise InputError(
+            f"DATASETS.TRAIN {', '.join(datasets)}: no image has an object{least} to learn from"
+        ) from error
+
+
+def _is_box(value: object) -> bool:
+    return _finite(value) and len(value) in (4, 5)  # with an angle
+
+
+def _are_keypoints(value: object) -> bool:
+    return value is None or (_finite(value) and len(value) % 3 == 0)
+
+
+def _is_mask(value: object) -> bool:
+    """None, polygons, run lengths or an array of pixels; pycocotools ends the process at others."""
+    if isinstance(value, dict):
+        counts = value.get("counts")
+        text = counts.decode("ascii", "replace") if isinstance(counts, bytes) else counts
+        size = [int(side) for side in value.get("size") or ()]
+        mask = {"size": size, "counts": text}
+        return values.is_segmentation(mask) and values.covers(mask, *size)
+    if isinstance(value, np.ndarray):
+        return value.ndim == 2
+    if not isinstance(value, (list, tuple)):
+        return value is None
+    return all(_finite(part) and len(part) >= 6 and len(part) % 2 == 0 for part in value)
+
+
+def _finite(value: object) -> bool:
+    """Whether it is a list of coordinates."""
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return numbers.ndim == 1 and bool(np.all(np.abs(numbers) < values.LARGEST))  # nan is not
+
+
+# Of a row's annotations: what tells right values, and these in words.
+VALUES = {
+    "bbox": (_is_box, "a list of four finite numbers"),
+    "segmentation": (_is_mask, "polygons of finite numbers, or run lengths that fill their size"),
+    "keypoints": (_are_keypoints, "a list of finite x, y, visibility"),
+}
 
 
 class _Typed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 from hrnet_det.checkpoint.addresses import IMAGENET, check_connection, find_weights, page_of
@@ -21,6 +20,7 @@ from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
+from hrnet_det.outputs import check_folder
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -30,28 +30,10 @@ RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD)
 
 def check_output(job: Job) -> None:
     """OUTPUT_DIR is a folder that can be written to, or can be made."""
-    shown, place = job.run.shown(settings.OUTPUT_DIR), Path(str(job.run[settings.OUTPUT_DIR]))
-    advice = f"give another {job.run.name(settings.OUTPUT_DIR)}"
-    if place == Path():
-        raise InputError(f"{shown!r}: no folder to write to: {advice}, such as output/mine")
-    try:
-        place = _nearest(place.absolute())
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"{shown}: nothing can be written to {place} ({reason}): {advice}"
-        ) from error
-
-
-def _nearest(place: Path) -> Path:
-    """The place itself or, where there is none, the folder above that is there."""
-    try:
-        place.lstat()
-    except FileNotFoundError:
-        return _nearest(place.parent)
-    return place
+    run = job.run
+    advice = f"give another {run.name(settings.OUTPUT_DIR)}"
+    shown = run.shown(settings.OUTPUT_DIR)
+    check_folder(str(run[settings.OUTPUT_DIR]), shown=shown, advice=advice)
 
 
 def run_files(folder: str | Path) -> list[Path]:
