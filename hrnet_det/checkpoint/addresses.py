@@ -1,6 +1,8 @@
 """Where weights are: paths, and addresses that are fetched."""
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
 from detectron2.utils.file_io import PathManager
@@ -10,6 +12,7 @@ from hrnet_det.errors import InputError, MissingInputError
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 IMAGENET = "imagenet"  # MODEL.WEIGHTS of a training: those of the variant, where they can be had
 TIMEOUT = 5  # seconds
+_HASH = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")  # not a date: -20200130.pth
 ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
 
@@ -19,7 +22,8 @@ def find_weights(address: str) -> str:
     Args:
         address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_in1k;
             hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...).
-    Raises: MissingInputError if there is no such file; InputError if it cannot be fetched.
+    Raises: MissingInputError if there is no such file; InputError if it cannot be fetched, or is
+        not what its name says.
     """
     kind, _, rest = address.partition("://")
     if kind == "timm":
@@ -35,6 +39,11 @@ def find_weights(address: str) -> str:
         if not os.path.isfile(address):
             raise MissingInputError(f"weights {address} are not there")
         return address
+    if kind == "http":
+        raise InputError(
+            f"weights {address}: what comes without https may have been changed on its way: give "
+            "its https:// address, or fetch the file and name its path"
+        )
     try:
         path = PathManager.get_local_path(address)
     except (OSError, RuntimeError) as error:
@@ -44,7 +53,30 @@ def find_weights(address: str) -> str:
             f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
             "https://, timm:// and hf://"
         )
+    _check_hash(address, Path(path))
     return path
+
+
+def _check_hash(address: str, path: Path) -> None:
+    """Compare a fetched file with the SHA-256 that its name ends in, as torch.hub's and mmdet's do.
+
+    Raises: InputError if they differ; the file is then removed, to be fetched again.
+    """
+    named = _HASH.search(address)
+    if named is None:
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    found = digest.hexdigest()
+    if not found.startswith(named[1]):
+        path.unlink()
+        raise InputError(
+            f"weights {address}: the file that was fetched has the SHA-256 {found[:8]}..., not "
+            f"{named[1]}, which its name says: it is damaged or another one, and was removed. Try "
+            "again; if you trust it all the same, fetch it and name its path"
+        )
 
 
 def _weights_in(folder: Path) -> str:

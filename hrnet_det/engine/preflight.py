@@ -69,6 +69,17 @@ def check_model(job: Job) -> None:
         )
 
 
+def check_pickles(job: Job) -> None:
+    """Detectron2 reads precomputed proposals by unpickling them, which runs what they hold."""
+    run = job.run
+    if run.is_lazy or run[settings.WEIGHTS_ALLOW_PICKLE] or not run.cfg.MODEL.LOAD_PROPOSALS:
+        return
+    raise InputError(
+        "MODEL.LOAD_PROPOSALS True: files of proposals are pickles, which run code when they are "
+        "loaded. Where you trust them: MODEL.WEIGHTS_ALLOW_PICKLE True"
+    )
+
+
 def check_datasets(job: Job) -> None:
     """The datasets that are used are there, and the model has as many classes."""
     job.splits = prepare_datasets(job.run, trains=job.trains)
@@ -110,6 +121,7 @@ CHECKS: tuple[Callable[[Job], None], ...] = (
     check_numbers,
     check_batch,
     check_model,
+    check_pickles,
     check_datasets,
     check_learning,
     check_input,

@@ -362,3 +362,25 @@ def test_other_addresses_without_a_connection(monkeypatch):
 @pytest.mark.parametrize("address", ["htps://example.org/a.pth", "s3://bucket/a.pth"])
 def test_an_address_of_an_unknown_kind_is_named(address):
     assert address in not_found(address)
+
+
+def test_a_fetched_file_is_what_its_name_says(monkeypatch, tmp_path):
+    path = tmp_path / "fetched"
+    monkeypatch.setattr(
+        "hrnet_det.checkpoint.addresses.PathManager.get_local_path", lambda _: str(path)
+    )
+    path.write_bytes(b"abc")  # whose SHA-256 is in FIPS 180
+    known = ("ba7816bf", "ba7816bf8f01cfea414140de", "final", "2", "20200130")
+    for end in known:
+        assert find_weights(f"https://example.org/a-{end}.pth") == str(path)
+    address = "https://example.org/a_20200130-ba7816be.pth"
+    with pytest.raises(InputError) as error:
+        find_weights(address)
+    assert str(error.value).startswith(
+        f"weights {address}: the file that was fetched has the SHA-256 ba7816bf..., not ba7816be, "
+    )
+    assert not path.exists()  # so that it is fetched again
+
+
+def test_what_comes_without_https_is_refused():
+    assert "without https" in not_found("http://example.org/a.pth")
