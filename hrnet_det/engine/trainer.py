@@ -119,7 +119,8 @@ class Trainer(DefaultTrainer):
             with foreign_state_is_told(self.checkpointer):
                 if not self.start_iter:
                     raise KeyError("trainer")
-            set_base_rates(self.scheduler, rates)
+            if self.start_iter <= self.max_iter:  # else nothing is left to train
+                set_base_rates(self.scheduler, rates)
             earlier = content.get(METADATA_KEY, {}).get("config")
             config = (self.checkpointer.metadata or {}).get("config")
             if earlier and config and (changes := changed_settings(earlier, config)):

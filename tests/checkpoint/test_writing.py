@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hrnet_det.checkpoint import Checkpointer
+from hrnet_det.checkpoint.latest import latest_checkpoint
 from hrnet_det.checkpoint.writing import full_disk_is_told, written_aside
 from hrnet_det.errors import InputError
 
@@ -62,6 +63,38 @@ def test_a_process_killed_while_it_writes_leaves_the_earlier_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "last_checkpoint", "model_0000009.pth", "model_0000019.pth",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("after", [False, True])
+def test_a_process_killed_at_any_step_leaves_one_to_go_on_from(tmp_path, name, call, after):
+    """The steps: file, name and folder of the checkpoint, then those of last_checkpoint."""
+    saved(tmp_path)
+    real, calls = getattr(os, name), []
+
+    def step(*args):
+        calls.append(args)
+        if after:
+            real(*args)
+        if len(calls) > call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not after:
+            real(*args)
+
+    child = os.fork()
+    if not child:
+        setattr(os, name, step)
+        saved(tmp_path, "model_0000019", value=2)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == (0 if name == "replace" and call > 1 else -signal.SIGKILL)
+    found = latest_checkpoint(tmp_path)
+    tagged = (tmp_path / "last_checkpoint").read_text()
+    assert found.path == str(tmp_path / tagged) and not found.skipped
+    renamed = (call, after) >= (1, False) if name == "fsync" else (call, after) >= (0, True)
+    assert (tmp_path / "model_0000019.pth").exists() == renamed
+    assert content(tmp_path)[tagged] == {"model_0000009.pth": 1, "model_0000019.pth": 2}[tagged]
 
 
 def test_an_interrupted_save_leaves_the_earlier_file(tmp_path, monkeypatch):
