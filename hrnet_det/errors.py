@@ -7,10 +7,7 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-FAULT = (
-    "This is a fault of hrnet_det or of a library, not of your input: the same command with "
-    "--debug shows where it is from"
-)
+FAULT = "This is a fault of hrnet_det or of a library, not of your input: "
 LESS_MEMORY = (
     "a smaller batch, SOLVER.GRADIENT_ACCUMULATION_STEPS, ACTIVATION_CHECKPOINTING and smaller "
     "images take less (hrnet-det plan)"
@@ -85,4 +82,6 @@ def _message(error: BaseException) -> str:
         return f"the memory does not suffice ({reason or 'MemoryError'}): {LESS_MEMORY}"
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}: {reason}. {FAULT}"
+    log = getattr(error, "log", "")  # of a training
+    where = f"{log} has" if log else "the same command with --debug shows"
+    return f"{type(error).__name__}{place}: {reason}. {FAULT}{where} the traceback"

@@ -24,6 +24,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRNet
 from hrnet_det.modeling.build_model import build_detector
+from hrnet_det.outputs import check_folder
 
 TARGETS = {format.name: format for format in FORMATS if format.wraps}
 SUFFIXES = (".safetensors", ".pth")
@@ -91,6 +92,8 @@ def _check_target(destination: Path, to: str) -> Format:
         raise InputError(f"{destination} must end in {' or '.join(SUFFIXES)}")
     if destination.exists():
         raise InputError(f"{destination} is there already: remove it, or name another file")
+    shown = f"convert to {destination}"
+    check_folder(destination.parent, shown=shown, advice="name a file in another folder")
     return TARGETS[to]
 
 

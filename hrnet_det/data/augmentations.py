@@ -153,6 +153,7 @@ def check_augmentations(cfg: CfgNode) -> None:
     _check_sizes("SCALES_TRAIN", options.SCALES_TRAIN, "[[600, 1000], [800, 1333]]")
     _check_sizes("CROP_TRAIN", [options.CROP_TRAIN] if options.CROP_TRAIN else [], "[800, 1200]")
     _check_jitter(options.AUGMENT)
+    _check_crop(options.CROP)
     _check_conflicts(cfg)
     _check_copy_paste(cfg)
 
@@ -165,6 +166,20 @@ def _check_sizes(key: str, sizes: list, example: str) -> None:
                 f"INPUT.{key}: {pair} is no size: give the shorter and the longer side in "
                 f"pixels, such as {example}"
             )
+
+
+def _check_crop(options: CfgNode) -> None:
+    """Detectron2's own crop: shares of the image, or pixels."""
+    if options.ENABLED and options.TYPE.startswith("relative") and max(options.SIZE) > 1:
+        raise InputError(
+            f"INPUT.CROP.SIZE {options.SIZE} with INPUT.CROP.TYPE {options.TYPE}: shares of the "
+            "image's height and width, at most 1 (pixels with absolute and absolute_range)"
+        )
+    if options.ENABLED and options.TYPE.startswith("absolute") and min(options.SIZE) < 1:
+        raise InputError(
+            f"INPUT.CROP.SIZE {options.SIZE} with INPUT.CROP.TYPE {options.TYPE}: height and width "
+            "in pixels, at least 1 (shares of the image with relative and relative_range)"
+        )
 
 
 def _check_jitter(options: CfgNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from hrnet_det.config import settings
@@ -48,6 +49,21 @@ def check_test_losses(run: RunConfig, tests: Iterable[str]) -> None:
                 f"{run.shown(settings.LOSS, True)}: the losses of {kind.title} need "
                 f"{' and '.join(lacks)}, which the test set {name} has not: set "
                 f"{run.shown(settings.LOSS, False)}"
+            )
+
+
+def check_proposal_files(run: RunConfig, splits: Splits) -> None:
+    """Raises: InputError if proposals are to be read, and a dataset has no file of them."""
+    if run.is_lazy or not run.cfg.MODEL.LOAD_PROPOSALS:
+        return
+    for part in ("train", "test"):
+        names, key = getattr(splits, part), f"PROPOSAL_FILES_{part.upper()}"
+        files = run.cfg.DATASETS[key]
+        missing = [str(file) for file in files if not os.path.isfile(str(file))]
+        if names and (len(files) != len(names) or missing):
+            raise InputError(
+                f"MODEL.LOAD_PROPOSALS with DATASETS.{key} {files}: give one file that is there "
+                f"for each of {', '.join(names)}{f'; missing: {missing[0]}' if missing else ''}"
             )
 
 

@@ -20,9 +20,8 @@ TURNED = (5, 6, 7, 8)  # values of it that swap width and height
 FIRST_IS_WHOLE = ("MPO",)  # what follows the first image are the previews of a camera
 TAIL = 64  # bytes that are read from a file's end
 # What Pillow raises for files that are damaged.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError)
-DAMAGE += (struct.error, zlib.error, ArithmeticError, AttributeError, AssertionError)
-DAMAGE += (RuntimeError, MemoryError)
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError)
+DAMAGE += (AttributeError, AssertionError, RuntimeError, MemoryError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +66,18 @@ def probe(path: str | Path) -> ImageFacts:
     """What an image's header says, without decoding it.
 
     A JPEG, PNG, GIF, TIFF or WebP whose end is not there is decoded to decide whether it is
-    damaged, as are images in formats that have no mark at their end, up to MOST_PIXELS.
+    damaged, as are those in formats without a mark at their end, up to MOST_PIXELS.
     """
     path = str(path)
     try:
         with open_image(path) as image:
             mode, bits = image.mode, bits_of(image)  # which are other ones once it is decoded
             orientation = orientation_of(image)
-            width, height = _stored_size(image)
-            if orientation in TURNED:
-                width, height = height, width
+            width, height = _stored_size(image)[:: -1 if orientation in TURNED else 1]
             pages = 1 if image.format in FIRST_IS_WHOLE else getattr(image, "n_frames", 1)
             facts = (width, height, mode, bits, pages, orientation)
             sideways = image.format == "TIFF" and orientation in TURNED  # see `load`
             whole = _ends_well(image, path) and not sideways
-            # A larger one is refused, or read because INPUT.MAX_PIXELS permits it.
             problem = "" if whole or width * height > MOST_PIXELS else decode(path)
             return ImageFacts(path, *facts, problem)
     except DAMAGE as error:

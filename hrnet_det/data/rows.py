@@ -64,7 +64,10 @@ def rows_to_learn_from(cfg: CfgNode, datasets: Sequence[str]) -> list[dict]:
     points = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
     try:
         return get_detection_dataset_dicts(
-            list(datasets), cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS, min_keypoints=points
+            list(datasets),
+            cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            min_keypoints=points,
+            proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
         )
     except AssertionError as error:  # of a list that is empty
         least = f" with {points} visible keypoints (MIN_KEYPOINTS_PER_IMAGE)" if points else ""

@@ -18,6 +18,8 @@ from detectron2.utils.logger import setup_logger
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.engine.meeting import is_lost
+from hrnet_det.errors import InputError
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -57,6 +59,21 @@ def _save_config(run: RunConfig, path: Path, *, keep: bool) -> None:
         logger.info("Config:\n%s", text)
         if not (keep and path.is_file()):
             path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def faults_logged(output: str) -> Iterator[None]:
+    """The traceback of an error that is no one's input goes to log.txt, which the error names."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not is_lost(error):  # of the connection to a process that has ended: that one tells why
+            with console_level(logging.CRITICAL):
+                logger.exception("This run has ended by an error:")
+            error.log = f"{output}/log.txt"  # for errors.tell
+        raise
 
 
 def announce(text: str) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from hrnet_det import model_zoo
 from hrnet_det.config import settings
-from hrnet_det.data.checks import check_images, check_labels
+from hrnet_det.data.checks import check_images, check_labels, check_proposal_files
 from hrnet_det.data.datasets import prepare_datasets
 from hrnet_det.engine.fitting import fit_data, fit_pixels, follow_schedule
 from hrnet_det.engine.job import Job
@@ -55,6 +55,11 @@ def check_device(job: Job) -> None:
         raise InputError(f"{shown}, but this machine's GPUs are cuda:0 to cuda:{gpus - 1}")
     if job.trains and run[settings.AMP] and job.device not in ("cuda", "cpu"):
         raise InputError(f"{run.shown(settings.AMP)} is for cuda and cpu, not {job.device}")
+    if device.type not in ("cuda", "cpu"):
+        try:
+            model_zoo.check_device(str(given))
+        except InputError as error:
+            raise InputError(f"{shown}: {error}") from error
 
 
 def check_model(job: Job) -> None:
@@ -91,6 +96,7 @@ def check_datasets(job: Job) -> None:
 def check_learning(job: Job) -> None:
     """The datasets have the annotations that the detector learns from and is evaluated by."""
     check_labels(job.run, job.splits)
+    check_proposal_files(job.run, job.splits)
     for name in job.splits.test:
         check_evaluator(job.run, name)
 

@@ -30,7 +30,7 @@ from hrnet_det.engine.final_model import write_final_model
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.launch import launch
 from hrnet_det.engine.lazy_trainer import trainer_of
-from hrnet_det.engine.logs import announce, console_level, set_up
+from hrnet_det.engine.logs import announce, console_level, faults_logged, set_up
 from hrnet_det.engine.preflight import preflight
 from hrnet_det.engine.processes import OPTIONS, processes_of
 from hrnet_det.engine.start import set_aside
@@ -91,6 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="your own data in COCO's format: the folder of jsons and images, as COCO, Roboflow, "
         "CVAT or Label Studio lay them out; one json alone is split (DATASETS.CUSTOM.FOLDER)",
     )
+    # taken by cli.main, wherever it stands
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
@@ -124,7 +126,8 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
     silence_known_warnings()
     with full_disk_is_told(str(run[settings.OUTPUT_DIR])):
         set_up(run, args)
-        with console_level(logging.INFO), signals.workers_protected():
+        logged = faults_logged(str(run[settings.OUTPUT_DIR]))
+        with logged, console_level(logging.INFO), signals.workers_protected():
             work = _evaluate if args.eval_only else _train
             model, weights, results = work(run, kind, resume=args.resume)
             if comm.is_main_process():

@@ -28,6 +28,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
+from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine import signals
 from hrnet_det.engine.accumulation import GradientAccumulation
@@ -36,7 +37,6 @@ from hrnet_det.engine.checkpoints import metadata_of
 from hrnet_det.engine.divergence import divergence_is_told
 from hrnet_det.engine.ema import WeightAverage
 from hrnet_det.engine.hooks import build_hooks
-from hrnet_det.engine.meeting import is_lost
 from hrnet_det.engine.optimizer import (
     build_lr_scheduler,
     build_optimizer,
@@ -169,8 +169,6 @@ class Trainer(DefaultTrainer):
                 raise
             except Exception as error:
                 tell_full_disk(error, str(self.run[settings.OUTPUT_DIR]))
-                if not is_lost(error):
-                    logger.exception("Exception during training:")
                 raise
             finally:
                 self.after_train()
@@ -222,7 +220,8 @@ class Trainer(DefaultTrainer):
     def build_train_loader(cls, run: RunConfig) -> Iterable:
         """A TrainingLoader of images resized and augmented as the keys of INPUT say."""
         mapper = build_mapper(run.cfg, is_train=True)
-        rows = None if mapper.copy_paste is None else mapper.copy_paste.rows
+        pasted, names = mapper.copy_paste, run.cfg.DATASETS.TRAIN
+        rows = rows_to_learn_from(run.cfg, names) if pasted is None else pasted.rows
         options = build_detection_train_loader.from_config(run.cfg, mapper, dataset=rows)
         return build_train_loader(**options)
 

@@ -39,6 +39,7 @@ def test_every_check_runs_in_one_order():
     assert names[:2] == ["check_output", "check_device"] and len(set(names)) == len(names)
     defined = {name for name in vars(preflight) if name.startswith(("check_", "fit_", "follow_"))}
     imported = {"check_images", "check_labels", "check_evaluator", "check_conventions"}
+    imported |= {"check_proposal_files"}
     assert set(names) == defined - imported
 
 
