@@ -15,7 +15,10 @@ from hrnet_det.errors import InputError
 
 PARTIAL = ".partial"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_OURS = re.compile(r"(model_\w+\.(pth|safetensors)|last_checkpoint)\.partial")
+# Files of a run that are written so.
+_OURS = re.compile(
+    r"(model_\w+\.(pth|safetensors|md)|last_checkpoint|config\.yaml|(results|metrics)\.json)\.partial"
+)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
+from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine.meeting import is_lost
@@ -58,7 +59,8 @@ def _save_config(run: RunConfig, path: Path, *, keep: bool) -> None:
     else:
         logger.info("Config:\n%s", text)
         if not (keep and path.is_file()):
-            path.write_text(text, encoding="utf-8")
+            with written_aside(path) as file:
+                file.write(text.encode())
 
 
 @contextmanager

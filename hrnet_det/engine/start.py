@@ -14,7 +14,6 @@ from hrnet_det.checkpoint.latest import (
     numbered_checkpoints,
 )
 from hrnet_det.config import settings
-from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
@@ -82,7 +81,8 @@ def check_weights(job: Job) -> None:
         )
     if given:
         return
-    if run[settings.NORM_EVAL] and not (resumes and _had_norm_eval(output)):
+    had_norm_eval = resumes and job.earlier is not None and job.earlier[settings.NORM_EVAL]
+    if run[settings.NORM_EVAL] and not had_norm_eval:
         run[settings.NORM_EVAL] = False
         known = IMAGENET_WEIGHTS.get(str(run[settings.VARIANT]))
         needed = run.shown(settings.WEIGHTS, known or "FILE")
@@ -114,10 +114,3 @@ def _imagenet_weights(run: RunConfig) -> str:
         return ""
     run.note(f"{run.shown(settings.WEIGHTS, address)}: ImageNet weights of the variant.")
     return address
-
-
-def _had_norm_eval(output: str) -> bool:
-    """Whether the run that OUTPUT_DIR holds has been trained with NORM_EVAL."""
-    path = Path(output, "config.yaml")
-    saved = parse_run(path.read_text("utf-8"), str(path)) if path.is_file() else None
-    return saved is not None and bool(saved[settings.NORM_EVAL])

@@ -14,6 +14,8 @@ from detectron2.utils.events import (
     TensorboardXWriter,
 )
 
+from hrnet_det.checkpoint.writing import written_aside
+
 
 class MetricsFile(JSONWriter):
     """metrics.json, in which a run that was killed and resumed has each iteration once.
@@ -34,9 +36,8 @@ class MetricsFile(JSONWriter):
             if iteration < start:
                 kept.append(f"{line}\n")
                 self.last = max(self.last, iteration)
-        aside = path.with_name(f"{path.name}.new")
-        aside.write_text("".join(kept), encoding="utf-8")
-        os.replace(aside, path)
+        with written_aside(path) as file:
+            file.write("".join(kept).encode())
         super().__init__(str(path))
         self._last_write = self.last
 

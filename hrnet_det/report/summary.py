@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
@@ -49,7 +50,8 @@ def write_report(
     if tests and (output / "model_best.pth").is_file():
         written["model_best.pth"] = f"weights of the best {best_metric(run)}"
     if results:
-        (output / "results.json").write_text(json.dumps(plain_results(results), indent=2) + "\n")
+        with written_aside(output / "results.json") as file:
+            file.write(json.dumps(plain_results(results), indent=2).encode() + b"\n")
         written["results.json"] = "all metrics of the evaluation"
         lines.append(results_tables(results))
     if (output / "metrics.json").is_file() and draw_curves(output):

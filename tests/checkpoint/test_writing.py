@@ -12,7 +12,7 @@ import torch
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.checkpoint.latest import latest_checkpoint
-from hrnet_det.checkpoint.writing import full_disk_is_told, written_aside
+from hrnet_det.checkpoint.writing import full_disk_is_told, remove_partial, written_aside
 from hrnet_det.errors import InputError
 
 
@@ -95,6 +95,17 @@ def test_a_process_killed_at_any_step_leaves_one_to_go_on_from(tmp_path, name, c
     renamed = (call, after) >= (1, False) if name == "fsync" else (call, after) >= (0, True)
     assert (tmp_path / "model_0000019.pth").exists() == renamed
     assert content(tmp_path)[tagged] == {"model_0000009.pth": 1, "model_0000019.pth": 2}[tagged]
+
+
+def test_what_is_left_of_a_run_is_removed_and_nothing_else(tmp_path):
+    ours = ["model_0000009.pth", "model_final.safetensors", "model_card.md", "last_checkpoint",
+            "config.yaml", "results.json", "metrics.json"]  # fmt: skip
+    theirs = ["weights.pth.partial", "download.partial", "model_0000009.pth", "partial"]
+    for name in [f"{name}.partial" for name in ours] + theirs:
+        (tmp_path / name).touch()
+    remove_partial(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(theirs)
+    remove_partial(tmp_path / "none")
 
 
 def test_an_interrupted_save_leaves_the_earlier_file(tmp_path, monkeypatch):
