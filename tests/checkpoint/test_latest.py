@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from detectron2.utils import comm
 
 from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.checkpoint.latest import iteration_of, latest_checkpoint, numbered_checkpoints
@@ -167,6 +168,26 @@ def test_the_checkpointer_says_that_it_starts_anew(folder, tmp_path, caplog):
     assert caplog.messages == [said + weights, said + "random weights"]
     assert checkpointer.resumed_from == "" and not checkpointer.has_checkpoint()
     assert list(empty.iterdir()) == []  # what was half written is gone
+
+
+# --- several processes ---
+
+
+def test_all_processes_go_on_from_the_one_of_the_main_process(folder, monkeypatch):
+    """This is process 1, which does not look for itself; the main one skipped model_final.pth."""
+    agreed = str(folder / "model_0000029.pth")
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(comm, "get_rank", lambda: 1)
+    monkeypatch.setattr(comm, "all_gather", lambda own: [agreed, own])
+    checkpointer = Checkpointer(Model(1.0), str(folder))
+    assert checkpointer.resume_or_load("")["iteration"] == 29
+    (folder / "model_0000029.pth").unlink()
+    with pytest.raises(InputError) as error:
+        checkpointer.resume_or_load("")
+    assert str(error.value) == (
+        f"--resume: process 1 does not see {agreed}, from which the main process goes on: all "
+        "machines need the same OUTPUT_DIR on a shared file system"
+    )
 
 
 # --- keeping the last ones ---
