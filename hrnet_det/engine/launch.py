@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -120,6 +121,7 @@ def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: i
         else:
             traceback.print_exc()
     tell((kind, text if rank < 0 else f"rank {rank}: {text}"))
+    logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(2 if kind == "input" else 1)

@@ -159,14 +159,17 @@ def workers_protected() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    before = multiprocessing.get_start_method()
+    method, others = multiprocessing.get_start_method(), set(multiprocessing.active_children())
     multiprocessing.set_start_method("fork", force=True)
     _workers_protected = True
     try:
         yield
     finally:
         _workers_protected = False
-        multiprocessing.set_start_method(before, force=True)
+        multiprocessing.set_start_method(method, force=True)
+        for child in set(multiprocessing.active_children()) - others:
+            if child.daemon:  # for each of which torch would wait 5 s, if an error holds its loader
+                child.terminate()
 
 
 def _protect_worker() -> None:
