@@ -19,6 +19,7 @@ examples:
   hrnet-det benchmark --variant w18 --size 512x512 800x1216
   hrnet-det plan --config-file hrnetv2p_mask_rcnn.yaml --memory 11GB
   hrnet-det check-data mine/
+  hrnet-det replay output/replay/iteration_0000123.pth
 """
 
 
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
         ("check-data", _check_data, "check the images and annotations that a training would use"),
+        ("replay", _replay, "repeat the batch that a training has diverged with"),
     ):
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         added.add_argument("--debug", action="store_true", help=DEBUG)  # taken by cli.main
@@ -179,3 +181,9 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="of jsons and images, as for train")
     parser.add_argument("--output", default="output/check-data", help="folder (%(default)s)")
     parser.add_argument("--workers", type=count, help="threads that decode (one for each core)")
+
+
+def _replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="of OUTPUT_DIR/replay/, as the training's error names it")
+    parser.add_argument("--config-file", help="where the file has no config")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")

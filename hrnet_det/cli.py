@@ -162,6 +162,13 @@ def _check_output(arguments: argparse.Namespace) -> None:
     check_folder(arguments.output, shown=shown, advice="give another folder")
 
 
+def _replay(arguments: argparse.Namespace) -> None:
+    from hrnet_det.engine.replay import replay
+
+    environment.silence_known_warnings()
+    print(replay(arguments.file, config=arguments.config_file, device=arguments.device))
+
+
 WITHOUT_DETECTRON2 = (_doctor, _install_detectron2)
 COMMANDS = {
     "doctor": _doctor,
@@ -173,6 +180,7 @@ COMMANDS = {
     "benchmark": _benchmark,
     "plan": _plan,
     "check-data": _check_data,
+    "replay": _replay,
 }
 
 if __name__ == "__main__":

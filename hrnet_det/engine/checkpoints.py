@@ -14,7 +14,7 @@ from hrnet_det.checkpoint.latest import iteration_of
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import used_splits
-from hrnet_det.engine.divergence import check_weights
+from hrnet_det.engine.divergence import check_to_save
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("detectron2.hrnet_det")
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
-    """Detectron2's, for weights that are finite, and a training that may end before its time."""
+    """Detectron2's, for sound weights (`check_to_save`), and a training that may end early."""
 
     def before_train(self) -> None:
         super().before_train()
@@ -40,7 +40,7 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
         if self.trainer.stopped:  # after a signal, whatever the period
             self.period = 1
         if (iteration + 1) % self.period == 0 or iteration >= self.max_iter - 1:
-            check_weights(self.trainer)
+            check_to_save(self.trainer)
         super().step(iteration, **kwargs)
 
 
@@ -72,7 +72,11 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
 
 def save(trainer: Trainer, name: str, iteration: int, **kwargs: object) -> None:
-    """Save what a trainer has after an iteration, from which it may be one ahead."""
+    """Save what a trainer has after an iteration, from which it may be one ahead.
+
+    Raises: InputError as `check_to_save`.
+    """
+    check_to_save(trainer)
     now, trainer.iter = trainer.iter, iteration
     try:
         trainer.checkpointer.save(name, iteration=iteration, **kwargs)

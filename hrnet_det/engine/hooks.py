@@ -20,6 +20,7 @@ from hrnet_det.data.sampling import TrainingLoader
 from hrnet_det.engine import signals
 from hrnet_det.engine.checkpoints import BestCheckpointer, PeriodicCheckpointer
 from hrnet_det.engine.divergence import check_weights
+from hrnet_det.engine.loss_scale import SkippedSteps
 from hrnet_det.engine.resume import WINDOW, Continuation
 from hrnet_det.engine.stopping import StopOnSignal
 from hrnet_det.engine.writers import MetricsFile
@@ -202,6 +203,8 @@ def build_hooks(trainer: Trainer) -> list[HookBase]:
     """
     run, period, main = trainer.run, trainer.run[settings.EVAL_PERIOD], comm.is_main_process()
     built = [Continuation(run), hooks.IterationTimer(), hooks.LRScheduler(), trainer.average]
+    if scaler := getattr(trainer._trainer, "grad_scaler", None):
+        built.append(SkippedSteps(scaler))
     if run[settings.PRECISE_BN] and get_bn_modules(trainer.model):
         alone = run.copy()
         alone[settings.NUM_WORKERS] = 0

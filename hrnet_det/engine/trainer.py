@@ -36,6 +36,7 @@ from hrnet_det.engine.autocast import autocast_training
 from hrnet_det.engine.checkpoints import metadata_of
 from hrnet_det.engine.divergence import divergence_is_told
 from hrnet_det.engine.ema import WeightAverage
+from hrnet_det.engine.finite_losses import FiniteGradients, FiniteLosses
 from hrnet_det.engine.hooks import build_hooks
 from hrnet_det.engine.optimizer import (
     build_lr_scheduler,
@@ -92,11 +93,14 @@ class Trainer(DefaultTrainer):
             autocast_training(model)
         amp, steps = run[settings.AMP] and not on_cpu, run[settings.ACCUMULATION_STEPS]
         trained = model if steps == 1 else GradientAccumulation(model, steps)
+        checked = FiniteLosses(trained, parts=steps, autocast="float16" if amp else "")
         # Before the forward pass: the last step's gradients are no longer there at its peak.
         self._trainer = (AMPTrainer if amp else SimpleTrainer)(
-            trained, data_loader, optimizer, zero_grad_before_forward=True
+            checked, data_loader, optimizer, zero_grad_before_forward=True
         )
-        if amp and trained is not model:
+        if not amp:
+            self._trainer.register_hooks([FiniteGradients(checked.module)])
+        elif trained is not model:
             trained.scale = self._trainer.grad_scaler.scale
 
         self.scheduler = self.build_lr_scheduler(run, optimizer)
