@@ -110,6 +110,11 @@ class Trainer(DefaultTrainer):
         self.max_iter = run[settings.MAX_ITER]
         self.register_hooks(self.build_hooks())
 
+    @property
+    def model(self) -> nn.Module:
+        """The detector, in what it is trained by: as Detectron2's, without FiniteLosses."""
+        return self._trainer.model.model
+
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on from the last checkpoint of OUTPUT_DIR, or start from the config's weights.
 

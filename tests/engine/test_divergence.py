@@ -8,15 +8,15 @@ from helpers.training import trainer, words
 
 from hrnet_det.config.load import load_run
 from hrnet_det.engine import Trainer
-from hrnet_det.engine.divergence import divergence_is_told
+from hrnet_det.engine.divergence import check_to_save, divergence_is_told
 from hrnet_det.errors import InputError
 
 
 def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     assert train_net(*words(coco, tmp_path, splits=["TRAIN"])).code == 0
     before = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
-    arguments = words(coco, tmp_path, "--resume", "SOLVER.MAX_ITER", 40, "SOLVER.BASE_LR", 1e8)
-    outcome = train_net(*arguments)
+    more = ["SOLVER.MAX_ITER", 40, "SOLVER.BASE_LR", 1e8, "SOLVER.CHECKPOINT_PERIOD", 1]
+    outcome = train_net(*words(coco, tmp_path, "--resume", *more))
     assert outcome.code == 2
     assert "Traceback" not in outcome.out + outcome.err
     (line,) = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
@@ -26,6 +26,7 @@ def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     assert "clip gradients" not in line and "AMP" not in line  # the recipe clips, on a CPU
     assert f"The last checkpoint is {tmp_path / 'model_final.pth'}: --resume" in line
     assert (tmp_path / "last_checkpoint").read_text() == "model_final.pth"
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_final.pth"]
     after = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert all(torch.equal(before[name], after[name]) for name in before)
     # as advised, with the learning rate that is given and not the one of the checkpoint
@@ -36,6 +37,34 @@ def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     assert f"Going on with other settings: {changes}\n" in outcome.out
     state = torch.load(tmp_path / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
     assert {group["lr"] for group in state["optimizer"]["param_groups"]} == {1e-3}
+
+
+def test_weights_are_proven_before_they_are_saved(coco, tmp_path):
+    """By the loss of the latest batch, which leaves the training as it is."""
+    built = trainer(coco, tmp_path, "SOLVER.MAX_ITER", "1")
+    built.train()
+    model = built._trainer.model.module
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(5)
+    random = torch.get_rng_state()
+    check_to_save(built)
+    assert torch.get_rng_state().equal(random)
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] += 100  # a loss of some 50
+    check_to_save(built)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] += 1e9  # finite
+    said = (
+        r"with the weights after the step its images have a loss of \d\.\d+e\+08, where 2\.\d+ was"
+    )
+    with pytest.raises(InputError, match=said):
+        check_to_save(built)
+    with torch.no_grad():
+        model.roi_heads.box_predictor.cls_score.bias[0] = 0
+        model.backbone.bottom_up.bn1.running_var[3] = float("nan")  # which no loss depends on
+    with pytest.raises(InputError, match=r"became infinite or NaN\. Advice"):
+        check_to_save(built)
 
 
 def test_the_last_step_is_looked_at_too(coco, tmp_path, monkeypatch):
