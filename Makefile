@@ -11,7 +11,7 @@ MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=
 
-.PHONY: help setup quickstart test compare matrix docs lint format doctor clean
+.PHONY: help setup quickstart test compare matrix fuzz docs lint format doctor clean
 
 help: ## list the targets
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="options for the command"], where TARGET is'
@@ -30,6 +30,9 @@ compare: $(STAMP) ## train HRNetV2p and ResNet-FPN on the same images, three see
 
 matrix: $(STAMP) ## train every kind of detector on the quickstart's images: about an hour
 	$(VENV)/bin/python -m tools.matrix $(ARGS)
+
+fuzz: $(STAMP) ## read damaged jsons, weights, images and configs for three minutes
+	$(VENV)/bin/python -m tools.fuzz $(ARGS)
 
 docs: $(DOCS) ## build the documentation into output/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict $(ARGS)

@@ -17,6 +17,7 @@ from hrnet_det.errors import InputError
 DIGEST_KEY = "sha256"
 # What zipfile raises for the archives of others, of which the name is no promise.
 _NO_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
+_NO_ZIP += (OSError, LookupError, ArithmeticError, MemoryError)
 
 
 def check_zip(path: Path) -> None:

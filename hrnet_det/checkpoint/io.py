@@ -28,6 +28,10 @@ _UNREADABLE = (
     ValueError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    OSError,
     struct.error,
 )
 # Whose objects may lie beside the tensors: they are left out instead of being made.
