@@ -126,7 +126,7 @@ KEYS = (
     ("SEED", ("[" * 5000 + "]" * 5000,), "a whole number, such as -1"),
     ("SOLVER.MAX_ITER", ("-" * 100_000 + "1",), "nested too deep"),
 )
-TABLE = {
+OVERRIDES = {
     f"{key} {value[:20]!r}": (key, value, allowed)
     for key, values, allowed in KEYS
     for value in values
@@ -196,6 +196,9 @@ LAZY_VALUES = (
 )
 
 
+TABLE = (*OVERRIDES, *FILES, *MODELS, *LAZY_VALUES)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def read_once():
     """Each of many small tests would read the same shipped config."""
@@ -204,9 +207,9 @@ def read_once():
         yield
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", OVERRIDES)
 def test_an_override_that_cannot_be_is_one_error(name):
-    key, value, allowed = TABLE[name]
+    key, value, allowed = OVERRIDES[name]
     message = refusal(load_run, FASTER, [key, value])
     assert message.startswith(f"command line: {key} ") and allowed in message
 

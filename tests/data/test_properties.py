@@ -53,7 +53,7 @@ def test_sizes(height, width, rule, shortest, more):
     rounding = max(height, width) / min(height, width) if rule == "pillow_floor" else 0
     assert np.all(np.abs(new - np.maximum(exact, 1)) <= 1 + rounding)
     assert new.min() >= 1 and new.max() <= longest + rounding
-    (box,) = transform.apply_box(np.array([[0, 0, width, height]]))
+    (box,) = transform.apply_box(np.array([[0.0, 0, width, height]]))
     np.testing.assert_allclose(box, [0, 0, new[1], new[0]], atol=1 if "float" in rule else 1e-6)
 
 
