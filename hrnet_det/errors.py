@@ -68,11 +68,12 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     """
     if debug:
         traceback.print_exception(error)
-    print(f"error: {_message(error)}", file=sys.stderr)
+    print(f"error: {message(error)}", file=sys.stderr)
     return 2 if isinstance(error, (InputError, OSError)) else 1
 
 
-def _message(error: BaseException) -> str:
+def message(error: BaseException) -> str:
+    """What is said of an error; of one that is not foreseen, where it is from."""
     if isinstance(error, (InputError, SetupError)):
         return str(error)
     reason = " ".join(str(error).split())[:MOST]

@@ -24,7 +24,7 @@ from hrnet_det.engine import signals
 from hrnet_det.engine.meeting import SEVERAL, is_lost, meet, own_store
 from hrnet_det.engine.processes import Processes
 from hrnet_det.environment import one_line
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, message
 
 GRACE = 20  # seconds that the other processes have to end by themselves when one has died
 START = "spawn"  # CUDA allows no fork
@@ -111,14 +111,13 @@ def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: i
     """
     try:
         return work()
-    except InputError as error:
-        kind, text = "input", str(error)
     except Exception as error:
-        kind = "lost" if is_lost(error) else "fault"
-        text = one_line(error)
-        if kind == "lost":
-            text = f"the connection to another process is lost ({text})"
-        else:
+        kind, text = "fault", message(error)
+        if isinstance(error, (InputError, OSError)):  # as errors.tell
+            kind = "input"
+        elif is_lost(error):
+            kind, text = "lost", f"the connection to another process is lost ({one_line(error)})"
+        elif not hasattr(error, "log"):  # which has the traceback
             traceback.print_exc()
     tell((kind, text if rank < 0 else f"rank {rank}: {text}"))
     logging.shutdown()

@@ -74,7 +74,8 @@ def faults_logged(output: str) -> Iterator[None]:
         if not is_lost(error):  # of the connection to a process that has ended: that one tells why
             with console_level(logging.CRITICAL):
                 logger.exception("This run has ended by an error:")
-            error.log = f"{output}/log.txt"  # for errors.tell
+            rank = comm.get_rank()
+            error.log = f"{output}/log.txt{f'.rank{rank}' if rank else ''}"  # for errors.message
         raise
 
 

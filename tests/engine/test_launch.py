@@ -13,8 +13,8 @@ from helpers.training import words
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from hrnet_det.cli import main
+from hrnet_det.engine import launch as launching
 from hrnet_det.engine import signals
-from hrnet_det.engine.launch import launch
 from hrnet_det.engine.processes import Processes
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
@@ -27,8 +27,11 @@ def work(run, end, prepared):
     rank = comm.get_rank()
     print(f"{run} {prepared} {rank} {comm.get_local_rank()} of {comm.get_local_size()}", flush=True)
     comm.synchronize()
+    if end == "all hang" or (end == "hangs" and rank == 0):
+        with signals.deferred():
+            time.sleep(600)
     if rank == 1:
-        if end == "input":
+        if end in ("input", "hangs"):
             raise InputError("what was given")
         if end == "fault":
             raise KeyError("boom")
@@ -41,28 +44,20 @@ def work(run, end, prepared):
     comm.synchronize()
 
 
-def job(environment, end="", **processes):
-    os.environ.update(environment)
+def job(_, end, processes):
+    if "hang" in end:
+        launching.GRACE = signals.ORPHANED = 1
     with signals.handled():
         try:
-            launch(Processes(**processes), lambda: "run", partial(work, end=end))
+            launching.launch(Processes(**processes), lambda: "run", partial(work, end=end))
         except InputError as error:
             print(f"error: {error}", flush=True)
             return 2
     return 0
 
 
-def started(cwd, end="", environment=(), **processes):
-    return Program(cwd=cwd, main=_Job(dict(environment), end, processes))
-
-
-class _Job:
-    def __init__(self, environment, end, processes):
-        self.arguments = environment, end, processes
-
-    def __call__(self, _):
-        environment, end, processes = self.arguments
-        return job(environment, end, **processes)
+def started(cwd, end="", **processes):
+    return Program(cwd=cwd, main=partial(job, end=end, processes=processes))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +65,8 @@ class _Job:
     [
         ("", 0, ""),
         ("input", 2, "error: rank 1: what was given"),
-        ("fault", 1, "error: rank 1: KeyError: 'boom'"),
+        ("hangs", 2, "error: rank 1: what was given"),
+        ("fault", 1, "error: rank 1: KeyError in test_launch.py, line "),
         ("status", 1, "error: rank 1: ended with status 7"),
         ("killed", 1, "error: rank 1: ended by SIGKILL (so does Linux when memory runs out)"),
         ("signal", 143, ""),
@@ -84,8 +80,16 @@ def test_the_process_that_ends_is_named(tmp_path, end, code, message):
     lines = set(outcome.out.splitlines())
     assert {"run False 0 0 of 2", "run False 1 1 of 2"} <= lines
     told = [line for line in (outcome.out + outcome.err).splitlines() if "error:" in line]
-    assert told == ([message] if message else [])
+    assert len(told) == bool(message) and "".join(told).startswith(message)
     assert ("Traceback" in outcome.err) == (end == "fault")
+
+
+def test_processes_that_hang_end_after_their_launcher(tmp_path):
+    """As if an iteration did not end after the signal that they get then."""
+    program = Program(cwd=tmp_path, main=partial(job, end="all hang", processes={"local": 2}))
+    wait_until(lambda: program.out.count("run") == 2)
+    os.kill(program.pid, signal.SIGKILL)
+    wait_until(lambda: not program.processes(), seconds=20)
 
 
 def test_two_machines(tmp_path):
