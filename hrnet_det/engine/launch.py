@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -95,13 +95,17 @@ def _as_rank(processes: Processes, run: RunConfig, work: Callable, prepared: boo
     """Work as one of several processes, with a GPU and a share of the threads of its own."""
     if gpus := torch.cuda.device_count():  # srun may let each process see its own alone
         torch.cuda.set_device(processes.rank % processes.local % gpus)
-    if "OMP_NUM_THREADS" not in os.environ:
-        threads = torch.get_num_threads() // processes.local
-        if processes.option.startswith("srun") and "SLURM_CPUS_PER_TASK" in os.environ:
-            threads = int(os.environ["SLURM_CPUS_PER_TASK"])
-        torch.set_num_threads(max(1, threads))
+    torch.set_num_threads(threads_of(processes, os.environ))
     work(run, prepared=prepared)
     dist.destroy_process_group()
+
+
+def threads_of(processes: Processes, environ: Mapping[str, str]) -> int:
+    """Of a process: its share of the machine's, where neither the user nor SLURM has chosen."""
+    chosen = environ.get("SLURM_CPUS_PER_TASK") if processes.option.startswith("srun") else None
+    if "OMP_NUM_THREADS" in environ:
+        return torch.get_num_threads()
+    return int(chosen or max(1, torch.get_num_threads() // processes.local))
 
 
 def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: int = -1) -> object:

@@ -12,7 +12,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
 from fvcore.common.param_scheduler import ParamScheduler
-from helpers.tiny import metrics_rows, train_net, train_net_process
+from helpers.forked import srun
+from helpers.tiny import metrics_rows, train_net
 from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
@@ -463,11 +464,9 @@ for _name in ("tiny_train", "tiny_val"):
 dataloader.train.total_batch_size = 2
 """.replace("for _name", "from detectron2.data import MetadataCatalog\nfor _name", 1)
     )
-    outcome = train_net_process(
-        "--config-file", write_lazy, "--num-gpus", 2, "--dist-url", "auto",
-        f"train.output_dir={tmp_path / 'run'}", cwd=tmp_path,
-    )  # fmt: skip
-    assert outcome.code == 0, outcome.err
+    arguments = ("--config-file", write_lazy, f"train.output_dir={tmp_path / 'run'}")
+    first, second = srun(*arguments, cwd=tmp_path)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
     assert (tmp_path / "run" / "results.json").is_file()
 
 

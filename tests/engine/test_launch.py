@@ -6,8 +6,9 @@ import time
 from functools import partial
 
 import pytest
+import torch
 from detectron2.utils import comm
-from helpers.forked import Program, free_port, wait_until
+from helpers.forked import Program, free_port, srun, wait_until
 from helpers.tiny import metrics_rows
 from helpers.training import words
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -15,6 +16,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from hrnet_det.cli import main
 from hrnet_det.engine import launch as launching
 from hrnet_det.engine import signals
+from hrnet_det.engine.launch import threads_of
 from hrnet_det.engine.processes import Processes
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.errors import InputError
@@ -105,6 +107,16 @@ def test_two_machines(tmp_path):
     assert second.code == 2
 
 
+def test_threads_are_shared(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 9)
+    srun = Processes(4, option="srun --ntasks-per-node")
+    slurm = {"SLURM_CPUS_PER_TASK": "6"}
+    assert threads_of(Processes(4), slurm) == threads_of(srun, {}) == 2  # 9 // 4
+    assert threads_of(Processes(16), {}) == 1
+    assert threads_of(srun, slurm) == 6
+    assert threads_of(srun, slurm | {"OMP_NUM_THREADS": "9"}) == 9
+
+
 # --- trainings ---
 
 LONG = ("SOLVER.MAX_ITER", 100000, "DATALOADER.NUM_WORKERS", 2, "SOLVER.BASE_LR", 1e-5)
@@ -150,23 +162,10 @@ def test_no_process_is_left(coco, tmp_path):
     assert len(list(output.glob("model_*.pth"))) == 2  # they have saved what they had
 
 
-def srun(rank):
-    return {
-        "SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank),
-        "SLURM_LOCALID": str(rank), "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2",
-        "MASTER_PORT": str(free_port()),
-    }  # fmt: skip
-
-
 def test_tasks_of_srun_are_one_job(coco, tmp_path):
     output = tmp_path / "out"
     arguments = words(coco, output, "--resume", "SOLVER.MAX_ITER", 2)
-    environment = srun(0)
-    programs = [
-        Program(*arguments, cwd=tmp_path, **environment | {"SLURM_PROCID": r, "SLURM_LOCALID": r})
-        for r in ("0", "1")
-    ]
-    first, second = (program.end() for program in programs)
+    first, second = srun(*arguments, cwd=tmp_path)
     assert (first.code, second.code) == (0, 0), first.err + second.err
     assert first.out.count("Evaluation results for bbox") == 1 and second.out == ""
     assert first.out.count("images to test on are trained on too") == 1
@@ -176,13 +175,7 @@ def test_tasks_of_srun_are_one_job(coco, tmp_path):
 
 
 def test_an_error_before_the_start_is_told_once(coco, tmp_path):
-    arguments = words(coco, tmp_path / "out", "SOLVER.IMS_PER_BATCH", 3)
-    environment = srun(0)
-    programs = [
-        Program(*arguments, cwd=tmp_path, **environment | {"SLURM_PROCID": r, "SLURM_LOCALID": r})
-        for r in ("0", "1")
-    ]
-    first, second = (program.end() for program in programs)
+    first, second = srun(*words(coco, tmp_path / "out", "SOLVER.IMS_PER_BATCH", 3), cwd=tmp_path)
     assert (first.code, second.code, second.err) == (2, 2, "")
     assert first.err.startswith("error: SOLVER.IMS_PER_BATCH 3: so many images cannot be shared")
 

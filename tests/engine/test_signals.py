@@ -95,6 +95,20 @@ def test_a_signal_in_the_last_iteration_leaves_the_evaluation(coco, tmp_path, mo
     assert outcome.code == 0 and "Evaluation results for bbox" in outcome.out
 
 
+def test_an_evaluation_between_iterations_is_finished(coco, tmp_path, monkeypatch):
+    def evaluate(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return before(self)
+
+    before = Trainer.evaluate
+    monkeypatch.setattr(Trainer, "evaluate", evaluate)
+    outcome = train_net(*words(coco, tmp_path, "TEST.EVAL_PERIOD", 1))
+    assert (outcome.code, outcome.err) == (143, "")
+    assert outcome.out.count("Evaluation results for bbox") == 1
+    assert "SIGTERM: stopped after 1 of 3 iterations" in outcome.out
+    assert (tmp_path / "model_0000000.pth").is_file() and (tmp_path / "model_best.pth").is_file()
+
+
 def test_without_an_iteration_the_end_comes_at_once(coco, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "preflight", lambda _: os.kill(os.getpid(), signal.SIGINT))
     outcome = train_net(*words(coco, tmp_path))

@@ -101,3 +101,19 @@ def free_port():
     with contextlib.closing(socket.socket()) as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def srun(*words: object, cwd: Path) -> list[Outcome]:
+    """The program as two tasks that SLURM has started on one machine."""
+    environment = {
+        "SLURM_JOB_ID": "1",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "MASTER_PORT": str(free_port()),
+    }
+    tasks = [
+        Program(*words, cwd=cwd, **environment, SLURM_PROCID=rank, SLURM_LOCALID=rank)
+        for rank in ("0", "1")
+    ]
+    return [task.end() for task in tasks]
