@@ -1,6 +1,9 @@
 """The command `hrnet-det`: each subcommand calls one function of the Python API."""
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 
 from hrnet_det import doctor, environment, install
@@ -27,8 +30,20 @@ def main(argv: list[str] | None = None) -> int:
         if run not in WITHOUT_DETECTRON2:
             _require_detectron2()
         return run(arguments) or 0
+    except BrokenPipeError:  # what read the output has ended, as head does
+        _forget_output()
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         return tell(error, debug=argv != words)
+
+
+def _forget_output() -> None:
+    """Python would complain at its end of what it cannot write."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _require_detectron2() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from detectron2.config import CfgNode, instantiate
@@ -25,6 +26,7 @@ FAULTS = (
     RuntimeError,
     IndexError,
     ArithmeticError,
+    ImportError,
     OmegaConfBaseException,
 )
 
@@ -38,12 +40,31 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
         cfg = _with_conventions(cfg)
         _check_fit(cfg)
     try:
-        return build_model(cfg) if isinstance(cfg, CfgNode) else instantiate(cfg.model)
+        return build_model(cfg) if isinstance(cfg, CfgNode) else _instantiated(cfg.model)
     except KeyError as error:  # of a registry, or of a head that looks for its features
         raise InputError(f"{PROBLEM}: {_unknown(str(error.args[0]), cfg)}") from error
     except FAULTS as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{PROBLEM}: {' '.join(reason.split())}") from error
+
+
+def _instantiated(node: DictConfig) -> nn.Module:
+    """What a node calls; an error names the class that raised it, which Detectron2 only logs."""
+    log, said = logging.getLogger(instantiate.__module__), []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    log.addHandler(handler)
+    before, log.propagate = log.propagate, False
+    try:
+        return instantiate(node)
+    except (*FAULTS, KeyError) as error:
+        if not said:
+            raise
+        name = said[0].removeprefix("Error when instantiating ").rstrip("!")
+        raise ValueError(f"{name}: {error}") from error
+    finally:
+        log.propagate = before
+        log.removeHandler(handler)
 
 
 def _unknown(reason: str, cfg: CfgNode | DictConfig) -> str:

@@ -89,6 +89,16 @@ COMMANDS = {
     "check-data of no dataset": (
         "check-data --config-file {faster} DATASETS.TRAIN ('x',) --output {out}",
         "there is no dataset 'x'"),
+    "replay nothing": ("replay {out}/a.pth", "{out}/a.pth"),
+    "replay a text": ("replay {file}", "{file}"),
+    "replay weights": ("replay {weights}", "{weights}"),
+    "replay a folder": ("replay {coco}", "{coco}"),
+    "plan of a loop of links": ("plan --config-file {loop}", "neither a file nor a shipped"),
+    "check-data of a loop of links": ("check-data {loop} --output {out}", "{loop}"),
+    "predict a loop of links": ("predict a.pth {loop}", "image {loop} is not there"),
+    "train on a loop of links": ("train --data {loop} {tiny}", "{loop}"),
+    "write to a loop of links": (
+        "predict a.pth {image} --output {loop}", "--output {loop}: nothing can be written"),
     "install nothing": ("install-detectron2 --from ''", "is empty: give a URL, folder or wheel"),
     "train without a config": ("train", "no --config-file was given"),
     "train with no config": ("train --config-file no.yaml", "config no.yaml is neither a file"),
@@ -125,6 +135,8 @@ def places(coco, tmp_path_factory):
     """What stands in the braces."""
     folder = tmp_path_factory.mktemp("commands")
     (folder / "file.txt").write_text("a text")
+    (folder / "loop").symlink_to("pool")
+    (folder / "pool").symlink_to("loop")
     torch.save({"a": torch.ones(1)}, folder / "weights.pth")
     sigmas = ["TEST.KEYPOINT_OKS_SIGMAS", "[0.1,0.1,0.1]"]
     tiny = ["--config-file", FASTER, *TINY, "OUTPUT_DIR", f"{folder}/run"]
@@ -141,6 +153,7 @@ def places(coco, tmp_path_factory):
         "{data}": [*tiny, *custom(coco, "boxes.json")],
         "{points}": points,
         "{long}": ["x" * 5000],
+        "{loop}": [str(folder / "loop")],
     }
 
 
@@ -194,6 +207,18 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_the_traceback(monkeypat
         stderr = capsys.readouterr().err
         assert stderr.startswith("Traceback (most recent call last)")
         assert stderr.endswith(f"error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"), [(BrokenPipeError, 1, ""), (KeyboardInterrupt, 130, "interrupted\n")]
+)
+def test_a_command_that_is_ended(end, status, said, monkeypatch, capsys):
+    def stop(_):
+        raise end
+
+    monkeypatch.setitem(cli.COMMANDS, "configs", stop)
+    assert cli.main(["configs"]) == status
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("words", [["plan", "--config-file", "no.yaml"], ["train"]])

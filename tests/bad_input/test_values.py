@@ -196,7 +196,21 @@ LAZY_VALUES = (
 )
 
 
-TABLE = (*OVERRIDES, *FILES, *MODELS, *LAZY_VALUES)
+# Overrides of a LazyConfig that only the model shows, and what is said.
+LAZY_MODELS = (
+    ("model.backbone.bottom_up.variant=w33", "unknown HRNet variant 'w33'"),
+    ("+model.backbone.out_channels=-1", "negative dimension -1"),
+    ("+model.backbone.num_levels=0", "num_levels 0: at least 1"),
+    ("+model.backbone.in_features=[hr9]", "['hr9']: some of ['hr2', 'hr3', 'hr4', 'hr5']"),
+    ("+model.backbone.norm=x", "unknown norm 'x'"),
+    ("model.roi_heads.num_classes=x", "fast_rcnn.FastRCNNOutputLayers: can only concatenate str"),
+    ("model.roi_heads.box_head.fc_dims=[0.5]", "box_head.FastRCNNConvFCHead: empty(): argument"),
+    ("model.proposal_generator.anchor_generator.sizes=[[12],[24]]", "sizes of length 2"),
+    ("model.proposal_generator.anchor_generator.sizes=[]", "sizes in anchor generator"),
+    ("+model.backbone.colour=red", "HRFPN: HRFPN.__init__() got an unexpected keyword argument"),
+    ("model.backbone._target_=no.such", "Error loading 'no.such'"),
+)
+TABLE = (*OVERRIDES, *FILES, *MODELS, *LAZY_VALUES, *LAZY_MODELS)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -233,6 +247,14 @@ def test_what_only_the_model_shows(case):
 @pytest.mark.parametrize(("override", "said"), LAZY_VALUES)
 def test_an_override_of_a_lazy_config(override, said):
     assert said in refusal(lambda: check_numbers(Job(load_run(LAZY, [override]))))
+
+
+@pytest.mark.parametrize(("override", "said"), LAZY_MODELS)
+def test_what_only_the_model_of_a_lazy_config_shows(override, said, capfd):
+    cfg = load_run(LAZY, [override]).cfg
+    message = refusal(build_detector, cfg)
+    assert message.startswith("the model of this config cannot be built: ") and said in message
+    assert capfd.readouterr().err == ""  # nothing beside the error
 
 
 def test_every_kind_of_rule_has_been_tried():
