@@ -11,7 +11,7 @@ MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=
 
-.PHONY: help setup quickstart test compare matrix fuzz docs lint format doctor clean
+.PHONY: help setup quickstart test compare matrix fuzz soak docs lint format doctor clean
 
 help: ## list the targets
 	@echo 'make TARGET [PYTHON=python3.12] [ARGS="options for the command"], where TARGET is'
@@ -33,6 +33,10 @@ matrix: $(STAMP) ## train every kind of detector on the quickstart's images: abo
 
 fuzz: $(STAMP) ## read damaged jsons, weights, images and configs for three minutes
 	$(VENV)/bin/python -m tools.fuzz $(ARGS)
+
+soak: $(STAMP) ## train 2,000 tiny iterations and read a json of 100,000 images: memory, open files
+	$(VENV)/bin/python -m tools.soak $(ARGS)
+	$(VENV)/bin/python -m tools.soak --json 100000 --workers 2
 
 docs: $(DOCS) ## build the documentation into output/site; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict $(ARGS)

@@ -32,13 +32,19 @@ SMALL = "48x64"  # height and width: about 2 KB an image
 def make_dataset(folder: Path, images: int, size: tuple[int, int]) -> Path:
     """Write train.json and images/, each image with pixels of its own. Returns: the json."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    height, width = size
-    names = [f"{number:012}.jpg" for number in range(1, images + 1)]
-    smooth = _smooth_image(rng, size)
-    for number, name in enumerate(names):
+    smooth = _smooth_image(np.random.default_rng(0), size)
+    for number, name in enumerate(_names(images)):
         _write_image(folder / "images" / name, smooth, number)
-    path = folder / "train.json"
+    return write_json(folder / "train.json", images, size)
+
+
+def _names(images: int) -> list[str]:
+    return [f"{number:012}.jpg" for number in range(1, images + 1)]
+
+
+def write_json(path: Path, images: int, size: tuple[int, int]) -> Path:
+    """The json alone, with objects in COCO's proportions. Returns: the path."""
+    rng, names, (height, width) = np.random.default_rng(0), _names(images), size
     with path.open("w", encoding="utf-8") as file:
         rows = [
             {"id": number + 1, "file_name": name, "height": height, "width": width}

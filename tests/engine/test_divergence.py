@@ -30,8 +30,8 @@ def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     after = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert all(torch.equal(before[name], after[name]) for name in before)
     # as advised, with the learning rate that is given and not the one of the checkpoint
-    lower = words(coco, tmp_path, "--resume", "SOLVER.MAX_ITER", 5, "SOLVER.BASE_LR", 1e-3)
-    outcome = train_net(*lower)
+    lower = ["SOLVER.MAX_ITER", 5, "SOLVER.BASE_LR", 1e-3]
+    outcome = train_net(*words(coco, tmp_path, "--resume", *lower, splits=["TRAIN"]))
     assert outcome.code == 0
     changes = "SOLVER.BASE_LR 0.01 -> 0.001, SOLVER.MAX_ITER 3 -> 5"
     assert f"Going on with other settings: {changes}\n" in outcome.out
