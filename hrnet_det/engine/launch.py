@@ -146,14 +146,13 @@ def _start(processes: Processes, run: RunConfig, work: Callable) -> None:
             f"{processes.url}, within {SEVERAL} s."
         )
     reports = [multiprocessing.get_context(START).SimpleQueue() for _ in range(processes.local)]
-    started = start_processes(
-        _started,
-        args=(processes, store is not None, run, work, reports, os.getpid()),
-        nprocs=processes.local,
-        join=False,
-        start_method=START,
-    )
-    with signals.passed_on(started.pids()):
+    arguments = (processes, store is not None, run, work, reports, os.getpid())
+    with contextlib.ExitStack() as stack:
+        with signals.blocked():
+            started = start_processes(
+                *(_started, arguments, processes.local), join=False, start_method=START
+            )
+            stack.enter_context(signals.passed_on(started.pids()))
         try:
             while not started.join(grace_period=GRACE):
                 pass
@@ -192,6 +191,8 @@ def _tell_end(
     killed = [i for i in order if not told[i] and codes[i] < 0]
     if first in killed or (killed and not causes and told[first]):
         causes = killed
+    if signals.asked() and not any(told[i] for i in causes):
+        return  # they have ended as they were told to
     cause = (causes or [first])[0]
     rank = processes.machine * processes.local + cause
     if told[cause]:

@@ -84,6 +84,7 @@ def handled() -> Iterator[None]:
     before = {number: was for number, was in before.items() if was != signal.SIG_IGN}
     for number in before:
         signal.signal(number, _handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # of a launcher that has blocked them
     try:
         yield
     finally:
@@ -102,6 +103,16 @@ def deferred() -> Iterator[None]:
         _state.deferred = False
     if _state.number:
         raise Stopped(_state.number)
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Within, signals wait, also for processes that are started, until these handle them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

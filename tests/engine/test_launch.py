@@ -47,6 +47,15 @@ def work(run, end, prepared):
 
 
 def job(_, end, processes):
+    if end == "early":
+        start = launching.start_processes
+
+        def start_processes(*args, **options):
+            started = start(*args, **options)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return started
+
+        launching.start_processes = start_processes
     if "hang" in end:
         launching.GRACE = signals.ORPHANED = 1
     with signals.handled():
@@ -84,6 +93,11 @@ def test_the_process_that_ends_is_named(tmp_path, end, code, message):
     told = [line for line in (outcome.out + outcome.err).splitlines() if "error:" in line]
     assert len(told) == bool(message) and "".join(told).startswith(message)
     assert ("Traceback" in outcome.err) == (end == "fault")
+
+
+def test_a_signal_while_processes_start_is_passed_on(tmp_path):
+    outcome = started(tmp_path, "early", local=2).end()
+    assert (outcome.code, outcome.err) == (143, "")
 
 
 def test_processes_that_hang_end_after_their_launcher(tmp_path):
