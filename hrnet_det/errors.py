@@ -69,7 +69,12 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
     if debug:
         traceback.print_exception(error)
     print(f"error: {message(error)}", file=sys.stderr)
-    return 2 if isinstance(error, (InputError, OSError)) else 1
+    return 2 if is_input(error) else 1
+
+
+def is_input(error: BaseException) -> bool:
+    """Whether a user can change what it is of: input, or a file that cannot be read or written."""
+    return isinstance(error, InputError) or getattr(error, "filename", None) is not None
 
 
 def message(error: BaseException) -> str:

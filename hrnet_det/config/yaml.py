@@ -77,7 +77,7 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
             f"command line: {pairs[0]!r}: a YAML config takes KEY VALUE, such as SOLVER.BASE_LR "
             "0.01 (KEY=VALUE is for LazyConfigs)"
         )
-    if options := [word for word in overrides if str(word).startswith("--")]:
+    if options := [word for word in overrides[::2] if str(word).startswith("--")]:
         raise InputError(
             f"command line: {options[0]} comes after KEY VALUE pairs: write options before them"
         )

@@ -24,7 +24,7 @@ from hrnet_det.engine import signals
 from hrnet_det.engine.meeting import SEVERAL, is_lost, meet, own_store
 from hrnet_det.engine.processes import Processes
 from hrnet_det.environment import one_line
-from hrnet_det.errors import InputError, message
+from hrnet_det.errors import InputError, is_input, message
 
 GRACE = 20  # seconds that the other processes have to end by themselves when one has died
 START = "spawn"  # CUDA allows no fork
@@ -117,7 +117,7 @@ def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: i
         return work()
     except Exception as error:
         kind, text = "fault", message(error)
-        if isinstance(error, (InputError, OSError)):  # as errors.tell
+        if is_input(error):
             kind = "input"
         elif is_lost(error):
             kind, text = "lost", f"the connection to another process is lost ({one_line(error)})"
