@@ -65,10 +65,10 @@ class Watch(HookBase):
             self.samples.append(Sample(self.trainer.iter + 1, memory, files))
 
 
-def held(pid: int) -> int:
-    """Bytes of a process, pages that it shares with others divided among them (PSS)."""
+def held(pid: int, kinds: tuple[str, ...] = ("Pss:",)) -> int:
+    """Bytes of a process; by default pages that it shares are divided among those who do (PSS)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(kinds))
 
 
 def children() -> list[int]:
@@ -113,7 +113,7 @@ def read_json(folder: Path, images: int, workers: int) -> None:
     """Print what a loader of as many images holds, in this process and its workers."""
     path = write_json(folder / "large.json", images, (480, 640))
     print(f"{images:,} images: a json of {path.stat().st_size / 1e6:,.0f} MB")
-    before, start = held(os.getpid()), time.perf_counter()
+    start = time.perf_counter()
     classes = [f"class {number}" for number in range(1, CLASSES + 1)]
     register_coco("soak_large", json_file=path, image_root=folder, classes=classes)
     rows = DatasetCatalog.get("soak_large")
@@ -123,12 +123,11 @@ def read_json(folder: Path, images: int, workers: int) -> None:
     batches = iter(loader)
     for _ in range(500):
         next(batches)
-    mine, others = held(os.getpid()) - before, [held(pid) for pid in children()]
+    everyone = held(os.getpid()) + sum(held(pid) for pid in children())
+    alone = [held(pid, ("Private_",)) for pid in children()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(
-        f"this process {mine / 1e6:,.0f} MB more than before, at most {peak / 1e6:,.0f} MB in all"
-    )
-    print(f"{len(others)} workers, MB each: {', '.join(f'{x / 1e6:,.0f}' for x in others)}")
+    print(f"all processes hold {everyone / 1e6:,.0f} MB, while reading {peak / 1e6:,.0f} MB")
+    print(f"{len(alone)} workers, MB of each alone: {', '.join(f'{x / 1e6:,.0f}' for x in alone)}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -50,4 +50,5 @@ def test_a_json_of_many_images(tmp_path, capsys):
     soak.read_json(tmp_path, 50, 1)
     first, rows, mine, workers = capsys.readouterr().out.splitlines()[-4:]
     assert first.startswith("50 images: a json of ") and rows.startswith("50 rows read in ")
-    assert mine.startswith("this process ") and workers.startswith("1 workers, MB each: ")
+    assert mine.startswith("all processes hold ")
+    assert workers.startswith("1 workers, MB of each alone: ")
