@@ -12,7 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine.defaults import DefaultTrainer, create_ddp_model
-from detectron2.engine.train_loop import AMPTrainer, HookBase, SimpleTrainer, TrainerBase
+from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation.testing import verify_results
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
@@ -31,12 +31,9 @@ from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_ma
 from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine import signals
-from hrnet_det.engine.accumulation import GradientAccumulation
-from hrnet_det.engine.autocast import autocast_training
 from hrnet_det.engine.checkpoints import metadata_of
 from hrnet_det.engine.divergence import divergence_is_told
 from hrnet_det.engine.ema import WeightAverage
-from hrnet_det.engine.finite_losses import FiniteGradients, FiniteLosses
 from hrnet_det.engine.hooks import build_hooks
 from hrnet_det.engine.optimizer import (
     build_lr_scheduler,
@@ -46,6 +43,7 @@ from hrnet_det.engine.optimizer import (
 )
 from hrnet_det.engine.optimizer_state import described, fitted_state
 from hrnet_det.engine.resume import changed_settings, foreign_state_is_told
+from hrnet_det.engine.steps import build_steps
 from hrnet_det.engine.testing import evaluate_detector
 from hrnet_det.engine.validation import validation_losses
 from hrnet_det.engine.writers import build_writers
@@ -81,27 +79,15 @@ class Trainer(DefaultTrainer):
         self.given = as_run(config)  # as the user has stated it, before its schedule is scaled
         self.run = run = scaled_schedule(self.given, comm.get_world_size())
         self.cfg = run.cfg
-        on_cpu = torch.device(str(run[settings.DEVICE])).type == "cpu"
+        device = torch.device(str(run[settings.DEVICE])).type
 
         model = self.build_model(run)
         optimizer = self.build_optimizer(run, model)
         data_loader = self.build_train_loader(run)
-        device_ids = None if on_cpu else [torch.cuda.current_device()]
+        device_ids = [torch.cuda.current_device()] if device == "cuda" else None
         model = create_ddp_model(model, broadcast_buffers=False, device_ids=device_ids)
         self.average = WeightAverage(model, run[settings.EMA_DECAY])
-        if run[settings.AMP] and on_cpu:
-            autocast_training(model)
-        amp, steps = run[settings.AMP] and not on_cpu, run[settings.ACCUMULATION_STEPS]
-        trained = model if steps == 1 else GradientAccumulation(model, steps)
-        checked = FiniteLosses(trained, parts=steps, autocast="float16" if amp else "")
-        # Before the forward pass: the last step's gradients are no longer there at its peak.
-        self._trainer = (AMPTrainer if amp else SimpleTrainer)(
-            checked, data_loader, optimizer, zero_grad_before_forward=True
-        )
-        if not amp:
-            self._trainer.register_hooks([FiniteGradients(checked.module)])
-        elif trained is not model:
-            trained.scale = self._trainer.grad_scaler.scale
+        self._trainer = build_steps(run, model, data_loader, optimizer, device)
 
         self.scheduler = self.build_lr_scheduler(run, optimizer)
         me = weakref.proxy(self)
