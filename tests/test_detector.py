@@ -16,6 +16,7 @@ from helpers.detectors import ARCHITECTURES, COMPAT, HEADS, has_masks
 from helpers.legacy_reference import random_weights
 from helpers.tiny import CLASSES, TINY, custom, train_net
 from PIL import Image
+from torch import nn
 
 from hrnet_det import Detector, model_zoo
 from hrnet_det.checkpoint.convert import convert
@@ -342,6 +343,14 @@ def test_boxes_are_in_the_images_own_pixels(five):
     assert torch.equal(ours.scores, found.scores) and len(ours) > 0
 
 
+class Given(nn.Module):
+    """In place of a detector: keeps what it is given, and finds nothing."""
+
+    def forward(self, rows):
+        self.rows = rows
+        return [{"instances": Instances((60, 100), scores=torch.zeros(0))}]
+
+
 @pytest.mark.parametrize(
     ("kind", "words", "bgr"),
     [
@@ -354,15 +363,10 @@ def test_boxes_are_in_the_images_own_pixels(five):
 def test_the_model_gets_the_pixels_that_its_config_wants(mmdet, kind, words, bgr):
     cfg = config_of(read_weights(mmdet(kind))).cfg
     merge_overrides(cfg, [*words, "INPUT.MIN_SIZE_TEST", "30", "INPUT.MAX_SIZE_TEST", "50"])
-    cfg.TEST.OPTIMIZED = False  # the model is a function
-    given = []
-
-    def model(rows):
-        given.extend(rows)
-        return [{"instances": Instances((60, 100), scores=torch.zeros(0))}]
-
-    Detector(model, cfg, FIVE)(image())
-    (row,) = given
+    cfg.TEST.OPTIMIZED = False  # the model has no parts
+    given = Given()
+    Detector(given, cfg, FIVE)(image())
+    (row,) = given.rows
     assert (row["height"], row["width"], row["image"].dtype) == (60, 100, torch.float32)
     expected = cv2.resize(image(), (50, 30))
     expected = expected[:, :, ::-1] if bgr else expected
@@ -374,20 +378,15 @@ def test_the_model_gets_luma_and_chroma_where_its_config_wants_them(mmdet):
     run = config_of(read_weights(mmdet("faster_rcnn")))
     words = ["INPUT.FORMAT", "YUV-BT.601", "INPUT.RESIZE", "pillow", "TEST.OPTIMIZED", "False"]
     merge_overrides(run.cfg, [*words, "INPUT.MIN_SIZE_TEST", "0"])
-    given = []
-
-    def model(rows):
-        given.extend(rows)
-        return [{"instances": Instances((60, 100), scores=torch.zeros(0))}]
-
-    Detector(model, run, FIVE)(image())
+    given = Given()
+    Detector(given, run, FIVE)(image())
     red, green, blue = image().astype(float).transpose(2, 0, 1) / 255
     expected = [
         0.299 * red + 0.587 * green + 0.114 * blue,
         -0.14713 * red - 0.28886 * green + 0.436 * blue,
         0.615 * red - 0.51499 * green - 0.10001 * blue,
     ]
-    np.testing.assert_allclose(given[0]["image"].numpy(), expected, atol=2e-3)
+    np.testing.assert_allclose(given.rows[0]["image"].numpy(), expected, atol=2e-3)
 
 
 def test_what_is_no_image(five, tmp_path):

@@ -120,11 +120,12 @@ def read_json(folder: Path, images: int, workers: int) -> None:
     print(f"{len(rows):,} rows read in {time.perf_counter() - start:.0f} s")
     loader = build_train_loader(rows, mapper=dict, total_batch_size=2, num_workers=workers)
     del rows
-    batches = iter(loader)
+    batches, others = iter(loader), set(children())
     for _ in range(500):
         next(batches)
-    everyone = held(os.getpid()) + sum(held(pid) for pid in children())
-    alone = [held(pid, ("Private_",)) for pid in children()]
+    own = set(children()) - others
+    everyone = held(os.getpid()) + sum(map(held, own))
+    alone = [held(pid, ("Private_",)) for pid in own]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"all processes hold {everyone / 1e6:,.0f} MB, while reading {peak / 1e6:,.0f} MB")
     print(f"{len(alone)} workers, MB of each alone: {', '.join(f'{x / 1e6:,.0f}' for x in alone)}")

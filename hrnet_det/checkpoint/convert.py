@@ -93,7 +93,8 @@ def _check_target(destination: Path, to: str) -> Format:
     if destination.exists():
         raise InputError(f"{destination} is there already: remove it, or name another file")
     shown = f"convert to {destination}"
-    check_folder(destination.parent, shown=shown, advice="name a file in another folder")
+    folder = destination.absolute().parent
+    check_folder(folder, shown=shown, advice="name a file in another folder")
     return TARGETS[to]
 
 

@@ -366,7 +366,7 @@ def test_destinations_that_are_refused(faster, save, tmp_path):
     assert refusal(source, there) == f"{there} is there already: remove it, or name another file"
     assert there.read_bytes() == b"mine"
     said = refusal(source, there / "w.pth")  # a file is no folder
-    assert said.startswith(f"{there / 'w.pth'} cannot be written: ")
+    assert said.startswith(f"convert to {there / 'w.pth'}: nothing can be written to {there} (")
     for name in ("w.pkl", "w", "w.safetensors.zip"):
         message = f"{tmp_path / name} must end in .safetensors or .pth"
         assert refusal(source, tmp_path / name) == message

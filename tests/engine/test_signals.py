@@ -153,6 +153,7 @@ def test_ignored_signals_stay_ignored_and_other_threads_have_none():
 
 def interrupt_twice(_):
     signals.AGAIN = 0.2
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's & ignores
     with signals.handled(), signals.deferred():
         os.kill(os.getpid(), signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGINT)

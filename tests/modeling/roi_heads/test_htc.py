@@ -366,7 +366,8 @@ def test_the_plain_meta_architecture_has_no_labels_to_give():
         ("ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS", "[1.0, 0.5]",
          "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS [1.0, 0.5]: one for each of the 3 stages "
          "(MODEL.ROI_BOX_CASCADE_HEAD.IOUS)"),
-        ("ROI_MASK_HEAD.NAME", "PointRendMaskHead", "No object named 'PointRendMaskHead'"),
+        ("ROI_MASK_HEAD.NAME", "PointRendMaskHead", "MODEL.ROI_MASK_HEAD.NAME "
+         "'PointRendMaskHead' is not in the registry ROI_MASK_HEAD of Detectron2"),
         ("KEYPOINT_ON", "True", "HTCROIHeads have no keypoint head: set MODEL.KEYPOINT_ON False"),
         ("SEM_SEG_HEAD.COMMON_STRIDE", "12", "FusedSemanticHead: no level of stride 12 "
          "(MODEL.SEM_SEG_HEAD.COMMON_STRIDE); the strides are [4, 8, 16, 32, 64]"),
