@@ -23,7 +23,7 @@ quickstart: $(STAMP) ## train Mask R-CNN on generated images, on a CPU or a GPU
 	$(VENV)/bin/python train_net.py --config-file quickstart/mask_rcnn.yaml $(ARGS)
 
 test: $(PARITY) ## run all tests, with mmdetection to compare with where it can be installed
-	$(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 compare: $(STAMP) ## train HRNetV2p and ResNet-FPN on the same images, three seeds each
 	$(VENV)/bin/python -m tools.compare $(ARGS)

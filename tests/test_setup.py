@@ -93,7 +93,7 @@ def test_make_installs_from_nothing(make, target):
         ".venv/bin/hrnet-det install-detectron2 ",
     ]
     commands = {
-        "test": ".venv/bin/python -m pytest -n auto --dist worksteal ",
+        "test": ".venv/bin/python -m pytest -n auto --dist loadfile ",
         "quickstart": ".venv/bin/python train_net.py --config-file quickstart/mask_rcnn.yaml ",
     }
     assert [line for line in lines if line.startswith(("python3 -m", ".venv/"))] == [
@@ -105,7 +105,7 @@ def test_make_installs_from_nothing(make, target):
 def test_make_installs_nothing_twice(make, tmp_path):
     stamp(tmp_path, age=-60)
     stamp(tmp_path, age=-120, name=".parity")
-    assert make("-n", "test").stdout == ".venv/bin/python -m pytest -n auto --dist worksteal \n"
+    assert make("-n", "test").stdout == ".venv/bin/python -m pytest -n auto --dist loadfile \n"
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
@@ -117,7 +117,7 @@ def test_make_test_where_mmdetection_cannot_be_installed(make, tmp_path, ci):
     python.chmod(0o755)
     done = make("test", CI=ci)
     tests = (
-        [] if ci else ["-m pytest -n auto --dist worksteal"]
+        [] if ci else ["-m pytest -n auto --dist loadfile"]
     )  # no comparison may be skipped there
     assert (tmp_path / "calls").read_text().splitlines() == [
         "-m pip install -q -e .[parity]",
