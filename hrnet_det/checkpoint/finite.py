@@ -30,7 +30,7 @@ def check_state(state: object, path: str) -> None:
 
     Raises: InputError for tensors with NaN or infinite values, wherever in the state they are.
     """
-    found = {name: tensor for name, tensor in _tensors(state) if tensor.is_floating_point()}
+    found = {name: tensor for name, tensor in named_tensors(state) if tensor.is_floating_point()}
     faults = {name: fault for name, tensor in found.items() if (fault := _fault(name, tensor))}
     _refuse(faults, f"{path}: {len(faults)} tensors of its training state are unusable")
 
@@ -44,7 +44,7 @@ def _refuse(faults: Mapping[str, str], subject: str) -> None:
         )
 
 
-def _tensors(state: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+def named_tensors(state: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     """All tensors in a nest of dictionaries, lists and tuples, named by the way to them."""
     if isinstance(state, Tensor):
         yield name, state
@@ -52,7 +52,7 @@ def _tensors(state: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(state, (list, tuple)):
         items = enumerate(state)
     for key, value in items:
-        yield from _tensors(value, f"{name}.{key}" if name else str(key))
+        yield from named_tensors(value, f"{name}.{key}" if name else str(key))
 
 
 def _fault(name: str, tensor: Tensor) -> str:

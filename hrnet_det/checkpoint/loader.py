@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
-from hrnet_det.checkpoint.finite import check_values
+from hrnet_det.checkpoint.finite import check_values, named_tensors
 from hrnet_det.checkpoint.formats import BODY, OWN
 from hrnet_det.checkpoint.io import METADATA_KEY, read_weights, some
 from hrnet_det.checkpoint.latest import LAST, latest_checkpoint, remove_earlier
@@ -85,7 +85,8 @@ class Checkpointer(DetectionCheckpointer):
         path = Path(self.save_dir, f"{name}.pth")
         logger.info("Saving checkpoint to %s", path)
         remove_partial(self.save_dir)
-        with written_aside(path, needed=_bytes_of(content)) as file:
+        needed = sum(tensor.nbytes for _, tensor in named_tensors(content))
+        with written_aside(path, needed=needed) as file:
             torch.save(content, file)
         if tag:
             self.tag_last_checkpoint(path.name)
@@ -228,11 +229,3 @@ class Checkpointer(DetectionCheckpointer):
 
 def _moved(name: str, start: str, to: str) -> str:
     return to + name.removeprefix(start) if name.startswith(start) else name
-
-
-def _bytes_of(content: Any) -> int:
-    """Of all tensors in a nest of dictionaries and lists."""
-    if isinstance(content, Tensor):
-        return content.nbytes
-    parts = content.values() if isinstance(content, dict) else content
-    return sum(map(_bytes_of, parts)) if isinstance(content, (dict, list, tuple)) else 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from functools import reduce
+from operator import getitem
 
 from detectron2.config import CfgNode
 
@@ -42,7 +44,15 @@ BOX_LOSS = one_of("smooth_l1", "giou", "diou", "ciou")
 BOX_LABELS = several(one_of(-1, 0, 1), 2)
 SIDES = several(number(32, MOST_SIDE, whole=True))
 ANCHORS = several(several(number(0, MOST_SIDE, ends="(]")))
-ROI_POOLERS = one_of("ROIAlignV2", "ROIAlign", "ROIPool")
+# Rules of keys that several groups have.
+POOLER = {
+    "POOLER_RESOLUTION": number(1, 512, whole=True),
+    "POOLER_SAMPLING_RATIO": number(0, 64, whole=True),
+    "POOLER_TYPE": one_of("ROIAlignV2", "ROIAlign", "ROIPool"),
+}
+MATCHING = {"IOU_THRESHOLDS": several(SHARE, rising=True), "IOU_LABELS": BOX_LABELS}
+SAMPLING = {"BATCH_SIZE_PER_IMAGE": COUNT, "POSITIVE_FRACTION": number(0, 1, ends="(]")}
+DETECTION = {"SCORE_THRESH_TEST": SHARE, "NMS_THRESH_TEST": SHARE}
 
 # By the group of keys, the rules of those in it.
 RULES: dict[str, dict[str, Rule]] = {
@@ -100,10 +110,8 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "MODEL.RPN.": {
         "IN_FEATURES": FEATURES,
-        "IOU_THRESHOLDS": several(SHARE, rising=True),
-        "IOU_LABELS": BOX_LABELS,
-        "BATCH_SIZE_PER_IMAGE": COUNT,
-        "POSITIVE_FRACTION": number(0, 1, ends="(]"),
+        **MATCHING,
+        **SAMPLING,
         "BBOX_REG_LOSS_TYPE": BOX_LOSS,
         "BBOX_REG_LOSS_WEIGHT": AMOUNT,
         "BBOX_REG_WEIGHTS": BOX_WEIGHTS,
@@ -119,12 +127,9 @@ RULES: dict[str, dict[str, Rule]] = {
     "MODEL.ROI_HEADS.": {
         "NUM_CLASSES": COUNT,
         "IN_FEATURES": FEATURES,
-        "IOU_THRESHOLDS": several(SHARE, rising=True),
-        "IOU_LABELS": BOX_LABELS,
-        "BATCH_SIZE_PER_IMAGE": COUNT,
-        "POSITIVE_FRACTION": number(0, 1, ends="(]"),
-        "SCORE_THRESH_TEST": SHARE,
-        "NMS_THRESH_TEST": SHARE,
+        **MATCHING,
+        **SAMPLING,
+        **DETECTION,
     },
     "MODEL.ROI_BOX_HEAD.": {
         "BBOX_REG_LOSS_TYPE": BOX_LOSS,
@@ -135,9 +140,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "FC_DIM": CHANNELS,
         "NUM_CONV": LAYERS,
         "CONV_DIM": CHANNELS,
-        "POOLER_RESOLUTION": number(1, 512, whole=True),
-        "POOLER_SAMPLING_RATIO": number(0, 64, whole=True),
-        "POOLER_TYPE": ROI_POOLERS,
+        **POOLER,
     },
     "MODEL.ROI_BOX_CASCADE_HEAD.": {
         "IOUS": several(SHARE),
@@ -147,18 +150,14 @@ RULES: dict[str, dict[str, Rule]] = {
     "MODEL.ROI_MASK_HEAD.": {
         "NUM_CONV": LAYERS,
         "CONV_DIM": CHANNELS,
-        "POOLER_RESOLUTION": number(1, 512, whole=True),
-        "POOLER_SAMPLING_RATIO": number(0, 64, whole=True),
-        "POOLER_TYPE": ROI_POOLERS,
+        **POOLER,
     },
     "MODEL.ROI_KEYPOINT_HEAD.": {
         "CONV_DIMS": several(CHANNELS, 0),
         "NUM_KEYPOINTS": COUNT,
         "MIN_KEYPOINTS_PER_IMAGE": number(0, whole=True),
         "LOSS_WEIGHT": AMOUNT,
-        "POOLER_RESOLUTION": number(1, 512, whole=True),
-        "POOLER_SAMPLING_RATIO": number(0, 64, whole=True),
-        "POOLER_TYPE": ROI_POOLERS,
+        **POOLER,
     },
     "MODEL.SEM_SEG_HEAD.": {
         "NUM_CLASSES": COUNT,
@@ -173,8 +172,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "NUM_CONVS": LAYERS,
         "PRIOR_PROB": number(0, 1, ends="()"),
         "CENTER_SAMPLING_RADIUS": number(0, ends="(]"),
-        "SCORE_THRESH_TEST": SHARE,
-        "NMS_THRESH_TEST": SHARE,
+        **DETECTION,
         "TOPK_CANDIDATES_TEST": COUNT,
     },
     "MODEL.RETINANET.": {
@@ -182,15 +180,13 @@ RULES: dict[str, dict[str, Rule]] = {
         "IN_FEATURES": FEATURES,
         "NUM_CONVS": LAYERS,
         "PRIOR_PROB": number(0, 1, ends="()"),
-        "IOU_THRESHOLDS": several(SHARE, rising=True),
-        "IOU_LABELS": BOX_LABELS,
+        **MATCHING,
         "FOCAL_LOSS_GAMMA": AMOUNT,
         "FOCAL_LOSS_ALPHA": either(-1, SHARE, "-1 for none"),
         "SMOOTH_L1_LOSS_BETA": AMOUNT,
         "BBOX_REG_WEIGHTS": BOX_WEIGHTS,
         "BBOX_REG_LOSS_TYPE": BOX_LOSS,
-        "SCORE_THRESH_TEST": SHARE,
-        "NMS_THRESH_TEST": SHARE,
+        **DETECTION,
         "TOPK_CANDIDATES_TEST": COUNT,
     },
 }
@@ -205,7 +201,7 @@ def check_values(cfg: CfgNode, *, source: str, typed: Collection[str] = ()) -> N
     """
     for group, rules in RULES.items():
         for name, rule in rules.items():
-            value = _at(cfg, f"{group}{name}")
+            value = reduce(getitem, f"{group}{name}".split("."), cfg)
             if not rule.is_right(value):
                 _refuse(f"{group}{name}", value, rule.words, source=source, typed=typed)
     for key, value in _leaves(cfg):
@@ -218,13 +214,6 @@ def check_values(cfg: CfgNode, *, source: str, typed: Collection[str] = ()) -> N
 def _refuse(key: str, value: object, words: str, *, source: str, typed: Collection[str]) -> None:
     place = "command line" if key in typed else source
     raise InputError(f"{place}: {key} {shown(value)}: must be {words}")
-
-
-def _at(cfg: CfgNode, key: str) -> object:
-    value = cfg
-    for name in key.split("."):
-        value = value[name]
-    return value
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:

@@ -100,7 +100,9 @@ def _is_mask(value: object) -> bool:
 
 
 def _finite(value: object) -> bool:
-    """Whether it is a list of coordinates."""
+    """Whether it is a list, or an array, of coordinates."""
+    if values.are_numbers(value):  # which is fast, for what most rows have
+        return True
     try:
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from hrnet_det.engine.finite_losses import (
     says_not_finite,
 )
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.inference.finite import all_finite
 
 if TYPE_CHECKING:
     from hrnet_det.engine.trainer import Trainer
@@ -70,7 +70,7 @@ def check_to_save(trainer: Trainer) -> None:
     batch = trainer._trainer.model.latest
     if batch is None or history is None:
         return
-    model = copy.deepcopy(trainer._trainer.model.module)  # its norms and counts are left alone
+    model = copy.deepcopy(trainer.trained)  # its norms and counts are left alone
     for module in model.modules():
         if isinstance(module, _BatchNorm) and "Sync" in type(module).__name__:
             module.__class__ = nn.BatchNorm2d  # the other processes are not asked
@@ -87,8 +87,7 @@ def check_to_save(trainer: Trainer) -> None:
 
 def is_finite(model: nn.Module) -> bool:
     """Whether all weights and statistics of norms are finite."""
-    tensors = itertools.chain(model.parameters(), model.buffers())
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+    return all_finite([*model.parameters(), *model.buffers()])
 
 
 def _examined(trainer: Trainer) -> str:

@@ -114,14 +114,20 @@ class FiniteGradients(HookBase):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._named = list(model.named_parameters())
+        self._model, self._parameters = model, list(model.parameters())
 
     def after_backward(self) -> None:
-        gradients = {name: p.grad for name, p in self._named if p.grad is not None}
-        if bool(get_total_norm(list(gradients.values()), float("inf")).isfinite()):
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        if bool(get_total_norm(gradients, float("inf")).isfinite()):
             return
-        wrong = [name for name, gradient in gradients.items() if not all_finite(gradient)]
+        wrong = gradients_not_finite(self._model)
         raise NotFinite(f"{len(wrong)} gradients are not finite, such as that of {wrong[0]}. ")
+
+
+def gradients_not_finite(model: nn.Module) -> list[str]:
+    """Names of the parameters whose gradient has a NaN or infinite number."""
+    named = model.named_parameters()
+    return [name for name, p in named if p.grad is not None and not all_finite(p.grad)]
 
 
 def forward_again(model: nn.Module, batch: Batch, *, watch: bool = True) -> Outcome:

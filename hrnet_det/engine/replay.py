@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run, parse_run
 from hrnet_det.engine.autocast import autocast_training
-from hrnet_det.engine.finite_losses import STUMBLES, Batch, forward_again
+from hrnet_det.engine.finite_losses import STUMBLES, Batch, forward_again, gradients_not_finite
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError, MissingInputError
 
@@ -48,7 +48,7 @@ def save(trainer: Trainer, batch: Batch, path: Path) -> None:
 
     Raises: InputError if it cannot be written.
     """
-    model = trainer._trainer.model.module
+    model = trainer.trained
     content = {
         "hrnet_det_replay": FORM,
         "config": (trainer.checkpointer.metadata or {}).get("config", ""),
@@ -128,7 +128,7 @@ def replay(path: str | Path, *, config: str | Path | None = None, device: str = 
     if outcome.module:
         lines.append(f"The first module whose output is not finite: {outcome.module}")
     elif outcome.is_finite:
-        wrong = list(_gradients_not_finite(model, batch))
+        wrong = _gradients_not_finite(model, batch)
         said = f"not finite is the gradient of {', '.join(wrong)}" if wrong else "so are gradients"
         lines.append(f"All losses are finite; {said}")
     return "\n".join(lines)
@@ -156,12 +156,10 @@ def _model(run: Any, weights: dict[str, Tensor]) -> nn.Module:
     return model.train()
 
 
-def _gradients_not_finite(model: nn.Module, batch: Batch) -> Iterator[str]:
+def _gradients_not_finite(model: nn.Module, batch: Batch) -> list[str]:
     try:
         with EventStorage(1):
             sum(model(batch.rows).values()).backward()
     except STUMBLES:
-        return
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
-            yield name
+        return []
+    return gradients_not_finite(model)

@@ -136,7 +136,7 @@ class Trainer(DefaultTrainer):
     @property
     def trained(self) -> nn.Module:
         """The detector, without what is wrapped around it to train it."""
-        return getattr(self.model, "module", self.model)
+        return self._trainer.model.module
 
     def train(self) -> OrderedDict:
         """Train to the end, or until early stopping; returns the last evaluation's results.

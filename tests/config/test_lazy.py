@@ -14,6 +14,7 @@ from detectron2.solver import LRMultiplier
 from fvcore.common.param_scheduler import ParamScheduler
 from helpers.forked import srun
 from helpers.tiny import metrics_rows, train_net
+from helpers.training import TINY_LAZY
 from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
@@ -208,18 +209,7 @@ def write_lazy(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         f"""
-from detectron2.config import LazyConfig
-_shipped = LazyConfig.load({str(config_folder() / FASTER)!r})
-model, dataloader, optimizer = _shipped.model, _shipped.dataloader, _shipped.optimizer
-lr_multiplier, train = _shipped.lr_multiplier, _shipped.train
-model.backbone.update(out_channels=32)
-model.backbone.bottom_up.update(variant="w18_small_v1", norm_eval=False)
-model.proposal_generator.update(pre_nms_topk=(50, 50), post_nms_topk=(20, 20))
-model.proposal_generator.head.in_channels = 32
-model.roi_heads.update(num_classes=3, batch_size_per_image=16)
-model.roi_heads.box_head.input_shape.channels = 32
-model.roi_heads.box_head.fc_dims = [32]
-model.roi_heads.box_predictor.input_shape.channels = 32
+{TINY_LAZY}
 for _loader, _name in ((dataloader.train, "tiny_train"), (dataloader.test, "tiny_val")):
     _loader.dataset.names = _name
     _loader.num_workers = 0
