@@ -74,7 +74,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     if any(name in QUICKSTART for name in splits.names):
         quickstart.make_quickstart(datasets_root() / "quickstart")
     check_files(run, splits.names)
-    files |= take_registered(run, splits.train, splits.test)
+    files |= take_registered(run, [n for n in splits.names if n not in files], splits.test)
     type_datasets(splits.names)
     follow_classes(run, splits.names)
     if run.model.keypoints:

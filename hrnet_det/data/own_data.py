@@ -15,7 +15,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.coco_json import CocoJson, read_categories, write_content
 from hrnet_det.data.coco_values import examples
 from hrnet_det.data.registration import register_coco
-from hrnet_det.data.rows import check_rows, type_datasets
+from hrnet_det.data.rows import check_rows, type_datasets, untyped
 from hrnet_det.errors import InputError
 
 CUSTOM = {  # of each split: the settings of its json, its images and its names
@@ -72,6 +72,7 @@ def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, CocoJso
             "image_root": file.images,
             "classes": file.classes,
             "keypoint_names": file.keypoint_names,
+            "given": (str(file.path), str(file.images)),  # which another run of the process reads
         }
         register_coco(**options)
         run.custom.append(options)
@@ -122,7 +123,7 @@ def register_again(run: RunConfig, names: Iterable[str]) -> None:
 
 
 def take_registered(
-    run: RunConfig, train: Collection[str], test: Collection[str]
+    run: RunConfig, names: Iterable[str], evaluated: Collection[str]
 ) -> dict[str, CocoJson]:
     """Read and check the jsons that the user's own code registered, as those of the config.
 
@@ -131,17 +132,18 @@ def take_registered(
     Raises: InputError as `register`; if rows that the user's code makes cannot be used.
     """
     files = {}
-    for name in dict.fromkeys((*train, *test)):
-        loader, metadata = DatasetCatalog[name], MetadataCatalog.get(name)
-        made_by = getattr(loader, "__qualname__", ""), getattr(loader, "__module__", "")
-        if made_by[0].startswith("register_coco_instances."):
-            paths = str(metadata.json_file), str(metadata.image_root)
+    for name in names:
+        loader, metadata = untyped(DatasetCatalog[name]), MetadataCatalog.get(name)
+        module = getattr(loader, "__module__", "")
+        given = metadata.get("given")  # where it was read in an earlier run of this process
+        if given or getattr(loader, "__qualname__", "").startswith("register_coco_instances."):
+            paths = given or (str(metadata.json_file), str(metadata.image_root))
             if name in COCO_NAMES:
                 if not os.path.isfile(paths[0]) or _has_known_categories(name):
                     continue  # as Detectron2 knows them, or said to be missing
                 run.note(f"{paths[0]} has other categories than {name}: taken as your own data.")
-            files[name] = read(run, *paths, evaluated=name in test)
-        elif not made_by[1].startswith(("detectron2.", "hrnet_det.")):
+            files[name] = read(run, *paths, evaluated=name in evaluated)
+        elif not module.startswith(("detectron2.", "hrnet_det.")):
             check_rows(name)
     return register(run, files)
 

@@ -20,8 +20,13 @@ def type_datasets(names: Iterable[str]) -> None:
     """Let DatasetCatalog give typed rows of these datasets, whoever has registered them."""
     for name in names:
         load = DatasetCatalog[name]
-        if not getattr(load, "is_typed", False):
+        if not isinstance(load, _Typed):
             DatasetCatalog[name] = _Typed(load)
+
+
+def untyped(load: Callable[[], list[dict]]) -> Callable[[], list[dict]]:
+    """What a dataset was registered with, before `type_datasets`."""
+    return load.load if isinstance(load, _Typed) else load
 
 
 def check_rows(name: str) -> None:
@@ -120,8 +125,6 @@ VALUES = {
 
 class _Typed:
     """What loads a dataset's rows, which it types."""
-
-    is_typed = True
 
     def __init__(self, load: Callable[[], list[dict]]) -> None:
         self.load = load

@@ -11,10 +11,12 @@ from helpers.own_json import HEIGHT, POLYGON, WIDTH, changed, valid, write_image
 from hrnet_det.config.load import load_run
 from hrnet_det.data import prepare_datasets
 from hrnet_det.data.own_data import register_again
+from hrnet_det.data.rows import type_datasets
 from hrnet_det.errors import InputError
 
 MASK = "hrnetv2p_mask_rcnn.yaml"
 NAMES = "DATASETS.TRAIN", "DATASETS.TEST"
+NAMED = [word for key in NAMES for word in (key, "('mine',)")]
 
 
 @pytest.fixture
@@ -40,21 +42,17 @@ def own(tmp_path):
 def registered(tmp_path):
     """Registers a json as Detectron2's tutorial does, and prepares a run that uses it."""
     write_images(tmp_path / "images")
-    names = []
 
-    def prepare(content, name="mine"):
+    def prepare(content):
         (tmp_path / "mine.json").write_text(json.dumps(content))
-        names.append(name)
-        register_coco_instances(name, {}, str(tmp_path / "mine.json"), str(tmp_path / "images"))
-        words = [word for key in NAMES for word in (key, f"('{name}',)")]
-        run = load_run(MASK, [*words, "OUTPUT_DIR", str(tmp_path / "run")])
+        register_coco_instances("mine", {}, str(tmp_path / "mine.json"), str(tmp_path / "images"))
+        run = load_run(MASK, [*NAMED, "OUTPUT_DIR", str(tmp_path / "run")])
         prepare_datasets(run)
         return run
 
     yield prepare
-    for name in names:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    DatasetCatalog.remove("mine")
+    MetadataCatalog.remove("mine")
 
 
 def test_a_repaired_json_is_written_and_used(own, tmp_path):
@@ -114,6 +112,20 @@ def test_a_json_that_code_registered_is_checked(registered):
         registered(changed("annotations.0.bbox", [1, 2]))
 
 
+def test_a_second_run_of_a_process_reads_a_registered_json_again(registered, tmp_path):
+    content = changed("annotations.0.segmentation", POLYGON)
+    first = registered(content | {"annotations": content["annotations"][:2]})
+    assert (first.cfg.MODEL.ROI_HEADS.NUM_CLASSES, first.cfg.INPUT.MASK_FORMAT) == (2, "polygon")
+    more = [*valid()["categories"], {"id": 99, "name": "third"}]
+    (tmp_path / "mine.json").write_text(json.dumps(valid() | {"categories": more}))
+    second = load_run(MASK, [*NAMED, "OUTPUT_DIR", str(tmp_path / "second")])
+    splits = prepare_datasets(second)
+    cfg = second.cfg
+    assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.INPUT.MASK_FORMAT) == (3, "bitmask")
+    assert splits.statistics.keys() == {"mine"}
+    assert MetadataCatalog.get("mine").json_file == str(tmp_path / "mine.json")
+
+
 @pytest.fixture
 def coco_folder(tmp_path, monkeypatch):
     """Detectron2's coco_2017_val in a folder of the test's."""
@@ -143,6 +155,11 @@ def test_own_data_in_cocos_place_is_own_data(coco_folder):
     rows = get_detection_dataset_dicts("coco_2017_val")
     assert [len(row["annotations"]) for row in rows] == [2, 1]
     assert MetadataCatalog.get("coco_2017_val").thing_classes == ["disc", "bar"]
+
+
+def test_own_data_in_cocos_place_after_a_run_that_had_cocos(coco_folder):
+    type_datasets(["coco_2017_val"])
+    assert coco_folder(valid()).cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
 
 
 def test_cocos_own_categories_are_not_looked_at_further(coco_folder):
