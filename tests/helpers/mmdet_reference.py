@@ -100,7 +100,7 @@ def unavailable() -> str | None:
 
 
 @_quiet()
-def build(kind: str, *, seed: int = 0, classes: int = 80) -> nn.Module:
+def build(kind: str, *, seed: int = 0, classes: int = 80, detections: int = 100) -> nn.Module:
     """mmdetection's HRNetV2p-W18 detector from its own config, in eval mode, with random weights.
 
     The same arguments give the same weights. A forward pass over noise sets the norms' statistics
@@ -112,6 +112,7 @@ def build(kind: str, *, seed: int = 0, classes: int = 80) -> nn.Module:
         kind: one of KINDS.
         seed: of the weights.
         classes: number of object classes, without the background.
+        detections: at most so many objects in an image.
     Raises: ValueError if the kind is unknown (the message lists those there are).
     """
     if kind not in _CONFIGS:
@@ -125,6 +126,7 @@ def build(kind: str, *, seed: int = 0, classes: int = 80) -> nn.Module:
     config.backbone.init_cfg = None  # no download
     for head in _heads(config):
         head.num_classes = classes
+    getattr(config.test_cfg, "rcnn", config.test_cfg).max_per_img = detections
     with torch.random.fork_rng(devices=[]):  # its initial weights, which are replaced
         model = MODELS.build(config).eval()
     generator = torch.Generator().manual_seed(seed)
