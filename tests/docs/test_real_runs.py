@@ -1,8 +1,8 @@
 """Commands of configs' headers and of pages, and what runs print under "Next:", run to their end.
 
 Outside of a checkout, on data that is laid out as COCO and Cityscapes are and with weights from a
-stand-in of Hugging Face's hub. Only sizes, iterations and the number of GPUs are smaller, and the
-least score is 0, as what has learnt for one iteration is sure of nothing.
+stand-in of Hugging Face's hub. Only sizes, heads, iterations and the number of GPUs are smaller,
+and the least score is 0, as what has learnt for one iteration is sure of nothing.
 """
 
 import json
@@ -53,9 +53,17 @@ SOLVER.MAX_ITER 1
 SOLVER.STEPS ()
 DATALOADER.NUM_WORKERS 0
 """.split()  # noqa: SIM905
+SMALL_HEADS = """
+MODEL.HRFPN.OUT_CHANNELS 64
+MODEL.ROI_BOX_HEAD.FC_DIM 32
+MODEL.ROI_MASK_HEAD.CONV_DIM 16
+MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS [16]
+""".split()  # noqa: SIM905
 SMALL_LAZY = """
 model.proposal_generator.post_nms_topk=[50,20]
 model.roi_heads.batch_size_per_image=16
+model.roi_heads.box_head.fc_dims=[32]
+model.roi_heads.box_predictor.input_shape.channels=32
 model.roi_heads.box_predictor.test_score_thresh=0.0
 +model.roi_heads.box_predictor.test_topk_per_image=5
 dataloader.train.mapper.augmentations.0.short_edge_length=96
@@ -135,7 +143,7 @@ def test_a_header_s_command_and_what_it_prints_next(config, place, capsys):
         gpus = words.index("--num-gpus")
         del words[gpus : gpus + 2]
     output = f"my {Path(config).stem}{Path(config).suffix[1:]}"
-    small = [*SMALL_LAZY, f"train.output_dir={output}"] if lazy else [*SMALL, "OUTPUT_DIR", output]
+    small = [*SMALL_LAZY, f"train.output_dir={output}"] if lazy else [*SMALL, *SMALL_HEADS, "OUTPUT_DIR", output]
     out = ended(*words, *small)
     assert "ImageNet" in out and "backbone" in out
     results = results_in(output)
