@@ -8,7 +8,7 @@ from tools.checkpointing import CHECKPOINTABLE, checkpointing_table, compare_che
 
 @pytest.mark.parametrize("mode", ["training", "training with trained norms"])
 def test_checkpointing_keeps_less(mode):
-    case = Case("pyramid", mode, "w18_small_v1", (128, 128))
+    case = Case("pyramid", mode, "w18_small_v1", (64, 64))
     rows = compare_checkpointing(case, rounds=1, parts=True)
     kept = {row["name"]: row["activations"] for row in rows}
     assert len(kept) == 2 + len(CHECKPOINTABLE) + 2  # timm, none, each part, two levels
