@@ -15,6 +15,7 @@ from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.outputs import check_folder
 from hrnet_det.report.annotate import annotate
 
+RESULTS = "predictions.json"
 SHOWN = 10  # images that could not be read, in the error
 
 
@@ -76,7 +77,7 @@ def predict(
                 said = ", ".join(f"{n} {name}" for name, n in counts)
                 log(f"{path}: {said or f'nothing over {score}'}")
     finally:
-        (output / "predictions.json").write_text(json.dumps(rows))
+        (output / RESULTS).write_text(json.dumps(rows))
     if failed:
         rest = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
         lines = "\n  ".join(failed[:SHOWN]) + rest
@@ -87,14 +88,34 @@ def predict(
 def check_request(images: Sequence[str | Path], output: str | Path, *, score: float) -> list[Path]:
     """The image files that are named, in order, each once.
 
-    Raises: InputError if the score is none, an image or folder has none, or nothing can be written
-        to the folder `output`; MissingInputError if an image is not there.
+    Raises: InputError if the score is none, a folder has no images, nothing can be written to the
+        folder `output`, or an image would be overwritten; MissingInputError if one is not there.
     """
     if not 0 <= score <= 1:  # nan is not
         raise InputError(f"score {score}: give a number from 0 to 1")
     files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
     check_folder(output, shown=f"--output {output}", advice="give another folder")
+    _check_overwriting(files, Path(output))
     return files
+
+
+def _check_overwriting(files: list[Path], output: Path) -> None:
+    """Raises: InputError if an image is a file that is written, by whatever path or link."""
+    written = [*_drawings(files, output), output / RESULTS]
+    taken = {_identity(path): path for path in written if os.path.isfile(path)}
+    lost = [file for file in files if _identity(file) in taken]
+    if lost:
+        rest = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise InputError(
+            f"--output {output}: {taken[_identity(lost[0])]} would overwrite the image {lost[0]}"
+            f"{rest}: give a folder that has none of the images"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all paths and links to a file."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _files(path: Path) -> list[Path]:

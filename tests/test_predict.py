@@ -167,6 +167,40 @@ def test_an_output_that_cannot_be_made_is_one_error(folder, tmp_path):
         predict(detector, [folder], tmp_path / "file" / "out")
 
 
+@pytest.mark.parametrize("link", [None, "symlink_to", "hardlink_to"])
+def test_images_are_never_overwritten(link, folder, tmp_path):
+    output = folder
+    if link == "symlink_to":
+        output = tmp_path / "link"
+        output.symlink_to(folder)
+    if link == "hardlink_to":
+        output = tmp_path / "out"
+        output.mkdir()
+        (output / "a.png").hardlink_to(folder / "a.png")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for given in ([folder / "a.png"], [folder / "b.PNG", folder / ".." / "images" / "a.png"]):
+        with pytest.raises(InputError) as error:
+            predict(Finds(), given, output)
+        assert str(error.value) == (
+            f"--output {output}: {output / 'a.png'} would overwrite the image {given[-1]}: "
+            "give a folder that has none of the images"
+        )
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_of_several_images_that_would_be_overwritten_one_is_named(folder):
+    Image.fromarray(image()).save(folder / "c.png")
+    with pytest.raises(
+        InputError, match=r"/a\.png would overwrite the image .*/a\.png and 1 more: "
+    ):
+        predict(Finds(), [folder / "a.png", folder / "c.png"], folder)
+
+
+def test_drawings_may_lie_beside_the_images_that_they_do_not_overwrite(folder):
+    (one,) = predict(Finds(), [folder / "b.PNG"], folder)
+    assert one.drawing == folder / "b.png" and one.image.read_bytes() != one.drawing.read_bytes()
+
+
 def test_prediction_without_images(tmp_path):
     for path, kind, said in (
         (tmp_path / "no.jpg", MissingInputError, f"image {tmp_path / 'no.jpg'} is not there"),
