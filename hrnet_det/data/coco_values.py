@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import reprlib
 from collections.abc import Callable, Iterable
 
@@ -15,6 +16,8 @@ LARGEST = 2.0**20  # pixels: of a side or a coordinate, far beyond every image
 # that does not suffice, as at coordinates of 10^8 and NaN.
 LARGEST_AREA = 2.0**31
 
+# Line breaks, tabs, escapes, ...: no font has them, and some end the layout of a text.
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]+")
 _SHORT = reprlib.Repr()  # values cut short, as JSON has them where that differs from Python
 _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 8, 200, 60
 _SHORT.repr_NoneType = lambda _, __: "null"
@@ -173,3 +176,8 @@ def examples(values: Iterable[object], most: int = 3) -> str:
 def shown(value: object) -> str:
     """A value of the json on one line, cut short; text in quotes."""
     return _SHORT.repr(value)
+
+
+def on_one_line(text: str) -> str:
+    """A text with a space for control characters, such as line breaks; none at its ends."""
+    return _CONTROLS.sub(" ", text).strip() if _CONTROLS.search(text) else text

@@ -40,6 +40,12 @@ def _as_text(key: str) -> Callable[[dict], bool]:
     return lambda row: type(row.get(key)) is int and _set(row, key, str(row[key]))
 
 
+def _on_one_line(row: dict) -> bool:
+    name = row.get("name")
+    made = values.on_one_line(name) if isinstance(name, str) else name
+    return bool(made) and made != name and _set(row, "name", made)
+
+
 def _as_number(key: str) -> Callable[[dict], bool]:
     """Digits, and floats without a fraction."""
 
@@ -107,6 +113,11 @@ REPAIRS: dict[str, tuple[tuple[str, str, Callable[[dict], bool]], ...]] = {
     ),
     "categories": (
         ("category-name-number", "have a number as 'name': read as text", _as_text("name")),
+        (
+            "category-name-controls",
+            "have control characters in their 'name', such as line breaks: read as a space",
+            _on_one_line,
+        ),
     ),
     "annotations": (
         ("image-id", "have an 'image_id' in quotes: read as a number", _as_number("image_id")),

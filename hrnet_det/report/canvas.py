@@ -9,6 +9,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
+from hrnet_det.data.coco_values import on_one_line
+
 Colour = tuple[int, int, int]  # red, green, blue in 0..255
 # Twenty colours that are easy to tell apart, without black and white, which images are full of.
 _RGB = bytes.fromhex(
@@ -17,6 +19,7 @@ _RGB = bytes.fromhex(
 )
 PALETTE: tuple[Colour, ...] = tuple(zip(_RGB[::3], _RGB[1::3], _RGB[2::3], strict=True))
 MASK_ALPHA = 0.45
+LONGEST = 1000  # characters of a label; no image has room for more
 # Pillow's own font has ASCII alone; this one has the letters of Europe as well.
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
@@ -84,12 +87,14 @@ class Canvas:
             disc = (x - radius, y - radius, x + radius, y + radius)
             self._draw.ellipse(disc, fill=colour, outline="black")
 
-    def label(self, text: str, box: Sequence[float], colour: Colour) -> None:
+    def label(self, text: object, box: Sequence[float], colour: Colour) -> None:
         """Write text on a ground of a colour at a box, where it covers no earlier label.
 
         Above the box, inside it at its top, below it, or inside at its bottom, from the box's left
-        side or else from its right. Without a free place there is no label.
+        side or else from its right. Without a free place there is no label. Any text is taken, as
+        names of classes come from weights and from users' code: control characters are spaces.
         """
+        text = on_one_line(str(text)[:LONGEST])
         left, top, right, bottom = self._scaled(box)
         width, height = self._font.getlength(text) + 4, self._font.size + 3
         lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]

@@ -40,6 +40,9 @@ def at(content, path):
         ("annotations.0.num_keypoints", ..., 2, "num-keypoints"),
         ("annotations.0.num_keypoints", "2", 2, "num-keypoints"),
         ("categories.0.name", 5, "5", "category-name-number"),
+        ("categories.0.name", "ba\nr", "ba r", "category-name-controls"),
+        ("categories.0.name", "ba\r\nr\t", "ba r", "category-name-controls"),
+        ("categories.0.name", "ba\0r\x85", "ba r", "category-name-controls"),
         ("images.0.height", "24", HEIGHT, "image-size"),
         ("images.0.width", 32.0, WIDTH, "image-size"),
         ("images.0.width", None, WIDTH, "image-size-missing"),
@@ -59,6 +62,14 @@ def test_one_value_is_converted_and_told(read_all, path, given, made, kind):
 def test_what_is_right_is_left_alone(read_all):
     file = read_all(valid(), masks=True, keypoints=True, evaluated=True)
     assert (file.content, file.findings, file.changed) == (valid(), [], False)
+
+
+def test_names_without_letters_and_names_that_become_the_same_are_refused(problems):
+    (line,) = problems(changed("categories.0.name", "\n"))
+    assert line == "1 of 2 categories have a 'name' that is not text: '\\n' of id 7"
+    content = changed("categories.0.name", "a\nb")
+    content["categories"][1]["name"] = "a b"
+    assert problems(content) == ["category name given more than once: 'a b'"]
 
 
 @pytest.mark.parametrize("ids", [[1, 1, 2, 3], [1, None, 2, 3], ["a", "b", "c", "d"], [1.5] * 4])

@@ -141,3 +141,26 @@ def test_the_ink_of_a_label_contrasts_with_its_ground():
 def test_the_font_has_the_letters_of_european_languages():
     drawn = {letter: bytes(font(20).getmask(letter)) for letter in "ßéåжσ\uffff"}
     assert len(set(drawn.values())) == 6  # what a font lacks looks like \uffff
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["do\ng", "do\rg", "do\r\ng", "do\0g", "do\tg", "do\x1cg", "do\x85g", "do\u2029g", "do g\n"],
+    ids=ascii,
+)
+def test_control_characters_are_spaces_in_a_label(text):
+    plain, canvas = Canvas(grey(100, 200)), Canvas(grey(100, 200))
+    plain.label("do g", (50, 40, 90, 80), RED)
+    canvas.label(text, (50, 40, 90, 80), RED)
+    assert (canvas.pixels() == plain.pixels()).all() and changed(plain, 100).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "\ud800", "x" * 2_000_000, "\u202e\u200d\ufeff", 5, None]
+)
+def test_no_text_of_a_label_fails(text):
+    canvas = Canvas(grey(100, 200))
+    canvas.label(text, (50, 40, 90, 80), RED)
+    assert canvas.pixels().shape == (100, 200, 3)
+    is_drawn = (canvas.pixels() == RED).all(axis=2).any()
+    assert is_drawn == (text != "x" * 2_000_000)  # for which there is no room
