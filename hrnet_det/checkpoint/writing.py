@@ -55,10 +55,14 @@ def _cannot_write(what: str, folder: Path, error: OSError, needed: int = 0) -> I
     need = f", for {_size(needed)}" if needed else ""
     with contextlib.suppress(OSError):
         need += f"; {_size(shutil.disk_usage(folder).free)} are free there"
+    advice = "Make that possible"
+    if error.errno in _FULL[:3]:
+        advice = (
+            "Make room, or keep fewer of them (SOLVER.CHECKPOINTS_KEPT, train.checkpoints_kept)"
+        )
     return InputError(
         f"{what} cannot be written ({error.strerror or error}{need}). Checkpoints that were there "
-        "before are whole. Make room, or keep fewer of them (SOLVER.CHECKPOINTS_KEPT, "
-        "train.checkpoints_kept); --resume then goes on from the last one"
+        f"before are whole. {advice}; --resume then goes on from the last one"
     )
 
 

@@ -7,12 +7,7 @@ import os
 from pathlib import Path
 
 from hrnet_det.checkpoint.addresses import IMAGENET, check_connection, find_weights, page_of
-from hrnet_det.checkpoint.latest import (
-    LAST,
-    UNNUMBERED,
-    latest_checkpoint,
-    numbered_checkpoints,
-)
+from hrnet_det.checkpoint.latest import LAST, UNNUMBERED, numbered_checkpoints
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine.final_model import CARD, MODEL
@@ -24,15 +19,21 @@ from hrnet_det.outputs import check_folder
 logger = logging.getLogger("detectron2.hrnet_det")
 
 # What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
-RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD)
+PICTURES = ("curves.png", "predictions.png")
+RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *PICTURES)
+WRITTEN = (*RUN_FILES, "config.yaml", "log.txt", "augmented_samples.png")
 
 
 def check_output(job: Job) -> None:
-    """OUTPUT_DIR is a folder that can be written to, or can be made."""
+    """OUTPUT_DIR is a folder that can be written to, or can be made, and its files are files."""
     run = job.run
     advice = f"give another {run.name(settings.OUTPUT_DIR)}"
     shown = run.shown(settings.OUTPUT_DIR)
-    check_folder(str(run[settings.OUTPUT_DIR]), shown=shown, advice=advice)
+    folder = str(run[settings.OUTPUT_DIR])
+    check_folder(folder, shown=shown, advice=advice)
+    for path in (Path(folder, name) for name in WRITTEN):
+        if path.is_dir():
+            raise InputError(f"{shown}: a run writes a file {path}, which is a folder: {advice}")
 
 
 def run_files(folder: str | Path) -> list[Path]:
@@ -41,17 +42,9 @@ def run_files(folder: str | Path) -> list[Path]:
     return [*(path for path in named if path.is_file()), *numbered_checkpoints(folder)]
 
 
-def set_aside(run: RunConfig, *, resume: bool) -> None:
-    """Rename an earlier run's files in OUTPUT_DIR, unless it is gone on with.
-
-    So a later --resume takes none of them for the new run's.
-    """
+def set_aside(run: RunConfig) -> None:
+    """Rename an earlier run's files in OUTPUT_DIR, of which a later --resume then takes none."""
     folder = str(run[settings.OUTPUT_DIR])
-    if resume:
-        latest = latest_checkpoint(folder, allow_pickle=run[settings.WEIGHTS_ALLOW_PICKLE])
-        if latest.path:
-            return
-        latest.tell()
     files = run_files(folder)
     for path in files:
         path.replace(f"{path}.previous")

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from hrnet_det.engine.start import set_aside
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
+from hrnet_det.outputs import alone_in
 from hrnet_det.report import write_report
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -124,9 +126,10 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
     if not prepared:
         register_again(run, used_splits(run, trains=True).names)
     silence_known_warnings()
-    with full_disk_is_told(str(run[settings.OUTPUT_DIR])):
+    output = str(run[settings.OUTPUT_DIR])
+    with full_disk_is_told(output), alone_in(output) if comm.is_main_process() else nullcontext():
         set_up(run, args)
-        logged = faults_logged(str(run[settings.OUTPUT_DIR]))
+        logged = faults_logged(output)
         with logged, console_level(logging.INFO), signals.workers_protected():
             work = _evaluate if args.eval_only else _train
             model, weights, results = work(run, kind, resume=args.resume)
@@ -138,8 +141,6 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
 
 def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     output = str(run[settings.OUTPUT_DIR])
-    if comm.is_main_process():
-        set_aside(run, resume=resume)
     trainer = kind(run)
     trainer.resume_or_load(resume=resume)
     checkpointer = trainer.checkpointer
@@ -147,6 +148,8 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     logger.info("Log, config and environment are in %s/log.txt", output)
     if comm.is_main_process() and trainer.start_iter == 0:
         draw_augmented_samples(run, trainer.data_loader)
+    if comm.is_main_process() and not checkpointer.resumed_from:
+        set_aside(run)  # only here, where the new run has all that it needs
     results = trainer.train()
     if trainer.start_iter > trainer.max_iter:  # nothing was trained, and no final model written
         return trainer.average.averaged, checkpointer.resumed_from, results

@@ -144,10 +144,12 @@ class Trainer(DefaultTrainer):
         Raises: InputError if the training diverges; signals.Stopped after a signal, where the
             program handles them (`signals.handled`).
         """
-        logger.info("Starting training from iteration %d", self.start_iter)
-        if self.start_iter >= self.max_iter:
+        if self.start_iter < self.max_iter:
+            logger.info("Starting training from iteration %d", self.start_iter)
+        else:
             name = self.run.shown(settings.MAX_ITER)
-            logger.warning("Nothing is left to train with %s: evaluating alone", name)
+            alone = ": evaluating alone" if self.run[settings.TEST_DATASETS] else ""
+            logger.warning("Nothing is left to train with %s%s", name, alone)
         self.iter = self.start_iter
         with EventStorage(self.start_iter) as self.storage:
             try:

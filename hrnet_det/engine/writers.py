@@ -28,12 +28,13 @@ class MetricsFile(JSONWriter):
 
     def __init__(self, path: Path, start: int) -> None:
         kept, self.last = [], -1
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        for line in text.splitlines():
             try:
                 iteration = json.loads(line)["iteration"]
             except (ValueError, TypeError, KeyError):
                 continue
-            if iteration < start:
+            if isinstance(iteration, int) and iteration < start:
                 kept.append(f"{line}\n")
                 self.last = max(self.last, iteration)
         with written_aside(path) as file:

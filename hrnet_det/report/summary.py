@@ -86,6 +86,8 @@ def next_steps(run: RunConfig, weights: Path) -> str:
         "your own data in COCO's format": own,
         "COCO on 8 GPUs, from ImageNet weights": [*start, "hrnetv2p_faster_rcnn.yaml", *on_coco],
     }
+    if not run[settings.TEST_DATASETS]:
+        del steps["evaluate again"]
     if not kind_of(run).detects:
         del steps["objects in other images"]
     lines = ["Next:"]

@@ -143,7 +143,11 @@ def test_a_header_s_command_and_what_it_prints_next(config, place, capsys):
         gpus = words.index("--num-gpus")
         del words[gpus : gpus + 2]
     output = f"my {Path(config).stem}{Path(config).suffix[1:]}"
-    small = [*SMALL_LAZY, f"train.output_dir={output}"] if lazy else [*SMALL, *SMALL_HEADS, "OUTPUT_DIR", output]
+    small = (
+        [*SMALL_LAZY, f"train.output_dir={output}"]
+        if lazy
+        else [*SMALL, *SMALL_HEADS, "OUTPUT_DIR", output]
+    )
     out = ended(*words, *small)
     assert "ImageNet" in out and "backbone" in out
     results = results_in(output)

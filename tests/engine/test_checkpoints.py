@@ -52,7 +52,7 @@ def test_resume_without_the_last_checkpoint(coco, tmp_path):
     outcome = resumed(arguments, "SOLVER.MAX_ITER", 2)
     assert outcome.code == 0 and "Nothing is left to train with SOLVER.MAX_ITER 2" in outcome.out
     assert not final.exists() and "model_final.pth" not in outcome.out
-    assert f"MODEL.WEIGHTS {tmp_path / 'model_0000002.pth'}" in outcome.out
+    assert f"predict {tmp_path / 'model_0000002.pth'} image.jpg" in outcome.out
 
     # the last one is damaged: the one before is taken
     path = tmp_path / "model_0000002.pth"

@@ -97,6 +97,17 @@ def test_no_gpu_is_one_line(coco, tmp_path, monkeypatch):
 # --- what an earlier run has left ---
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "model_final.safetensors"])
+def test_a_folder_in_the_place_of_a_file_of_the_run(name, coco, tmp_path):
+    (tmp_path / "output" / name).mkdir(parents=True)
+    outcome = train_net(*words(coco, tmp_path / "output"))
+    assert (outcome.code, outcome.err) == (
+        2,
+        f"error: OUTPUT_DIR {tmp_path}/output: a run writes a file {tmp_path}/output/{name}, which "
+        "is a folder: give another OUTPUT_DIR\n",
+    )
+
+
 def test_an_earlier_run_is_set_aside_and_evaluation_keeps_the_config(coco, tmp_path):
     output = tmp_path / "output"
     assert train_net(*words(coco, output, "SOLVER.MAX_ITER", 1)).code == 0
@@ -107,7 +118,11 @@ def test_an_earlier_run_is_set_aside_and_evaluation_keeps_the_config(coco, tmp_p
     own = ["MODEL.WEIGHTS", output / "model_final.pth"]
     outcome = train_net(*words(coco, output, *own))  # which it would rename before it reads them
     assert outcome.code == 2 and "model_final.pth is of an earlier run in OUTPUT_DIR" in outcome.err
-    assert not (output / "model_final.pth.previous").exists()
+    for wrong in (["MODEL.WEIGHTS", coco / "boxes.json"], ["MODEL.ROI_BOX_HEAD.NAME", "None"]):
+        outcome = train_net(*words(coco, output, *wrong))
+        assert outcome.code != 0
+        assert not list(output.glob("*.previous"))
+        assert before == {name: (output / name).read_bytes() for name in before}
     outcome = train_net(*words(coco, output, "SOLVER.MAX_ITER", 2, splits=["TRAIN"]))
     assert outcome.code == 0
     assert "DATASETS.TEST is empty: the detector is trained, but never evaluated" in outcome.out

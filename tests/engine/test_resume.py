@@ -210,7 +210,8 @@ def test_a_state_of_too_many_parameters_is_none_of_this_model():
 
 def test_rows_that_will_be_written_again_and_half_rows_are_dropped(tmp_path):
     path = tmp_path / "metrics.json"
-    path.write_text('{"iteration": 19}\n{"iteration": 39}\n{"iteration": 59}\n{"iterat')
+    rows = b'{"iteration": 19}\n{"iteration": 39}\n{"iteration": 59}\n'
+    path.write_bytes(b'{"iteration": "x"}\n\xff\xfe{{\n' + rows + b'{"iterat')
     file = MetricsFile(path, 40)
     file.close()
     assert path.read_text() == '{"iteration": 19}\n{"iteration": 39}\n'

@@ -101,7 +101,7 @@ def test_without_an_iteration_the_end_comes_at_once(coco, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("number", STATUS)
-def test_a_signal_is_raised_or_waited_with(number):
+def test_a_signal_is_raised_or_waited_with(number, capfd):
     with pytest.raises(signals.Stopped) as end, signals.handled():
         os.kill(os.getpid(), number)
         time.sleep(5)
@@ -114,6 +114,9 @@ def test_a_signal_is_raised_or_waited_with(number):
         os.kill(os.getpid(), signal.SIGTERM)
         reached.append(signals.agreed())
     assert end.value.code == STATUS[number] and reached == [number]
+    again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""
+    said = f"{signals.name(number)}: ends after this iteration, with a checkpoint{again}\n"
+    assert capfd.readouterr().err == said
     assert signals.asked() == 0
 
 
