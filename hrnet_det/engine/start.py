@@ -19,8 +19,8 @@ from hrnet_det.outputs import check_folder
 logger = logging.getLogger("detectron2.hrnet_det")
 
 # What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
-PICTURES = ("curves.png", "predictions.png")
-RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *PICTURES)
+DRAWN = ("curves.png", "predictions.png")
+RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *DRAWN)
 WRITTEN = (*RUN_FILES, "config.yaml", "log.txt", "augmented_samples.png")
 
 
