@@ -38,18 +38,15 @@ class CocoJson:
         findings: of the repairs and checks, errors among them.
         changed: whether the content is another one than the file's.
         facts: of each image's file; [] where the json has errors before.
-    Raises: MissingInputError if the json or the folder is missing; InputError if the json cannot be
-        read, or has not COCO's lists.
+    Raises: MissingInputError if the json or the folder is missing; InputError if they are something
+        else, or the json cannot be read, or has not COCO's lists.
     """
 
     def __init__(
         self, path: Path, images: Path, *, masks: bool, keypoints: bool, evaluated: bool
     ) -> None:
         self.path, self.images = path.expanduser(), images.expanduser()
-        if not os.path.isfile(self.path):
-            raise MissingInputError(f"COCO json {self.path} is not there")
-        if not os.path.isdir(self.images):
-            raise MissingInputError(f"image folder {self.images} (of {self.path}) is not there")
+        _check_places(self.path, self.images)
         self.content = content = _read(self.path)
         self.findings = repair(content, self.images)
         self.changed = bool(self.findings)
@@ -155,6 +152,26 @@ class CocoJson:
         """Whether an object's mask (not a crowd's) is run-length encoded."""
         found = objects(self.content["annotations"])
         return any(isinstance(row.get("segmentation"), dict) for row in found)
+
+
+def _check_places(path: Path, images: Path) -> None:
+    """Raises: MissingInputError if a json or its image folder is missing, InputError if it is none.
+
+    os.path takes any path, as with NUL bytes and of any length.
+    """
+    of_images = "give the folder that the json's file names start from"
+    for place, what, is_right, wanted in (
+        (path, f"COCO json {path}", os.path.isfile, "give the json file"),
+        (images, f"image folder {images} (of {path})", os.path.isdir, of_images),
+    ):
+        if is_right(place):
+            continue
+        if not os.path.exists(place):
+            where = "" if place.is_absolute() else f", looked for in {os.getcwd()}"
+            raise MissingInputError(f"{what} is not there{where}: {wanted}")
+        is_file = "a file" if os.path.isfile(place) else "a device or a pipe"
+        kind = "a folder" if os.path.isdir(place) else is_file
+        raise InputError(f"{what} is {kind}: {wanted}")
 
 
 def read_categories(path: Path) -> list[tuple[int, str]]:

@@ -123,6 +123,13 @@ COMMANDS = {
     "train on a json of 5,000 letters": (
         "train {tiny} DATASETS.CUSTOM.TRAIN_JSON {long} DATASETS.CUSTOM.TRAIN_IMAGES {out}",
         "is not there"),
+    "train on a json that is a folder": (
+        "train {tiny} DATASETS.CUSTOM.TRAIN_JSON {coco} DATASETS.CUSTOM.TRAIN_IMAGES {coco}/images",
+        "COCO json {coco} is a folder: give the json file"),
+    "train on images that are a file": (
+        "train {tiny} DATASETS.CUSTOM.TRAIN_JSON {coco}/boxes.json "
+        "DATASETS.CUSTOM.TRAIN_IMAGES {image}",
+        "image folder {image} (of {coco}/boxes.json) is a file: give the folder"),
     "train with unused keypoints": (
         "train --config-file quickstart/keypoint_rcnn.yaml {points} "
         "MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE 1000000",

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,13 +308,53 @@ def test_missing_files_are_named(read, folder):
     flags = {"masks": False, "keypoints": False, "evaluated": False}
     with pytest.raises(MissingInputError) as error:
         CocoJson(folder / "none.json", folder / "images", **flags)
-    assert str(error.value) == f"COCO json {folder}/none.json is not there"
+    assert str(error.value) == f"COCO json {folder}/none.json is not there: give the json file"
     read(valid())
     with pytest.raises(MissingInputError) as error:
         CocoJson(folder / "own.json", folder / "none", **flags)
-    assert str(error.value) == f"image folder {folder}/none (of {folder}/own.json) is not there"
+    assert str(error.value) == (
+        f"image folder {folder}/none (of {folder}/own.json) is not there: give the folder that the "
+        "json's file names start from"
+    )
     for name in ("a.png", "", "..", "x" * 300, "a\0b"):
         with pytest.raises(MissingInputError) as error:
             read(changed("images.0.file_name", name))
         start = f"images of {folder}/own.json are missing:\n  1 of 3 images are not in "
         assert str(error.value).startswith(f"{start}{folder}/images: {name!r}"[:150])
+
+
+@pytest.mark.parametrize(
+    ("json_file", "images", "said"),
+    [
+        ("images", "images", "COCO json images is a folder: give the json file"),
+        ("/dev/null", "images", "COCO json /dev/null is a device or a pipe: give the json file"),
+        (
+            "own.json",
+            "images/1.png",
+            "image folder images/1.png (of own.json) is a file: give the folder that the json's "
+            "file names start from",
+        ),
+        (
+            "own.json",
+            "/dev/null",
+            "image folder /dev/null (of own.json) is a device or a pipe: give the folder that the "
+            "json's file names start from",
+        ),
+        ("no.json", "images", "COCO json no.json is not there, looked for in {}: give the json"),
+        (
+            "own.json",
+            "no",
+            "image folder no (of own.json) is not there, looked for in {}: give the folder that",
+        ),
+    ],
+)
+def test_what_is_no_json_or_no_folder_is_said_to_be_what_it_is(
+    read, folder, monkeypatch, json_file, images, said
+):
+    read(valid())
+    monkeypatch.chdir(folder)
+    flags = {"masks": False, "keypoints": False, "evaluated": False}
+    with pytest.raises(InputError) as error:
+        CocoJson(Path(json_file), Path(images), **flags)
+    assert str(error.value).startswith(said.format(folder))
+    assert isinstance(error.value, MissingInputError) == ("is not there" in said)
