@@ -27,11 +27,13 @@ from hrnet_det.errors import InputError, shown
 MOST_SIDE = 65_536  # pixels of an image that is resized
 MOST_CHANNELS = 65_536
 MOST_SEED = 2**31  # with the number of a process added it has to fit into 32 bits
+MOST_WORKERS = 512  # processes of a loader
 LEVELS = 8  # of a pyramid: the last one has a stride of 512 or 1024 pixels
 
 COUNT = number(1, whole=True)
 CHANNELS = number(1, MOST_CHANNELS, whole=True)
 LAYERS = number(0, 64, whole=True)
+WORKERS = number(0, MOST_WORKERS, whole=True)
 SHARE = number(0, 1)
 AMOUNT = number(0)
 FEATURES = Rule(are_different_names, "a list of different names of levels, such as ['p2', 'p3']")
@@ -59,6 +61,7 @@ RULES: dict[str, dict[str, Rule]] = {
     "": {
         "SEED": number(-math.inf, MOST_SEED, whole=True, ends="[)"),
         "VIS_PERIOD": number(0, whole=True),
+        "DATALOADER.NUM_WORKERS": WORKERS,
         "DATASETS.TRAIN": DATASETS,
         "DATASETS.TEST": DATASETS,
     },

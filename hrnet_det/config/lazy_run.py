@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hrnet_det.config import lazy, settings
 from hrnet_det.config.files import is_shipped
+from hrnet_det.config.lazy_allowed import check_lazy_values
 from hrnet_det.config.run_config import ModelNames, RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.environment import one_line
@@ -23,7 +24,7 @@ class LazyRun(RunConfig):
     """A run of a LazyConfig; other processes run its file again, as it may register datasets.
 
     Raises: InputError if `train` has options that this trainer has not, or a value is of another
-        type than the setting.
+        type than the setting, or one that is not allowed.
     """
 
     is_lazy = True
@@ -35,6 +36,7 @@ class LazyRun(RunConfig):
         for setting in SETTINGS:
             if not setting.lazy.startswith("model."):  # which checks its own arguments
                 self._check_type(setting)
+        check_lazy_values(cfg)
 
     def _value(self, setting: Setting) -> object:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from hrnet_det.config import settings
+from hrnet_det.config.allowed import MOST_WORKERS
 from hrnet_det.data.checks import check_test_losses
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError, did_you_mean
@@ -18,7 +19,13 @@ NUMBERS = (
     (settings.EPOCHS, 0, MOST, "at least 1 epoch, or 0 for SOLVER.MAX_ITER iterations"),
     (settings.BASE_LR_BATCH, 0, math.inf, "images, or 0 for a learning rate of any batch"),
     (settings.BASE_LR, 0, math.inf, "a number of at least 0"),
-    (settings.NUM_WORKERS, 0, math.inf, "at least 0 processes"),
+    (
+        settings.NUM_WORKERS,
+        0,
+        MOST_WORKERS + 1,
+        f"at least 0 processes, and at most {MOST_WORKERS}",
+    ),
+    (settings.GRADIENT_CLIP, 0, math.inf, "a norm above 0, or 0 for no clipping"),
     (settings.CHECKPOINT_PERIOD, 1, MOST, "at least 1 iteration"),
     (settings.CHECKPOINTS_KEPT, 0, math.inf, "at least 1 checkpoint, or 0 for all of them"),
     (settings.EVAL_PERIOD, 0, math.inf, "at least 1 iteration, or 0 for the end alone"),

@@ -24,6 +24,7 @@ SHARE, SOME_SHARE = "a number at least 0 and at most 1", "a number above 0 and a
 CHANNELS = "a whole number at least 1 and at most 65536"
 WEIGHTS_OF_4 = f"4 values, each {ABOVE_0}"
 RISING_SHARES = f"a list of at least one value, rising, each {SHARE}"
+A_LIST = "a list of at least one value"
 NAMES = "a list of different names of levels, such as ['p2', 'p3']"
 LOSSES = "one of smooth_l1, giou, diou, ciou"
 SIZES = "each a list of at least one value, each a number above 0 and at most 65536"
@@ -55,6 +56,7 @@ KEYS = (
     ("SOLVER.CLIP_GRADIENTS.NORM_TYPE", ("-1",), ABOVE_0),
     ("SOLVER.AMP.ENABLED", ("5", "maybe"), "True or False"),
     ("DATALOADER.NUM_WORKERS", ("1.5",), "a whole number, such as 4"),
+    ("DATALOADER.NUM_WORKERS", ("-1", "513", "100000"), f"{FROM_0} and at most 512"),
     ("TEST.DETECTIONS_PER_IMAGE", ("0", "-5"), COUNT),
     ("TEST.PRECISE_BN.NUM_ITER", ("0", "-1"), COUNT),
     ("TEST.AUG.MIN_SIZES", ("()", "(0,)", "(-1,)"), "each a whole number at least 32"),
@@ -193,6 +195,41 @@ LAZY_VALUES = (
     ("train.max_iter={", "command line: "),
     ("train.seed=${nothing}", "nothing"),
     ("dataloader.train.total_batch_size=True", "it must be of type int"),
+    *(
+        (f"train.clip_gradient_norm={norm}", "must be a norm above 0, or 0 for no clipping")
+        for norm in ("-1.0", "nan")
+    ),
+    ("optimizer.weight_decay=-1", "optimizer.weight_decay=-1: must be a number at least 0, or"),
+    ("optimizer.weight_decay=nan", "optimizer.weight_decay=nan: must be a number at least 0, or"),
+    ("optimizer.weight_decay=inf", "optimizer.weight_decay=inf: must be finite, and a number"),
+    ("optimizer.momentum=1", "optimizer.momentum=1: must be a number at least 0 and below 1"),
+    ("optimizer.momentum=-0.1", "must be a number at least 0 and below 1"),
+    ("optimizer.params.weight_decay_norm=-1", "optimizer.params.weight_decay_norm=-1: must be"),
+    ("lr_multiplier.warmup_factor=2", f"lr_multiplier.warmup_factor=2: must be {SHARE}"),
+    ("lr_multiplier.warmup_factor=x", f"lr_multiplier.warmup_factor='x': must be {SHARE}"),
+    ("model.pixel_std=[1,0,1]", f"model.pixel_std=[1, 0, 1]: must be {A_LIST}, each {ABOVE_0}"),
+    ("model.roi_heads.batch_size_per_image=0", f"batch_size_per_image=0: must be {COUNT}"),
+    (
+        "model.proposal_generator.pre_nms_topk=[0,0]",
+        f"pre_nms_topk=[0, 0]: must be 2 values, each {COUNT}",
+    ),
+    ("dataloader.test.num_workers=-1", f"num_workers=-1: must be {FROM_0} and at most 512"),
+    ("dataloader.train.num_workers=513", f"num_workers=513: must be {FROM_0} and at most 512"),
+    (
+        "model.roi_heads.box_predictor.test_score_thresh=a",
+        f"test_score_thresh='a': must be {SHARE}",
+    ),
+    (
+        "model.proposal_generator.anchor_generator.sizes=[[0]]",
+        "sizes=[[0]]: must be a list, or a l",
+    ),
+    ("model.proposal_generator.anchor_generator.sizes=[-8]", "each a number above 0 and at most"),
+    ("dataloader.train.mapper.augmentations=null", "augmentations=None: must be a list, each L(T."),
+    ("dataloader.train.mapper.augmentations=[x]", "augmentations=['x']: must be a list, each L(T."),
+    (
+        "dataloader.train.mapper.augmentations.0.short_edge_length=-5",
+        "short_edge_length=-5: must b",
+    ),
 )
 
 
