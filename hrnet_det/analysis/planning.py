@@ -20,7 +20,7 @@ from hrnet_det.analysis.memory import LiveBytes
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.proposals import training_size
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, shown
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.build_model import build_detector
 
@@ -29,6 +29,8 @@ from hrnet_det.modeling.build_model import build_detector
 # the CPU.
 COPIES_OF_PROPOSALS = 12
 COPIES_OF_DETECTIONS = 8
+LARGEST_SIDE = 20_000  # pixels
+LARGEST_BATCH = 4096  # images on one GPU
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,10 @@ def parse_memory(text: str) -> int:
 
 
 def check_batches(batches: Sequence[int]) -> None:
-    """Raises: InputError for a batch of no image."""
-    if min(batches) < 1:
-        raise InputError(f"plan: batch {min(batches)}: 1 or more")
+    """Raises: InputError for a batch of no image or of more than any GPU takes."""
+    for batch in batches:
+        if not 1 <= batch <= LARGEST_BATCH:
+            raise InputError(f"plan: batch {shown(batch)}: give 1 to {LARGEST_BATCH} images")
 
 
 def plan_table(
@@ -199,9 +202,12 @@ def largest_size(run: RunConfig) -> tuple[int, int]:
 def padded(size: Iterable[int]) -> tuple[int, int]:
     """Height and width of an image in a batch: multiples of 32 pixels, as the network wants.
 
-    Raises: InputError for an image that is too small for a pyramid.
+    Raises: InputError for an image that is too small for a pyramid, or too large for any memory.
     """
     given = tuple(size)
+    if max(given) > LARGEST_SIDE:
+        sides = "x".join(map(shown, given))
+        raise InputError(f"plan: size {sides}: give sides of 64 to {LARGEST_SIDE} pixels")
     height, width = (-(-side // 32) * 32 for side in given)
     if min(height, width) < 64:
         raise InputError(f"plan: size {given[0]}x{given[1]}: 64 pixels or more")

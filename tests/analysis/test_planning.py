@@ -9,9 +9,16 @@ from hrnet_det import model_zoo
 from hrnet_det.analysis import plan, planning
 from hrnet_det.analysis.memory import peak_bytes
 from hrnet_det.analysis.models import batch_of_images
-from hrnet_det.analysis.planning import largest_size, parse_memory, plan_table
+from hrnet_det.analysis.planning import (
+    check_batches,
+    largest_size,
+    padded,
+    parse_memory,
+    plan_table,
+)
 from hrnet_det.config.load import as_run
 from hrnet_det.engine.accumulation import GradientAccumulation
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 
 CPU = torch.device("cpu")
@@ -76,3 +83,14 @@ def test_a_plan_says_which_batch_fits():
 )
 def test_memory_is_parsed(text, size):
     assert parse_memory(text) == size
+
+
+def test_sides_and_batches_have_limits():
+    assert padded((64, 20_000)) == (64, 20_000)
+    check_batches((1, 4096))
+    for size, said in (((64, 20_001), "64x20001"), ((10**400, 64), "1000")):
+        with pytest.raises(InputError, match=f"^plan: size {said}.*: give sides of 64 to 20000 pi"):
+            padded(size)
+    for batch in (0, 4097):
+        with pytest.raises(InputError, match=f"^plan: batch {batch}: give 1 to 4096 images$"):
+            check_batches((2, batch))

@@ -76,6 +76,14 @@ COMMANDS = {
     "plan --memory nan": ("plan --config-file {faster} --memory nanGB", "memory 'nanGB': give a"),
     "plan --memory two dots": ("plan --config-file {faster} --memory 1..2GB", "memory '1..2GB'"),
     "plan --size 1x1": ("plan --config-file {faster} --size 1x1", "plan: size 1x1: 64 pixels"),
+    "plan --size 10^8 x 10^8": (
+        "plan --config-file {faster} --size 99999999x99999999",
+        "plan: size 99999999x99999999: give sides of 64 to 20000 pixels"),
+    "plan --size 10^6 x 64": (
+        "plan --config-file {faster} --size 1000000x64", "plan: size 1000000x64: give sides of"),
+    "plan --batch 10^9": (
+        "plan --config-file {faster} --batch 2 --batch 1000000000",
+        "plan: batch 1000000000: give 1 to 4096 images"),
     "plan --size text": ("plan --config-file {faster} --size big", "'big'"),
     "plan --batch 0": ("plan --config-file {faster} --batch 0", "'0': give a whole number of at"),
     "plan with half an override": ("plan --config-file {faster} SEED", "got an odd number: SEED"),
