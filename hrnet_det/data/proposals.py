@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
@@ -58,18 +61,27 @@ def fit_sizes(run: RunConfig, statistics: Statistics) -> None:
 def training_size(run: RunConfig) -> tuple[int, int] | None:
     """The largest shorter and longer side that a config trains on, without jitter; pixels.
 
-    Returns: None where a LazyConfig does not resize images by their shortest edge.
+    Returns: None where a LazyConfig does not resize images by their shortest edge, or bounds no
+        longer side.
     """
     if run.is_lazy:
-        steps = run.cfg.dataloader.train.mapper.augmentations
-        step = next((step for step in steps if "short_edge_length" in step), None)
-        return step and (_longest(step.short_edge_length), step.max_size)
+        steps = OmegaConf.select(run.cfg, "dataloader.train.mapper.augmentations") or ()
+        return next(filter(None, map(_resized_to, steps)), None)
     if run.cfg.INPUT.AUGMENT.SCALE_JITTER:
         size = run.cfg.INPUT.AUGMENT.SCALE_JITTER_SIZE
         return min(size), max(size)
     if scales := run[settings.SCALES_TRAIN]:
         return tuple(max(scales, key=math.prod))
     return _longest(run[settings.MIN_SIZE_TRAIN]), run[settings.MAX_SIZE_TRAIN]
+
+
+def _resized_to(step: object) -> tuple[int, int] | None:
+    """That of a step of a LazyConfig's mapper, a LazyCall or an object."""
+    given = step.get if OmegaConf.is_dict(step) else partial(getattr, step)
+    lengths, longest = given("short_edge_length", None), given("max_size", sys.maxsize)
+    if lengths is None or longest == sys.maxsize:  # Detectron2's default
+        return None
+    return _longest(lengths), longest
 
 
 def _longest(lengths: int | Sequence[int]) -> int:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from detectron2.config import LazyCall as L
+from detectron2.data import transforms as T
 from helpers.coco_content import content_of
 
 from hrnet_det.config import settings
@@ -11,6 +13,7 @@ from hrnet_det.data.proposals import (
     fitting_anchors,
     fitting_size,
     raise_limits,
+    training_size,
     warn_of_sizes,
 )
 from hrnet_det.data.statistics import Statistics
@@ -232,3 +235,26 @@ def test_detectors_of_no_objects_have_no_limit():
     run = run_of(config="rpn_hrnetv2p_w18_1x.yaml")
     raise_limits(run, [squares((800, 800), [9] * 150)])
     assert not run.notes
+
+
+SHORTER = {"short_edge_length": (64, 80), "sample_style": "choice"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "size"),
+    [
+        ([L(T.ResizeShortestEdge)(**SHORTER, max_size=96)], (80, 96)),
+        ([T.ResizeShortestEdge(**SHORTER, max_size=96), T.RandomFlip()], (80, 96)),
+        ([T.RandomFlip(), L(T.ResizeShortestEdge)(short_edge_length=64, max_size=96)], (64, 96)),
+        ([L(T.ResizeShortestEdge)(**SHORTER)], None),  # the longer side is not bounded
+        ([T.ResizeShortestEdge(**SHORTER)], None),
+        ([L(T.RandomFlip)()], None),
+        ([], None),
+    ],
+)
+def test_the_training_size_of_a_lazy_config(steps, size):
+    run = run_of(config=LAZY)
+    run.cfg.dataloader.train.mapper.augmentations = steps
+    assert training_size(run) == size
+    del run.cfg.dataloader.train["mapper"]  # of a loader of the user's own
+    assert training_size(run) is None
