@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -84,6 +85,28 @@ def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = np.clip(high - low, 0, None).prod(axis=1)
     areas = (a[:, 2:] + 1).prod(axis=1) + (b[:, 2:] + 1).prod(axis=1)
     return shared / (areas - shared)
+
+
+def outlying_points(content: dict) -> Iterator[Finding]:
+    """Visible keypoints outside their image by more than rounding; of crowds none are looked at.
+
+    Detectron2's mapper takes them for unlabelled; COCO's evaluation counts them.
+    """
+    rows = [r for r in content["annotations"] if r.get("keypoints") and not r.get("iscrowd")]
+    sizes = {row["id"]: (row["width"], row["height"]) for row in content["images"]}
+    numbers = itertools.chain.from_iterable(row["keypoints"] for row in rows)
+    points = np.fromiter(numbers, np.float64).reshape(-1, 3)
+    row_of = np.repeat(np.arange(len(rows)), [len(row["keypoints"]) // 3 for row in rows])
+    images = np.array([sizes[row["image_id"]] for row in rows], np.float64).reshape(-1, 2)[row_of]
+    places = points[:, :2]
+    outside = np.any((places < -ROUNDING) | (places > images + ROUNDING), axis=1)
+    outside &= points[:, 2] > 0
+    number, wrong = outside.sum(), [rows[i] for i in np.unique(row_of[outside])]
+    what = (
+        f"have {number} visible 'keypoints' more than a pixel outside their image, which are not "
+        "learned from, but count where it is tested on: give their pixels, or visibility 0"
+    )
+    yield from finding("warning", "keypoints-outside-image", wrong, content["annotations"], what)
 
 
 def repeated(content: dict) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from detectron2.data.datasets import builtin
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.coco_geometry import outlying_points
 from hrnet_det.data.coco_json import CocoJson, read_categories, write_content
 from hrnet_det.data.coco_values import examples
 from hrnet_det.data.registration import register_coco
@@ -85,7 +86,8 @@ def register(run: RunConfig, files: Mapping[str, CocoJson]) -> dict[str, CocoJso
 
 def tell_and_write(run: RunConfig, file: CocoJson, name: str) -> Path:
     """Say what a json's checks have found; returns the json to use, a copy if it was repaired."""
-    for found in file.findings:
+    outlying = outlying_points(file.content) if run.model.keypoints else ()
+    for found in (*file.findings, *outlying):
         run.note(f"{file.path}: {found.text}")
     if not file.changed:
         return file.path

@@ -3,7 +3,7 @@
 import pytest
 from helpers.coco_content import content_of
 
-from hrnet_det.data.coco_geometry import misplaced, repeated
+from hrnet_det.data.coco_geometry import misplaced, outlying_points, repeated
 
 SIZE = (100, 200)  # height, width
 BOXES = [(10, 20, 30, 40), (150, 5, 40, 50), (60, 50, 20, 30), (0, 0, 200, 100)]
@@ -56,6 +56,27 @@ def test_masks_far_from_their_box(wrong, severity):
     (one,) = found(BOXES, shrink)
     assert (one.kind, one.severity) == ("mask-far-from-box", severity)
     assert one.annotations == tuple(range(1, wrong + 1))
+
+
+def test_visible_keypoints_outside_their_image_are_counted():
+    """In an image of 200 x 100 pixels."""
+    content = content_of((SIZE, BOXES))
+    points = (
+        [-1, -1, 2, 201, 101, 1, 50, 50, 2],  # rounding
+        [-1.5, 5, 2, 5, 101.5, 1, 202, 50, 0],  # two, and one that is not visible
+        [300, 50, 1, -900, -900, 0, 5, 5, 2],  # one
+        None,
+    )
+    for row, listed in zip(content["annotations"], points, strict=True):
+        row["keypoints"] = listed
+    (one,) = outlying_points(content)
+    assert (one.severity, one.annotations) == ("warning", (2, 3))
+    assert one.text == (
+        "2 of 4 annotations have 3 visible 'keypoints' more than a pixel outside their image, "
+        "which are not learned from, but count where it is tested on: give their pixels, or "
+        "visibility 0: id 2, id 3"
+    )
+    assert list(outlying_points(content_of((SIZE, BOXES)))) == []
 
 
 def test_objects_and_files_given_twice_are_told():

@@ -10,11 +10,13 @@ from helpers.own_json import HEIGHT, POLYGON, WIDTH, changed, valid, write_image
 
 from hrnet_det.config.load import load_run
 from hrnet_det.data import prepare_datasets
+from hrnet_det.data.mapper import build_mapper
 from hrnet_det.data.own_data import register_again
 from hrnet_det.data.rows import type_datasets
 from hrnet_det.errors import InputError
 
 MASK = "hrnetv2p_mask_rcnn.yaml"
+KEYPOINT = "COCO-Keypoints/keypoint_rcnn_hrnetv2p_w18_1x.yaml"
 NAMES = "DATASETS.TRAIN", "DATASETS.TEST"
 NAMED = [word for key in NAMES for word in (key, "('mine',)")]
 
@@ -24,8 +26,8 @@ def own(tmp_path):
     """Writes jsons, and prepares a run that trains and tests on them."""
     write_images(tmp_path / "images")
 
-    def prepare(train, test=None, config=MASK):
-        words = ["OUTPUT_DIR", str(tmp_path / "run")]
+    def prepare(train, test=None, config=MASK, words=()):
+        words = [*words, "OUTPUT_DIR", str(tmp_path / "run")]
         for split, content in (("TRAIN", train), ("TEST", test or train)):
             path = tmp_path / f"{split}.json"
             path.write_text(json.dumps(content))
@@ -73,6 +75,20 @@ def test_images_that_are_trained_and_tested_on_are_told(own):
     apart = valid() | {"images": valid()["images"][:1], "annotations": valid()["annotations"][:2]}
     rest = valid() | {"images": valid()["images"][1:], "annotations": valid()["annotations"][2:]}
     assert not any("trained on" in note for note in own(apart, rest).notes)
+
+
+def test_keypoints_outside_their_image_are_told_where_keypoints_are_learned(own):
+    content = changed("annotations.0.keypoints", [WIDTH + 2, 5, 2, 6, 6, 1, 0, 0, 0])
+    content["annotations"][3]["keypoints"] = [-9, 5, 2, 6, 6, 1, 0, 0, 0]  # a crowd
+    said = "TRAIN.json: 1 of 4 annotations have 1 visible 'keypoints' more than a pixel outside"
+    sigmas = ["TEST.KEYPOINT_OKS_SIGMAS", "[0.1, 0.1, 0.1]"]
+    run = own(content, valid(), KEYPOINT, sigmas)
+    assert sum(said in note for note in run.notes) == 1
+    assert sum("'keypoints'" in note for note in run.notes) == 1  # and none of the other json
+    points = build_mapper(run.cfg, is_train=True)(DatasetCatalog.get("custom_train")[0])
+    seen = points["instances"].gt_keypoints.tensor[0, :, 2].tolist()
+    assert sorted(seen) == [0, 0, 1]  # as is said: it is not learned from
+    assert not any("'keypoints'" in note for note in own(content, valid()).notes)
 
 
 def test_the_root_of_roboflows_categories_is_no_class(own):
