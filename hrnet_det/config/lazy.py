@@ -89,7 +89,7 @@ def _is_callable(target: object) -> bool:
     packages = tuple(f"{place.partition('.')[0]}." for place in CALLABLE)
     if not isinstance(target, str) or not target.startswith(packages):
         return False
-    found = _located(target)
+    found = located(target)
     return callable(found) and f"{getattr(found, '__module__', None)}.".startswith(CALLABLE)
 
 
@@ -114,13 +114,15 @@ def _plain(value: Any) -> Any:
 
 def _name(value: Any) -> str:
     """The full name of a class or function."""
-    name = _convert_target_to_string(value) if callable(value) else ""
-    if not name or _located(name) is not value:
+    named = hasattr(value, "__qualname__")  # not so an object that can be called
+    name = _convert_target_to_string(value) if named else ""
+    if not name or located(name) is not value:
         raise ValueError(f"{value!r} has no name that it can be found by again")
     return name
 
 
-def _located(name: str) -> object:
+def located(name: str) -> object:
+    """What has such a full name; None if nothing has."""
     try:
         return locate(name)
     except (ImportError, AttributeError):

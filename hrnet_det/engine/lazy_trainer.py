@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from detectron2.config import instantiate
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from detectron2.solver import LRMultiplier
-from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
 from hrnet_det.config import settings
+from hrnet_det.config.lazy import located
+from hrnet_det.config.lazy_build import build_part
 from hrnet_det.config.lazy_run import LazyRun
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_loss_mapper
@@ -35,18 +35,18 @@ class LazyTrainer(Trainer):
         """A TrainingLoader where the file has Detectron2's loader, otherwise what it makes."""
         loaders = run.cfg.dataloader.copy()  # as a whole: its parts refer to each other
         target = loaders.train._target_
-        target = locate(target) if isinstance(target, str) else target
+        target = located(target) if isinstance(target, str) else target
         if target is build_detection_train_loader:
             loaders.train._target_ = build_train_loader
-        return instantiate(loaders.train)
+        return build_part(loaders.train, "dataloader.train")
 
     @classmethod
     def build_test_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:
-        return instantiate(_loaders_of(run, dataset_name).test)
+        return build_part(_loaders_of(run, dataset_name).test, "dataloader.test")
 
     @classmethod
     def build_loss_loader(cls, run: LazyRun, dataset_name: str) -> Iterable:
-        dataset = instantiate(_loaders_of(run, dataset_name).test.dataset)
+        dataset = build_part(_loaders_of(run, dataset_name).test.dataset, "dataloader.test.dataset")
         workers, mapper = run[settings.NUM_WORKERS], build_loss_mapper(run)
         return build_detection_test_loader(dataset, mapper=mapper, num_workers=workers)
 
@@ -54,22 +54,25 @@ class LazyTrainer(Trainer):
     def build_optimizer(cls, run: LazyRun, model: nn.Module) -> Optimizer:
         options = run.cfg.optimizer
         options.params.model = model
-        optimizer = instantiate(options)
-        del options.params["model"]
+        try:
+            optimizer = build_part(options, "optimizer")
+        finally:
+            del options.params["model"]
         if norm := run[settings.GRADIENT_CLIP]:
             clip_whole_gradient(optimizer, norm)
         return optimizer
 
     @classmethod
     def build_lr_scheduler(cls, run: LazyRun, optimizer: Optimizer) -> LRMultiplier:
-        return LRMultiplier(optimizer, instantiate(run.cfg.lr_multiplier), run[settings.MAX_ITER])
+        multiplier = build_part(run.cfg.lr_multiplier, "lr_multiplier")
+        return LRMultiplier(optimizer, multiplier, run[settings.MAX_ITER])
 
     @classmethod
     def build_evaluator(cls, run: LazyRun, dataset_name: str) -> DatasetEvaluator:
         """Those of dataloader.evaluator, or without it those of the dataset's kind."""
         if "evaluator" not in run.cfg.dataloader:
             return super().build_evaluator(run, dataset_name)
-        made = instantiate(_loaders_of(run, dataset_name).evaluator)
+        made = build_part(_loaders_of(run, dataset_name).evaluator, "dataloader.evaluator")
         return made if isinstance(made, DatasetEvaluator) else DatasetEvaluators(made)
 
 

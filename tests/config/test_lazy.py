@@ -289,6 +289,8 @@ def test_early_stopping_averaged_weights_and_losses_on_the_test_set(tiny, tmp_pa
             "train has options that this trainer has not: ddp.find_un",
         ),
         (["+train.accumulat=4"], "train has options that this trainer has not: accumulat; it has"),
+        (["optimizer._target_=torch.optim.Nope"], "optimizer (torch.optim.Nope) cannot be built: "),
+        (["+optimizer.learning_rate=0.1"], "argument 'learning_rate'"),
         (["~train.amp"], "a LazyConfig takes KEY=VALUE"),
         (["model.backbone.bottom_up.freeze_at=2"], "there is no config key"),
         (
