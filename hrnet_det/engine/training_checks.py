@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from hrnet_det.config import settings
 from hrnet_det.config.allowed import MOST_WORKERS
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.checks import check_test_losses
+from hrnet_det.data.dataset_kinds import dataset_kind
 from hrnet_det.engine.job import Job
-from hrnet_det.errors import InputError, did_you_mean
-from hrnet_det.modeling.kinds import OBJECTS, kind_of
+from hrnet_det.errors import InputError, did_you_mean, shown
+from hrnet_det.modeling.kinds import OBJECTS, Kind, kind_of
 
 MOST = 2**31  # iterations, epochs and images: what counters of 32 bits hold
 
@@ -33,6 +36,16 @@ NUMBERS = (
     (settings.EMA_DECAY, 0, 1, "below 1, such as 0.999, or 0 for no average of the weights"),
     (settings.REFERENCE_WORLD_SIZE, 0, math.inf, "the GPUs of the recipe, or 0 for no scaling"),
 )
+# The tasks that each evaluator can give results of.
+EVALUATED = {
+    "coco": ("bbox", "segm", "keypoints", "box_proposals"),
+    "lvis": ("bbox", "segm", "box_proposals"),
+    "pascal_voc": ("bbox",),
+    "sem_seg": ("sem_seg",),
+    "panoptic": ("panoptic_seg",),
+    "cityscapes_instance": ("segm",),
+    "cityscapes_sem_seg": ("sem_seg",),
+}
 # Of Detectron2's those whose keys its config has.
 BY_CLASSES = "RepeatFactorTrainingSampler"
 SAMPLERS = ("TrainingSampler", BY_CLASSES)
@@ -106,6 +119,45 @@ def check_evaluations(job: Job) -> None:
         )
     if run[settings.LOSS]:
         check_test_losses(run, tests)
+    if not run.is_lazy and run.cfg.TEST.EXPECTED_RESULTS:
+        _check_expected(run, tests)
+
+
+def _check_expected(run: RunConfig, tests: Sequence[str]) -> None:
+    """Expected results are of the one test set, and of tasks that it is evaluated by."""
+    name = "TEST.EXPECTED_RESULTS"
+    if len(tests) != 1:
+        raise InputError(
+            f"{name} {shown(run.cfg.TEST.EXPECTED_RESULTS)} with {len(tests)} test sets: expected "
+            "results are of one: give one test set, or leave them out"
+        )
+    known = _tasks(kind_of(run), tests[0])
+    known += tuple(f"{task}_TTA" for task in known) if run[settings.AUGMENTED] else ()
+    for row in run.cfg.TEST.EXPECTED_RESULTS if known else ():
+        if row[0] not in known:
+            raise InputError(
+                f"{name} {shown(row)}: there will be no results of {row[0]!r}: the evaluation of "
+                f"{kind_of(run).title} on {tests[0]} gives {', '.join(known)}"
+                f"{did_you_mean(row[0], known)}"
+            )
+
+
+def _tasks(detector: Kind, test: str) -> tuple[str, ...]:
+    """The tasks that evaluators give results of; () where one of the user's own takes part."""
+    data = dataset_kind(test)
+    evaluators = data.evaluators if data else ()
+    if not detector.learns or not all(name in EVALUATED for name in evaluators):
+        return ()
+    heads = {"segm": detector.masks, "keypoints": detector.keypoints}
+    boxes = ("bbox", *(task for task, there in heads.items() if there))
+    predicted = {
+        "instances": boxes,
+        "proposals": ("box_proposals",),
+        "sem_seg": ("sem_seg",),
+        "panoptic_seg": (*boxes, "sem_seg", "panoptic_seg"),
+    }.get(detector.output, ())
+    measured = {task for name in evaluators for task in EVALUATED[name]}
+    return tuple(task for task in predicted if task in measured)
 
 
 def check_norms(job: Job) -> None:
