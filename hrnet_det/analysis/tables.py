@@ -83,7 +83,7 @@ def title(case: Case) -> str:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Height and width of "800x1216". Raises: InputError if it is no such text."""
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d{1,9})x(\d{1,9})", text)
     if not found:
         raise InputError(f"size {text!r}: give height x width in pixels, such as 800x1216")
     return int(found[1]), int(found[2])

@@ -138,7 +138,7 @@ def _handle(number: int, _: object) -> None:
     if _state.parent not in (0, os.getppid()):
         signal.alarm(ORPHANED)  # whose default action ends the process, wherever it hangs
     if _state.deferred and not _state.parent:
-        said = f"{name(number)}: ends after this iteration, with a checkpoint"
+        said = f"{name(number)}: ending after the iteration that is under way"
         again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""
         with contextlib.suppress(OSError):
             os.write(2, f"{said}{again}\n".encode())  # print may be under way

@@ -15,6 +15,7 @@ from detectron2.structures import BitMasks, BoxMode, Instances, pairwise_iou
 from PIL import Image, ImageDraw
 from torch import nn
 
+from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
 from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
 from hrnet_det.report.canvas import font
@@ -66,7 +67,7 @@ def tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Ima
     )
     height, width = drawn.shape[:2]
     tile = Image.new("RGB", (width, CAPTION + height), "white")
-    ImageDraw.Draw(tile).text((2, CAPTION / 2), caption, fill="black", font=font(13), anchor="lm")
+    ImageDraw.Draw(tile).text((2, CAPTION / 2), on_one_line(caption), fill="black", font=font(13), anchor="lm")
     tile.paste(Image.fromarray(drawn), (0, CAPTION))
     return tile
 

@@ -97,7 +97,8 @@ def test_the_process_that_ends_is_named(tmp_path, end, code, message):
 
 def test_a_signal_while_processes_start_is_passed_on(tmp_path):
     outcome = started(tmp_path, "early", local=2).end()
-    assert (outcome.code, outcome.err) == (143, "")
+    said = "SIGTERM: ending after the iteration that is under way\n"
+    assert (outcome.code, outcome.err) == (143, said)
 
 
 def test_processes_that_hang_end_after_their_launcher(tmp_path):

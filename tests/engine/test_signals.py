@@ -115,7 +115,7 @@ def test_a_signal_is_raised_or_waited_with(number, capfd):
         reached.append(signals.agreed())
     assert end.value.code == STATUS[number] and reached == [number]
     again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""
-    said = f"{signals.name(number)}: ends after this iteration, with a checkpoint{again}\n"
+    said = f"{signals.name(number)}: ending after the iteration that is under way{again}\n"
     assert capfd.readouterr().err == said
     assert signals.asked() == 0
 
