@@ -127,6 +127,9 @@ def passed_on(children: Collection[int]) -> Iterator[None]:
 
 
 def _handle(number: int, _: object) -> None:
+    # A parent's threads end one by one, each with a signal; only the last one leaves an orphan.
+    if _state.parent not in (0, os.getppid()) and not any(signal.getitimer(signal.ITIMER_REAL)):
+        signal.alarm(ORPHANED)  # whose default action ends the process, wherever it hangs
     if _state.number:
         if number == signal.SIGINT and time.monotonic() - _state.at > AGAIN:
             _send(signal.SIGKILL)
@@ -135,8 +138,6 @@ def _handle(number: int, _: object) -> None:
         return
     _state.number, _state.at = number, time.monotonic()
     _send(number)
-    if _state.parent not in (0, os.getppid()):
-        signal.alarm(ORPHANED)  # whose default action ends the process, wherever it hangs
     if _state.deferred and not _state.parent:
         said = f"{name(number)}: ending after the iteration that is under way"
         again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""

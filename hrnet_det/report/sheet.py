@@ -67,7 +67,9 @@ def tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Ima
     )
     height, width = drawn.shape[:2]
     tile = Image.new("RGB", (width, CAPTION + height), "white")
-    ImageDraw.Draw(tile).text((2, CAPTION / 2), on_one_line(caption), fill="black", font=font(13), anchor="lm")
+    ImageDraw.Draw(tile).text(
+        (2, CAPTION / 2), on_one_line(caption), fill="black", font=font(13), anchor="lm"
+    )
     tile.paste(Image.fromarray(drawn), (0, CAPTION))
     return tile
 
