@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from detectron2.evaluation import inference_on_dataset
-from detectron2.evaluation.testing import print_csv_format
+from detectron2.evaluation.testing import print_csv_format, verify_results
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.utils import comm
 from detectron2.utils.events import has_event_storage
@@ -42,6 +43,27 @@ def evaluate_detector(kind: type[Trainer], run: RunConfig, model: nn.Module) -> 
         augmented = _evaluated(kind, run, several)
         results.update({f"{name}_TTA": values for name, values in augmented.items()})
     return results
+
+
+def verify_expected(run: RunConfig, results: OrderedDict) -> None:
+    """Compare results with TEST.EXPECTED_RESULTS.
+
+    Raises: SystemExit with status 1, after one line on standard error, if one is not reached.
+    """
+    try:
+        verify_results(run.cfg, results)
+    except SystemExit:
+        missed = [
+            f"{task} {metric} is {actual}, not {expected:g} (tolerance {tolerance:g})"
+            for task, metric, expected, tolerance in run.cfg.TEST.EXPECTED_RESULTS
+            if not _is_near(actual := results[task].get(metric), expected, tolerance)
+        ]
+        print(f"error: TEST.EXPECTED_RESULTS: {'; '.join(missed)}", file=sys.stderr)
+        raise
+
+
+def _is_near(actual: float | None, expected: float, tolerance: float) -> bool:
+    return actual is not None and abs(actual - expected) <= tolerance  # nan is not
 
 
 def _evaluated(kind: type[Trainer], run: RunConfig, model: nn.Module) -> OrderedDict:

@@ -13,7 +13,6 @@ from detectron2.config import CfgNode
 from detectron2.data.build import build_detection_test_loader, build_detection_train_loader
 from detectron2.engine.defaults import DefaultTrainer, create_ddp_model
 from detectron2.engine.train_loop import HookBase, TrainerBase
-from detectron2.evaluation.testing import verify_results
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, EventWriter
 from detectron2.utils.logger import setup_logger
@@ -44,7 +43,7 @@ from hrnet_det.engine.optimizer import (
 from hrnet_det.engine.optimizer_state import described, fitted_state
 from hrnet_det.engine.resume import changed_settings, foreign_state_is_told
 from hrnet_det.engine.steps import build_steps
-from hrnet_det.engine.testing import evaluate_detector
+from hrnet_det.engine.testing import evaluate_detector, verify_expected
 from hrnet_det.engine.validation import validation_losses
 from hrnet_det.engine.writers import build_writers
 from hrnet_det.errors import InputError
@@ -171,7 +170,7 @@ class Trainer(DefaultTrainer):
                 self.after_train()
         results = getattr(self, "_last_eval_results", OrderedDict())
         if not self.run.is_lazy and comm.is_main_process():
-            verify_results(self.run.cfg, results)
+            verify_expected(self.run, results)
         return results
 
     def evaluate(self) -> OrderedDict:

@@ -1,5 +1,7 @@
 """TEST.EXPECTED_RESULTS: what no evaluation gives is refused before the start."""
 
+import math
+
 import pytest
 from helpers.refusals import refusal
 from helpers.tiny import train_net
@@ -8,6 +10,7 @@ from helpers.training import words
 from hrnet_det.config.load import load_run
 from hrnet_det.data.datasets import Splits
 from hrnet_det.engine.job import Job
+from hrnet_det.engine.testing import verify_expected
 from hrnet_det.engine.training_checks import check_evaluations
 
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
@@ -67,3 +70,26 @@ def test_nothing_is_trained_where_no_result_can_be_as_expected(coco, tmp_path):
     assert outcome.code == 2 and outcome.err.count("error: ") == 1
     assert "there will be no results of 'nosuch'" in outcome.err
     assert not list((tmp_path / "out").glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "actual", "shown"),
+    [("AP", 5.0, "5.0"), ("AP", math.nan, "nan"), ("AP60", 5.0, "None")],
+)
+def test_a_result_that_is_not_reached_is_one_line(metric, actual, shown, capfd):
+    rows = f"[['bbox', '{metric}', 99, 1], ['bbox', 'AP50', 7, 0.5]]"
+    run = load_run(FASTER, ["TEST.EXPECTED_RESULTS", rows])
+    results = {"bbox": {"AP": actual, "AP50": 7.25}}
+    with pytest.raises(SystemExit) as end:
+        verify_expected(run, results)
+    said = f"error: TEST.EXPECTED_RESULTS: bbox {metric} is {shown}, not 99 (tolerance 1)\n"
+    assert end.value.code == 1 and capfd.readouterr().err == said
+    verify_expected(run, {"bbox": {metric: 98.5, "AP50": 7.25}})
+    assert capfd.readouterr().err == ""
+
+
+def test_a_training_whose_result_is_not_reached_ends_with_status_1(coco, tmp_path):
+    expected = ["TEST.EXPECTED_RESULTS", "[['bbox', 'AP', 99, 1]]"]
+    outcome = train_net(*words(coco, tmp_path / "out", *expected))
+    assert outcome.code == 1
+    assert "error: TEST.EXPECTED_RESULTS: bbox AP is " in outcome.err
