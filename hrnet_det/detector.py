@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.structures import Instances
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from hrnet_det import model_zoo
@@ -208,10 +208,10 @@ def _set_size(run: RunConfig, size: Sequence[int]) -> None:
     if not run.is_lazy:
         run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST] = shorter, longer
         return
-    nodes = run.cfg.dataloader.test.mapper.augmentations
-    resizes = [node for node in nodes if "short_edge_length" in node]
+    nodes = run.cfg.dataloader.test.mapper.augmentations or ()
+    resizes = [node for node in nodes if OmegaConf.is_dict(node) and "short_edge_length" in node]
     if not resizes:
-        raise InputError("size: the mapper of this LazyConfig has no ResizeShortestEdge")
+        raise InputError("size: the mapper of this LazyConfig has no L(T.ResizeShortestEdge)()")
     for node in resizes:
         node.short_edge_length, node.max_size = shorter, longer
 

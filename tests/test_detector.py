@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from detectron2.data import transforms as T
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from helpers.detectors import ARCHITECTURES, COMPAT, HEADS, has_masks
 from helpers.legacy_reference import random_weights
 from helpers.tiny import CLASSES, TINY, custom, train_net
+from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
@@ -464,9 +466,11 @@ def test_options_of_a_lazy_config_reach_its_mapper():
 
 def test_options_that_a_lazy_config_cannot_have_are_refused():
     run = load_run("COCO-Detection/faster_rcnn_hrnetv2p_w18_1x.py")
-    run.cfg.dataloader.test.mapper.augmentations = []
-    with pytest.raises(InputError, match="this LazyConfig has no ResizeShortestEdge"):
-        set_options(run, size=(60,))
+    objects = OmegaConf.create([T.ResizeShortestEdge(60)], flags={"allow_objects": True})
+    for steps in ([], objects):
+        run.cfg.dataloader.test.mapper.augmentations = steps
+        with pytest.raises(InputError, match=r"this LazyConfig has no L\(T.ResizeShortestEdge"):
+            set_options(run, size=(60,))
     for mapper in (run.cfg.dataloader.test.mapper, run.cfg.dataloader.train.mapper):
         del mapper["pixel_range"], mapper["max_pixels"]
     for options in ({"pixel_range": (0, 1)}, {"max_pixels": 5}):

@@ -12,13 +12,7 @@ from detectron2.data import transforms as T
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hrnet_det.config.allowed import (
-    AMOUNT,
-    COUNT,
-    MOST_SIDE,
-    SHARE,
-    WORKERS,
-)
+from hrnet_det.config.allowed import AMOUNT, COUNT, MOST_SIDE, SHARE, WORKERS
 from hrnet_det.config.lazy import keys_of
 from hrnet_det.config.rules import Rule, either, number, one_of, several
 from hrnet_det.errors import InputError, shown
@@ -103,10 +97,8 @@ def _check(cfg: DictConfig, key: str, rule: Rule) -> None:
     try:
         value = OmegaConf.select(cfg, key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-    except (
-        OmegaConfBaseException
-    ):  # a reference to what is not there, which is told when it is read
-        return
+    except OmegaConfBaseException:
+        return  # a reference to what is not there, which is told when it is read
     if not rule.is_right(value):
         raise InputError(f"{key}={shown(value)}: must be {rule.words}")
     if not _is_finite(value):

@@ -22,7 +22,7 @@ def build_part(node: DictConfig, key: str) -> object:
     """
     said: list[str] = []
     try:
-        with _log_read(said):
+        with errors_logged(said):
             return instantiate(node)
     except (SetupError, MemoryError):
         raise
@@ -31,15 +31,17 @@ def build_part(node: DictConfig, key: str) -> object:
             raise
         reason = one_line(error) or type(error).__name__
         if said:
-            reason = f"{said[0].removeprefix('Error when instantiating ').rstrip('!')}: {reason}"
+            reason = f"{said[0]}: {reason}"
         raise InputError(f"{key}{_called(node)} cannot be built: {reason}") from error
 
 
 @contextmanager
-def _log_read(said: list[str]) -> Iterator[None]:
-    """Of an error Detectron2 only logs which class has raised it."""
+def errors_logged(said: list[str]) -> Iterator[None]:
+    """Within, what has raised an error, which Detectron2 only logs, goes to a list."""
     log, handler = logging.getLogger(instantiate.__module__), logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
+    handler.emit = lambda record: said.append(
+        record.getMessage().removeprefix("Error when instantiating ").rstrip("!")
+    )
     log.addHandler(handler)
     before, log.propagate = log.propagate, False
     try:

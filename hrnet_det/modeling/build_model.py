@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 from detectron2.config import CfgNode, instantiate
@@ -11,6 +10,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from hrnet_det.config.lazy_build import errors_logged
 from hrnet_det.config.load import as_run
 from hrnet_det.config.yaml import flat
 from hrnet_det.errors import InputError
@@ -49,22 +49,15 @@ def build_detector(cfg: CfgNode | DictConfig) -> nn.Module:
 
 
 def _instantiated(node: DictConfig) -> nn.Module:
-    """What a node calls; an error names the class that raised it, which Detectron2 only logs."""
-    log, said = logging.getLogger(instantiate.__module__), []
-    handler = logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    log.addHandler(handler)
-    before, log.propagate = log.propagate, False
+    """What a node calls; an error names the class that raised it."""
+    said: list[str] = []
     try:
-        return instantiate(node)
-    except (*FAULTS, KeyError) as error:
+        with errors_logged(said):
+            return instantiate(node)
+    except (*FAULTS, KeyError, AttributeError) as error:
         if not said:
             raise
-        name = said[0].removeprefix("Error when instantiating ").rstrip("!")
-        raise ValueError(f"{name}: {error}") from error
-    finally:
-        log.propagate = before
-        log.removeHandler(handler)
+        raise ValueError(f"{said[0]}: {error}") from error
 
 
 def _unknown(reason: str, cfg: CfgNode | DictConfig) -> str:
