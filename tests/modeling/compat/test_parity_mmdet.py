@@ -21,8 +21,9 @@ REASON = reference.unavailable()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no mmdetection: {REASON}")
 # (resized, original): without padding; with padding and unequal scales.
 SIZES = (((224, 320), (448, 640)), ((200, 301), (300, 451)))
-# With boxes that are pooled from p5; one image alone for the slowest detector.
-MORE_SIZES = {"faster_rcnn": (*SIZES, ((512, 544), (512, 544))), "htc": SIZES[1:]}
+# With boxes that are pooled from p5; one image alone for the slowest detectors.
+MORE_SIZES = {"faster_rcnn": (*SIZES, ((512, 544), (512, 544)))}
+MORE_SIZES |= dict.fromkeys(("cascade_mask_rcnn", "htc"), SIZES[1:])
 MOST = dict.fromkeys(reference.KINDS, 100)  # objects in an image, as published
 MOST |= dict.fromkeys(("mask_rcnn", "cascade_mask_rcnn", "htc"), 30)  # masks are slow
 # Of the same resizing and pyramid as the others.
