@@ -148,6 +148,7 @@ def _start(processes: Processes, run: RunConfig, work: Callable) -> None:
     reports = [multiprocessing.get_context(START).SimpleQueue() for _ in range(processes.local)]
     arguments = (processes, store is not None, run, work, reports, os.getpid())
     with contextlib.ExitStack() as stack:
+        stack.enter_context(signals.deferred())  # another thread may take what this one blocks
         with signals.blocked():
             started = start_processes(
                 *(_started, arguments, processes.local), join=False, start_method=START

@@ -119,6 +119,8 @@ def blocked() -> Iterator[None]:
 def passed_on(children: Collection[int]) -> Iterator[None]:
     """Within, signals go to other processes, for whose end this one waits; then as `deferred`."""
     _state.children = list(children)
+    if _state.number:  # which came while they were started
+        _send(_state.number)
     try:
         with deferred():
             yield
