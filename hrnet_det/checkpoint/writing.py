@@ -14,7 +14,8 @@ from typing import BinaryIO
 from hrnet_det.errors import InputError
 
 PARTIAL = ".partial"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (*_NO_ROOM, errno.EROFS)
 # Files of a run that are written so.
 _OURS = re.compile(
     r"(model_\w+\.(pth|safetensors|md)|last_checkpoint|config\.yaml|(results|metrics)\.json)\.partial"
@@ -56,7 +57,7 @@ def _cannot_write(what: str, folder: Path, error: OSError, needed: int = 0) -> I
     with contextlib.suppress(OSError):
         need += f"; {_size(shutil.disk_usage(folder).free)} are free there"
     advice = "Make that possible"
-    if error.errno in _FULL[:3]:
+    if error.errno in _NO_ROOM:
         advice = (
             "Make room, or keep fewer of them (SOLVER.CHECKPOINTS_KEPT, train.checkpoints_kept)"
         )

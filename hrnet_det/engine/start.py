@@ -18,9 +18,10 @@ from hrnet_det.outputs import check_folder
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
+PLOTS = ("curves.png", "predictions.png")
 # What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
-DRAWN = ("curves.png", "predictions.png")
-RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *DRAWN)
+RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *PLOTS)
+# With what it overwrites.
 WRITTEN = (*RUN_FILES, "config.yaml", "log.txt", "augmented_samples.png")
 
 

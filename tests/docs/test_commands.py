@@ -103,6 +103,7 @@ def has_options(program, words):
     run = runpy.run_module if program[0] == "-m" else runpy.run_path
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.setattr(sys, "argv", [name, "--help"])
+        patch.delitem(sys.modules, name, raising=False)  # runpy warns of a module that is there
         try:
             run(name if program[0] == "-m" else str(REPO / name), run_name="__main__")
         except SystemExit as end:  # of argparse; a program without options runs
