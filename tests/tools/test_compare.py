@@ -2,6 +2,9 @@
 
 from hrnet_det import model_zoo
 from tools import compare
+from tools.runs import Run
+
+BACKBONES = compare.COMPARISONS["backbones"]
 
 
 def metrics(ap, small):
@@ -19,7 +22,7 @@ def test_the_table_has_the_mean_and_each_seed():
 
 
 def test_the_two_configs_differ_in_the_backbone_alone():
-    ours, theirs = (model_zoo.get_config(config) for config in compare.DETECTORS.values())
+    ours, theirs = (model_zoo.get_config(*row) for row in BACKBONES.values())
     assert ours.MODEL.HRFPN.OUT_CHANNELS == theirs.MODEL.FPN.OUT_CHANNELS
     for cfg in (ours, theirs):
         cfg.OUTPUT_DIR = ""
@@ -30,14 +33,39 @@ def test_the_two_configs_differ_in_the_backbone_alone():
 
 def test_their_parameters_are_of_one_order_of_magnitude(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "prepare_datasets", _six_classes)
-    ours, theirs = (compare.count_parameters(config) for config in compare.DETECTORS.values())
+    ours, theirs = (compare.count_parameters(*row) for row in BACKBONES.values())
     assert 3e6 < ours < theirs < 30e6
-    whole = sum(p.numel() for p in model_zoo.get(compare.DETECTORS[OURS]).parameters())
+    whole = sum(p.numel() for p in model_zoo.get(compare.OURS).parameters())
     assert whole - ours == (80 - 6) * (256 + 1) * 5  # a score and four deltas for each class
-
-
-OURS = next(iter(compare.DETECTORS))
 
 
 def _six_classes(cfg):
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 6
+
+
+def test_each_row_of_conventions_is_trained_by_its_own(monkeypatch, tmp_path, capsys):
+    started = []
+
+    def train(config, *, seed, output, overrides):
+        started.append((config, seed, output.name, overrides))
+        return Run({"bbox": metrics(10.0 * len(started), 1.0)}, seconds=1.0, peak=1)
+
+    monkeypatch.setattr(compare, "train", train)
+    monkeypatch.setattr(compare, "count_parameters", lambda *_: 4_200_000)
+    given = ["--what", "conventions", "--seeds", "1", "2", "--output", str(tmp_path)]
+    compare.main([*given, "SOLVER.MAX_ITER", "400"])
+    names = ("detectron2", "mmdet")
+    assert started == [
+        (
+            "quickstart/faster_rcnn.yaml",
+            seed,
+            f"faster_rcnn_{name}_seed{seed}",
+            ["MODEL.CONVENTIONS", name, "SOLVER.MAX_ITER", "400"],
+        )
+        for seed in (1, 2)
+        for name in names
+    ]
+    first, second = (tmp_path / "conventions.md").read_text().splitlines()[2:]
+    assert "MODEL.CONVENTIONS detectron2" in first and "**20.0** (10.0, 30.0)" in first
+    assert "MODEL.CONVENTIONS mmdet" in second and "**30.0** (20.0, 40.0)" in second
+    assert first in capsys.readouterr().out
