@@ -31,7 +31,7 @@ FLOORS = [
     ["modeling.kind", "modeling.kinds", "modeling.backbone"],
     ["modeling.inference"],
     ["modeling.roi_heads"],
-    [f"modeling.compat.{name}" for name in ("conventions", "boxes", "masks")],
+    [f"modeling.compat.{name}" for name in ("conventions", "boxes", "masks", "training_rules")],
     ["modeling.meta_arch"],
     ["modeling.compat"],
     ["modeling"],

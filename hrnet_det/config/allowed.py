@@ -128,6 +128,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "CONV_DIMS": several(either(-1, CHANNELS, "-1 for as many as the pyramid has"), 0),
     },
     "MODEL.ROI_HEADS.": {
+        "LOW_QUALITY_MATCHES": one_of("never", "always", "with_masks"),
         "NUM_CLASSES": COUNT,
         "IN_FEATURES": FEATURES,
         **MATCHING,

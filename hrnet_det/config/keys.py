@@ -44,6 +44,10 @@ KEYS: dict[str, object] = {
     "MODEL.FCOS.NMS_THRESH_TEST": 0.5,
     # Of ResamplingCascadeROIHeads and HTCROIHeads: factors of the losses, one for each of IOUS.
     "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS": [1.0, 0.5, 0.25],
+    # Whether in the RoI heads' training the box that fits an object best becomes its own, whatever
+    # it matched before: "never" (Detectron2's), "always", or "with_masks": where MASK_ON is True.
+    # The last two need MODEL.CONVENTIONS of a code base that does so.
+    "MODEL.ROI_HEADS.LOW_QUALITY_MATCHES": "never",
     # Hybrid Task Cascade (MODEL.ROI_HEADS.NAME HTCROIHeads, META_ARCHITECTURE HTC): a semantic
     # branch by the keys of MODEL.SEM_SEG_HEAD, whose features boxes and masks get too.
     "MODEL.HTC.SEMANTIC_ON": True,

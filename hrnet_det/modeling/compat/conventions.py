@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.compat.training_rules import (
+    DETECTRON2_RULES,
+    HRNET_OBJECT_DETECTION_RULES,
+    MMDET_RULES,
+    TrainingRules,
+)
 from hrnet_det.modeling.kinds import KINDS, Kind
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a code base turns the outputs of the heads into boxes and masks.
+    """How a code base turns the outputs of the heads into boxes and masks, and how it trains.
 
     Boxes are half-open everywhere here, (x1, y1, x2, y2) with width x2 - x1. The older code bases
     have closed ones, of width x2 - x1 + 1; with x2 + 1, y2 + 1 for x2, y2 their formulas for
@@ -37,10 +43,13 @@ class Conventions:
     # "grid" (Detectron2's), "box" (resized to whole pixels of its box) or "padded_box" (the same,
     # with a border of one cell around the mask).
     mask_paste: str = "grid"
+    training: TrainingRules = DETECTRON2_RULES
 
 
 DETECTRON2 = "detectron2"
-_MMDET = Conventions(clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True)
+_MMDET = Conventions(
+    clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True, training=MMDET_RULES
+)
 CONVENTIONS: dict[str, Conventions] = {
     DETECTRON2: Conventions(),
     "mmdet": _MMDET,
@@ -52,7 +61,9 @@ CONVENTIONS: dict[str, Conventions] = {
         one_scale=True,
         nms_in_original=True,
         mask_paste="box",
+        training=HRNET_OBJECT_DETECTION_RULES,
     ),
+    # It trains by the rules of Detectron2, which came from it.
     "maskrcnn_benchmark": Conventions(
         keeps_empty_boxes=True,
         closed_boxes=True,
