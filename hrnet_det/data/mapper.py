@@ -22,10 +22,13 @@ from hrnet_det.data.augmentations import (
 )
 from hrnet_det.data.copy_paste import CopyPaste
 from hrnet_det.data.images import MOST_PIXELS
+from hrnet_det.data.moved import as_run_lengths, moved_box
 from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.data.random_geometry import RandomRotation
 from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.transforms import CropAroundObject
+from hrnet_det.modeling.compat.conventions import get_conventions
+from hrnet_det.modeling.compat.training_rules import DETECTRON2_RULES, TrainingRules
 
 
 def build_test_mapper(run: RunConfig) -> DatasetMapper:
@@ -73,16 +76,24 @@ class Mapper(DatasetMapper):
     Differs from source: of a crop around an object (CropAroundObject) only those objects remain
     whose box has its centre inside; what is left of their boxes, masks and keypoints is what lies
     inside. Source of that rule: as CropAroundObject's. Masks end where padding begins. Rotated
-    boxes are those of the rotated masks, also for a detector without masks.
+    boxes are those of the rotated masks, also for a detector without masks. By the rules of other
+    code bases boxes and masks move as hrnet_det.data.moved says, and objects of whose mask no pixel
+    is left stay.
     """
 
     copy_paste: CopyPaste | None = None
 
     @configurable
     def __init__(
-        self, *, pixel_range: Sequence[float] = (), max_pixels: int = MOST_PIXELS, **options: object
+        self,
+        *,
+        pixel_range: Sequence[float] = (),
+        max_pixels: int = MOST_PIXELS,
+        rules: TrainingRules = DETECTRON2_RULES,
+        **options: object,
     ) -> None:
         super().__init__(**options)
+        self.rules = rules
         self.pixel_range, self.max_pixels = tuple(pixel_range), max_pixels
 
     @classmethod
@@ -91,12 +102,14 @@ class Mapper(DatasetMapper):
         plain = cfg.clone()
         plain.defrost()
         plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
-        if is_train and cfg.INPUT.AUGMENT.COPY_PASTE:
+        rules = get_conventions(cfg.MODEL.CONVENTIONS).training
+        if is_train and (cfg.INPUT.AUGMENT.COPY_PASTE or rules.bitmaps):
             plain.INPUT.MASK_FORMAT = "bitmask"
         return super().from_config(plain, is_train) | {
             "augmentations": build_augmentations(cfg, is_train=is_train),
             "pixel_range": cfg.INPUT.PIXEL_RANGE,
             "max_pixels": cfg.INPUT.MAX_PIXELS,
+            "rules": rules,
             "recompute_boxes": is_train and cfg.MODEL.MASK_ON and cuts_objects(cfg),
         }
 
@@ -147,8 +160,11 @@ class Mapper(DatasetMapper):
         for annotation in objects:
             if not masks:
                 annotation.pop("segmentation", None)
+            elif self.rules.bitmaps:
+                as_run_lengths(annotation, dataset_dict["height"], dataset_dict["width"])
             if not self.use_keypoint:
                 annotation.pop("keypoints", None)
+            box = moved_box(annotation, transforms, image_shape, self.rules)
             utils.transform_instance_annotations(
                 annotation,
                 transforms,
@@ -157,6 +173,8 @@ class Mapper(DatasetMapper):
             )
             if isinstance(mask := annotation.get("segmentation"), np.ndarray):
                 annotation["segmentation"] = (mask == 1).astype(np.uint8)  # not 255, the padding
+            if box is not None:
+                annotation["bbox"] = box
         listed = all(isinstance(a.get("segmentation"), list) for a in objects)
         mask_format = "polygon" if listed else "bitmask"
         instances = utils.annotations_to_instances(
@@ -168,7 +186,8 @@ class Mapper(DatasetMapper):
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         if not self.use_instance_mask and instances.has("gt_masks"):
             instances.remove("gt_masks")
-        dataset_dict["instances"] = utils.filter_empty_instances(instances)
+        by_mask = not self.rules.bitmaps
+        dataset_dict["instances"] = utils.filter_empty_instances(instances, by_mask=by_mask)
 
     def _has(self, kind: type[T.Augmentation]) -> bool:
         return any(isinstance(a, kind) for a in self.augmentations.augs)

@@ -16,7 +16,7 @@ from hrnet_det.data.coco_geometry import outlying_points
 from hrnet_det.data.coco_json import CocoJson, read_categories, write_content
 from hrnet_det.data.coco_values import examples
 from hrnet_det.data.registration import register_coco
-from hrnet_det.data.rows import check_rows, type_datasets, untyped
+from hrnet_det.data.rows import check_rows, is_coco_json, type_datasets, untyped
 from hrnet_det.errors import InputError
 
 CUSTOM = {  # of each split: the settings of its json, its images and its names
@@ -138,7 +138,7 @@ def take_registered(
         loader, metadata = untyped(DatasetCatalog[name]), MetadataCatalog.get(name)
         module = getattr(loader, "__module__", "")
         given = metadata.get("given")  # where it was read in an earlier run of this process
-        if given or getattr(loader, "__qualname__", "").startswith("register_coco_instances."):
+        if given or is_coco_json(loader):
             paths = given or (str(metadata.json_file), str(metadata.image_root))
             if name in COCO_NAMES:
                 if not os.path.isfile(paths[0]) or _has_known_categories(name):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
+from detectron2.data.datasets import load_coco_json
 from detectron2.structures import BoxMode
 
 from hrnet_det.data import coco_values as values
+from hrnet_det.data.learnable import has_objects, learnable, leaves_out, said
 from hrnet_det.errors import InputError, shown
+from hrnet_det.modeling.compat.conventions import get_conventions
 
+logger = logging.getLogger("detectron2.hrnet_det")
+EXTRA_KEYS = ["area"]  # of a json's annotations, beside those that Detectron2 reads
 NEEDED = ("file_name", "height", "width", "image_id")
 OF_OBJECTS = ("bbox", "bbox_mode", "category_id")
 
@@ -21,12 +27,17 @@ def type_datasets(names: Iterable[str]) -> None:
     for name in names:
         load = DatasetCatalog[name]
         if not isinstance(load, _Typed):
-            DatasetCatalog[name] = _Typed(load)
+            DatasetCatalog[name] = _Typed(name, load)
 
 
 def untyped(load: Callable[[], list[dict]]) -> Callable[[], list[dict]]:
     """What a dataset was registered with, before `type_datasets`."""
     return load.load if isinstance(load, _Typed) else load
+
+
+def is_coco_json(load: Callable[[], list[dict]]) -> bool:
+    """Whether a dataset was registered with Detectron2's register_coco_instances."""
+    return getattr(untyped(load), "__qualname__", "").startswith("register_coco_instances.")
 
 
 def check_rows(name: str) -> None:
@@ -65,20 +76,33 @@ def check_rows(name: str) -> None:
 
 
 def rows_to_learn_from(cfg: CfgNode, datasets: Sequence[str]) -> list[dict]:
-    """The rows of datasets that a config trains on: with objects, as Detectron2 chooses them."""
+    """The rows of datasets that a config trains on: with objects, as its conventions choose them.
+
+    Raises: InputError if no image has an object.
+    """
+    name = cfg.MODEL.CONVENTIONS
+    rules, filter_empty = get_conventions(name).training, cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     points = cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0
+    why = f" with {points} visible keypoints (MIN_KEYPOINTS_PER_IMAGE)" if points else ""
     try:
-        return get_detection_dataset_dicts(
+        rows = get_detection_dataset_dicts(
             list(datasets),
-            cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+            filter_empty and not leaves_out(rules),
             min_keypoints=points,
             proposal_files=cfg.DATASETS.PROPOSAL_FILES_TRAIN if cfg.MODEL.LOAD_PROPOSALS else None,
         )
-    except AssertionError as error:  # of a list that is empty
-        least = f" with {points} visible keypoints (MIN_KEYPOINTS_PER_IMAGE)" if points else ""
+    except AssertionError:  # of a list that is empty
+        rows = []
+    if rows and leaves_out(rules):
+        rows, left_out = learnable(rows, rules, filter_empty=filter_empty)
+        if left_out:
+            logger.info("MODEL.CONVENTIONS %s leaves out %s.", name, said(left_out))
+            why += f" that is left by MODEL.CONVENTIONS {name}, which leaves out {said(left_out)},"
+    if not rows or (filter_empty and not has_objects(rows)):
         raise InputError(
-            f"DATASETS.TRAIN {', '.join(datasets)}: no image has an object{least} to learn from"
-        ) from error
+            f"DATASETS.TRAIN {', '.join(datasets)}: no image has an object{why} to learn from"
+        )
+    return rows
 
 
 def _is_box(value: object) -> bool:
@@ -124,13 +148,19 @@ VALUES = {
 
 
 class _Typed:
-    """What loads a dataset's rows, which it types."""
+    """What loads a dataset's rows, which it types; of a COCO json with EXTRA_KEYS."""
 
-    def __init__(self, load: Callable[[], list[dict]]) -> None:
-        self.load = load
+    def __init__(self, name: str, load: Callable[[], list[dict]]) -> None:
+        self.name, self.load = name, load
 
     def __call__(self) -> list[dict]:
-        return [typed(row) for row in self.load()]
+        return [typed(row) for row in self._read()]
+
+    def _read(self) -> list[dict]:
+        if not is_coco_json(self.load):
+            return self.load()
+        metadata = MetadataCatalog.get(self.name)
+        return load_coco_json(metadata.json_file, metadata.image_root, self.name, EXTRA_KEYS)
 
 
 def typed(row: dict) -> dict:

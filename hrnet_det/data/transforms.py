@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from detectron2.data import transforms as T
@@ -12,9 +13,14 @@ from fvcore.transforms.transform import CropTransform, NoOpTransform, Transform
 from hrnet_det.errors import InputError
 
 
+def largest_scale(height: int, width: int, shortest: int, longest: int) -> float:
+    """What both sides are multiplied by so that neither exceeds its limit, in pixels."""
+    return min(longest / max(height, width), shortest / min(height, width))
+
+
 def nearest_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
     """mmdetection's size: one scale for both sides, rounded to the nearest pixel, at least 1."""
-    scale = min(longest / max(height, width), shortest / min(height, width))
+    scale = largest_scale(height, width, shortest, longest)
     return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
 
 
@@ -28,32 +34,48 @@ def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple
 
 
 class OpenCVResizeTransform(T.ResizeTransform):
-    """Bilinear resizing by OpenCV, which does not average the pixels that it skips.
+    """Resizing by OpenCV: bilinear, without averaging pixels that it skips; of labels and masks
+    the nearest pixel, which for OpenCV is the one that a pixel's upper left corner falls in.
 
     With `as_float` the result is float32, not rounded to whole levels.
+
+    Args:
+        scale: what coordinates are multiplied by; None for that of each axis, new / old side.
     Raises: InputError if OpenCV is not installed.
     """
 
     def __init__(
-        self, height: int, width: int, new_height: int, new_width: int, as_float: bool = False
+        self,
+        height: int,
+        width: int,
+        new_height: int,
+        new_width: int,
+        as_float: bool = False,
+        scale: float | None = None,
     ) -> None:
         super().__init__(height, width, new_height, new_width)
         self._set_attributes(locals())
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
-        """The resized image; with an `interp`, as for semantic labels, by Pillow."""
-        if interp is not None:
-            return super().apply_image(img, interp)
+        """The resized image; with an `interp`, as for semantic labels, the nearest pixels."""
         cv2 = opencv()
-        if self.as_float:
+        if self.as_float and interp is None:
             img = img.astype(np.float32)
         size = (self.new_width, self.new_height)
-        resized = cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
+        how = cv2.INTER_LINEAR if interp is None else cv2.INTER_NEAREST
+        resized = cv2.resize(img, size, interpolation=how)
         return resized.reshape(*resized.shape[:2], *img.shape[2:])  # cv2 drops a single channel
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        if self.scale is None:
+            return super().apply_coords(coords)
+        coords[:, :2] = coords[:, :2] * self.scale
+        return coords
 
     def inverse(self) -> Transform:
         sizes = self.new_height, self.new_width, self.height, self.width
-        return OpenCVResizeTransform(*sizes, self.as_float)
+        scale = None if self.scale is None else 1 / self.scale
+        return OpenCVResizeTransform(*sizes, self.as_float, scale)
 
 
 def opencv(key: str = "INPUT.RESIZE opencv") -> object:
@@ -68,14 +90,21 @@ def opencv(key: str = "INPUT.RESIZE opencv") -> object:
     return cv2
 
 
-# How a code base chooses the size, and what it resizes with.
-ResizeRule = tuple[Callable[[int, int, int, int], tuple[int, int]], Callable[..., Transform]]
+class ResizeRule(NamedTuple):
+    """How a code base chooses the size, and what it resizes with."""
+
+    sides: Callable[[int, int, int, int], tuple[int, int]]
+    transform: Callable[..., Transform]
+    one_scale: bool = False  # both axes of coordinates are multiplied by the scale before rounding
+
 
 RESIZE_RULES: dict[str, ResizeRule | None] = {
     "pillow": None,  # Detectron2's own ResizeShortestEdge
-    "opencv": (nearest_sides, OpenCVResizeTransform),
-    "opencv_float": (nearest_sides, partial(OpenCVResizeTransform, as_float=True)),
-    "pillow_floor": (floored_sides, T.ResizeTransform),
+    "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
+    "opencv_float": ResizeRule(
+        nearest_sides, partial(OpenCVResizeTransform, as_float=True), one_scale=True
+    ),
+    "pillow_floor": ResizeRule(floored_sides, T.ResizeTransform),
 }
 
 
@@ -108,9 +137,9 @@ class CompatResize(T.ResizeShortestEdge):
             shortest = int(np.random.choice(lengths))
         if not shortest:
             return NoOpTransform()
-        size = image.shape[:2]
-        sides, transform = self.rule
-        return transform(*size, *sides(*size, shortest, self.plain.max_size))
+        size, limits = image.shape[:2], (shortest, self.plain.max_size)
+        options = {"scale": largest_scale(*size, *limits)} if self.rule.one_scale else {}
+        return self.rule.transform(*size, *self.rule.sides(*size, *limits), **options)
 
 
 def check_resize(name: str) -> None:

@@ -46,6 +46,9 @@ class TrainingRules:
     least_image_side: int = 0
     least_object_side: float = 0.0
     drops_objects_without_area: bool = False
+    drops_objects_outside: bool = False  # those whose boxes do not overlap their image
+    # Images that had annotations and have no object left are learned from, as background.
+    keeps_emptied_images: bool = False
 
     @property
     def bitmaps(self) -> bool:
@@ -67,7 +70,14 @@ MMDET_RULES = TrainingRules(
     least_image_side=32,
     least_object_side=1.0,
     drops_objects_without_area=True,
+    drops_objects_outside=True,
+    keeps_emptied_images=True,
 )
 HRNET_OBJECT_DETECTION_RULES = replace(
-    MMDET_RULES, mask_targets="crop", semantic_mean="labelled", closed_boxes=True
+    MMDET_RULES,
+    mask_targets="crop",
+    semantic_mean="labelled",
+    closed_boxes=True,
+    drops_objects_outside=False,
+    keeps_emptied_images=False,
 )
