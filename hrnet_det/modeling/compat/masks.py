@@ -1,13 +1,14 @@
-"""How masks get from a box's grid into the image, in the code bases of `conventions`."""
+"""How masks get from a box's grid into the image and back, in the code bases of `conventions`."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from detectron2.structures import Boxes, ROIMasks
+from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
 from torch import Tensor
 
 from hrnet_det.modeling.backbone.hrnetv2 import resized
+from hrnet_det.modeling.compat.training_rules import TrainingRules
 
 
 def paste_masks(
@@ -35,6 +36,28 @@ def paste_masks(
         pasted = ROIMasks(probabilities[full]).to_bitmasks(Boxes(boxes[full]), height, width, 0.5)
         masks[full] = pasted.tensor
     return masks
+
+
+def masks_to_learn(
+    objects: Instances, rules: TrainingRules, padded: tuple[int, int] | None
+) -> Instances:
+    """An image's objects, with masks in the form that the code base crops for its mask heads.
+
+    Source: pad_mask of mmdetection's preprocessor. At the image's border RoIAlign goes on with the
+    last pixel of a mask that ends there, and with 0 where it is padded.
+
+    Args:
+        padded: height and width of the batch in pixels that masks are padded to; None for none.
+    Output: the same objects, or others with other gt_masks.
+    """
+    masks = objects.gt_masks if objects.has("gt_masks") else None
+    if rules.mask_targets != "bitmap" or padded is None or not isinstance(masks, BitMasks):
+        return objects
+    height, width = masks.image_size
+    missing = (0, max(padded[1] - width, 0), 0, max(padded[0] - height, 0))
+    found = Instances(objects.image_size, **objects.get_fields())
+    found.gt_masks = BitMasks(F.pad(masks.tensor, missing))
+    return found
 
 
 def _fill_whole_pixels(masks: Tensor, probabilities: Tensor, boxes: Tensor, padded: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
@@ -12,7 +13,13 @@ from torch import Tensor
 
 from hrnet_det.modeling.compat.boxes import FollowsConventions, ImageSize, clip_each, scaled
 from hrnet_det.modeling.compat.conventions import Conventions
+from hrnet_det.modeling.compat.initial import set_initial_values
 from hrnet_det.modeling.compat.masks import paste_masks
+from hrnet_det.modeling.compat.matching import (
+    TakeoverMatcher,
+    label_usable_anchors,
+    sampled_share,
+)
 from hrnet_det.modeling.meta_arch.htc import HTC
 
 # What stands in the config for the detector, and what computes it here.
@@ -47,6 +54,7 @@ class CompatRCNN(FollowsConventions, GeneralizedRCNN):
     def __init__(self, *, test_sides: tuple[int, int], **others: object) -> None:
         super().__init__(**others)
         self.test_sides = test_sides
+        set_initial_values(self, self.conventions.training.initial_values)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict:
@@ -133,7 +141,39 @@ def postprocess(results: Instances, height: int, width: int, conventions: Conven
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class CompatRPN(FollowsConventions, RPN):
-    """Detectron2's RPN with another code base's box coder and clipping."""
+    """Detectron2's RPN with another code base's box coder, clipping and training."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        parts = super().from_config(cfg, input_shape)
+        rules, options = parts["conventions"].training, cfg.MODEL.RPN
+        if rules.takes_over:
+            parts["anchor_matcher"] = TakeoverMatcher(
+                options.IOU_THRESHOLDS, options.IOU_LABELS, rules.rpn_least_iou
+            )
+        return parts
+
+    def label_and_sample_anchors(
+        self, anchors: list[Boxes], gt_instances: list[Instances]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        rules = self.conventions.training
+        if not rules.drops_anchors_first:
+            return super().label_and_sample_anchors(anchors, gt_instances)
+        return label_usable_anchors(self, anchors, gt_instances, closed=rules.closed_boxes)
+
+    def losses(
+        self,
+        anchors: list[Boxes],
+        logits: list[Tensor],
+        labels: list[Tensor],
+        deltas: list[Tensor],
+        boxes: list[Tensor],
+    ) -> dict[str, Tensor]:
+        losses = super().losses(anchors, logits, labels, deltas, boxes)
+        if not self.conventions.training.divides_by_sampled:
+            return losses
+        share = sampled_share(labels, self.batch_size_per_image)
+        return {name: loss / share for name, loss in losses.items()}
 
     @torch.no_grad()  # as Detectron2: proposals are fixed for the heads
     def predict_proposals(

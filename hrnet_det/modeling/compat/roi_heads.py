@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
+from detectron2.modeling.matcher import Matcher
 from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNOutputLayers, StandardROIHeads
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from hrnet_det.modeling.compat.boxes import FollowsConventions, box_transform, clip_each, scaled
 from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
+from hrnet_det.modeling.compat.masks import masks_to_learn
+from hrnet_det.modeling.compat.matching import TakeoverMatcher, match_then_add_objects
 from hrnet_det.modeling.roi_heads.cascade import Batch, Features, ResamplingCascadeROIHeads
 from hrnet_det.modeling.roi_heads.htc import HTCROIHeads
+from hrnet_det.modeling.roi_heads.htc_layers import FusedSemanticHead
 
 
 class CompatROIAlign(nn.Module):
@@ -84,7 +89,10 @@ class CompatOutputLayers(FollowsConventions, FastRCNNOutputLayers):
 
 
 class _CompatHeads(FollowsConventions):
-    """RoI heads whose poolers have the code base's RoIAlign."""
+    """RoI heads whose poolers have the code base's RoIAlign, and that learn as it does."""
+
+    # Whether masks are padded with the images: those of HTC are not.
+    pads_masks = True
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -92,7 +100,35 @@ class _CompatHeads(FollowsConventions):
         for part in parts.values():
             if isinstance(part, ROIPooler):
                 with_roi_align(part, parts["conventions"])
+        if "proposal_matcher" in parts:  # a cascade has one for each stage
+            thresholds, labels = cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS, cfg.MODEL.ROI_HEADS.IOU_LABELS
+            parts["proposal_matcher"] = _matcher(cfg, thresholds, labels)
         return parts
+
+    def forward(
+        self, images: ImageList, features: Features, proposals: Batch, targets: Batch | None = None
+    ) -> tuple[Batch, dict[str, Tensor]]:
+        return super().forward(images, features, proposals, self._learnt(images, targets))
+
+    def _learnt(self, images: ImageList, targets: Batch | None) -> Batch | None:
+        """Objects with masks as the code base's mask heads learn them."""
+        if not self.training or targets is None:
+            return targets
+        size = tuple(images.tensor.shape[-2:]) if self.pads_masks else None
+        return [masks_to_learn(t, self.conventions.training, size) for t in targets]
+
+    def label_and_sample_proposals(self, proposals: Batch, targets: Batch) -> Batch:
+        if not self.conventions.training.adds_objects_matched:
+            return super().label_and_sample_proposals(proposals, targets)
+        return match_then_add_objects(self, proposals, targets)
+
+
+def _matcher(cfg: CfgNode, thresholds: Sequence[float], labels: Sequence[int]) -> Matcher:
+    """Of boxes with objects; MODEL.ROI_HEADS.LOW_QUALITY_MATCHES count from the threshold on."""
+    choice = cfg.MODEL.ROI_HEADS.LOW_QUALITY_MATCHES
+    if choice == "always" or (choice == "with_masks" and cfg.MODEL.MASK_ON):
+        return TakeoverMatcher(thresholds, labels, thresholds[-1])
+    return Matcher(list(thresholds), list(labels))
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -116,6 +152,8 @@ class CompatCascadeROIHeads(_CompatHeads, CascadeROIHeads):
         conventions = get_conventions(cfg.MODEL.CONVENTIONS)
         weights = cfg.MODEL.ROI_BOX_CASCADE_HEAD.BBOX_REG_WEIGHTS
         coders = [box_transform(stage, conventions) for stage in weights]
+        ious = cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS
+        parts["proposal_matchers"] = [_matcher(cfg, [iou], [0, 1]) for iou in ious]
         parts["box_predictors"] = [
             CompatOutputLayers(cfg, head.output_shape, box2box_transform=coder)
             for head, coder in zip(parts["box_heads"], coders, strict=True)
@@ -143,17 +181,32 @@ class CompatCascadeROIHeads(_CompatHeads, CascadeROIHeads):
         self, boxes: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> Batch:
         clipped = clip_each(boxes, image_sizes, self.conventions)
-        return super()._create_proposals_from_boxes(clipped, image_sizes)
+        if not self.conventions.training.keeps_empty_boxes:
+            return super()._create_proposals_from_boxes(clipped, image_sizes)
+        pairs = zip(clipped, image_sizes, strict=True)
+        return [Instances(size, proposal_boxes=Boxes(b.detach())) for b, size in pairs]
 
 
 @ROI_HEADS_REGISTRY.register()
 class CompatResamplingCascadeROIHeads(ResamplingCascadeROIHeads, CompatCascadeROIHeads):
     """ResamplingCascadeROIHeads with the conventions that MODEL.CONVENTIONS names."""
 
+    def forward(
+        self, images: ImageList, features: Features, proposals: Batch, targets: Batch | None = None
+    ) -> tuple[Batch, dict[str, Tensor]]:
+        return super().forward(images, features, proposals, self._learnt(images, targets))
+
 
 @ROI_HEADS_REGISTRY.register()
-class CompatHTCROIHeads(HTCROIHeads, CompatCascadeROIHeads):
+class CompatHTCROIHeads(HTCROIHeads, CompatResamplingCascadeROIHeads):
     """HTCROIHeads with the conventions that MODEL.CONVENTIONS names."""
+
+    pads_masks = False
+
+    @classmethod
+    def _semantic_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> FusedSemanticHead:
+        rules = get_conventions(cfg.MODEL.CONVENTIONS).training
+        return FusedSemanticHead(cfg, input_shape, mean_of=rules.semantic_mean)
 
     @classmethod
     def _embedding_pooler(cls, cfg: CfgNode, stride: int) -> ROIPooler:

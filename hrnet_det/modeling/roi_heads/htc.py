@@ -51,12 +51,16 @@ class HTCROIHeads(ResamplingCascadeROIHeads):
         parts = super().from_config(cfg, input_shape)
         if not cfg.MODEL.HTC.SEMANTIC_ON:
             return parts
-        parts["semantic_head"] = FusedSemanticHead(cfg, input_shape)
+        parts["semantic_head"] = cls._semantic_head(cfg, input_shape)
         pooler = cls._embedding_pooler(cfg, parts["semantic_head"].stride)
         for task in ("box", "mask") if cfg.MODEL.MASK_ON else ("box",):
             parts[f"{task}_in_features"] = [*parts[f"{task}_in_features"], EMBEDDING]
             parts[f"{task}_pooler"] = SemanticPooler(parts[f"{task}_pooler"], pooler)
         return parts
+
+    @classmethod
+    def _semantic_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> FusedSemanticHead:
+        return FusedSemanticHead(cfg, input_shape)
 
     @classmethod
     def _embedding_pooler(cls, cfg: CfgNode, stride: int) -> ROIPooler:

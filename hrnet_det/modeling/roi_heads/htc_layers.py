@@ -32,11 +32,13 @@ class FusedSemanticHead(nn.Module):
         conv_dim, num_convs: channels and number of the 3x3 convolutions.
         stride: of the level whose size the logits and the embedding have, in pixels.
         ignore_value: label of pixels that count for nothing.
+        mean_of: what the loss is a mean over, the "labelled" cells (the paper's authors and
+            mmdetection 1) or "all" cells (mmdetection 3), of which those without a label count 0.
     Input:  {level: (N, C, H/s, W/s)}, more levels than those of input_shape or not.
     Output: logits (N, num_classes, H/stride, W/stride), embedding (N, C, H/stride, W/stride).
     Raises: ValueError if no level has the stride, or the levels differ in their channels.
-    Differs from source: the loss is a mean over the labelled cells, as in mmdetection 1, and 0
-        without any; version 3 divides by all cells. The embedding has the pyramid's channels.
+    Differs from source: the loss is 0 without any labelled cell. The embedding has the pyramid's
+        channels.
     """
 
     @configurable
@@ -50,6 +52,7 @@ class FusedSemanticHead(nn.Module):
         stride: int = 8,
         ignore_value: int = 255,
         loss_weight: float = 0.2,
+        mean_of: str = "labelled",
     ) -> None:
         super().__init__()
         by_stride = {shape.stride: name for name, shape in input_shape.items()}
@@ -67,6 +70,7 @@ class FusedSemanticHead(nn.Module):
         self.stride = stride
         self.ignore_value = ignore_value
         self.loss_weight = loss_weight
+        self.mean_of = mean_of
         self.lateral_convs = nn.ModuleList(_conv(channels, channels, 1) for _ in input_shape)
         self.convs = nn.ModuleList(
             _conv(conv_dim if k else channels, conv_dim, 3) for k in range(num_convs)
@@ -99,12 +103,13 @@ class FusedSemanticHead(nn.Module):
         return self.predictor(x), embedding.float() if self.training else embedding
 
     def losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Mean cross entropy of labelled cells; each has the first pixel's label of (N, H, W)."""
+        """Mean cross entropy of the cells; each has the first pixel's label of (N, H, W)."""
         targets = targets[:, :: self.stride, :: self.stride]
         options = {"reduction": "sum", "ignore_index": self.ignore_value}
         loss = F.cross_entropy(logits.float(), targets, **options)
         labelled = (targets != self.ignore_value).sum().clamp(min=1)
-        return {"loss_sem_seg": self.loss_weight * loss / labelled}
+        cells = targets.numel() if self.mean_of == "all" else labelled
+        return {"loss_sem_seg": self.loss_weight * loss / cells}
 
 
 def _conv(channels: int, out_channels: int, side: int) -> Conv2d:
