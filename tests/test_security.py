@@ -71,7 +71,7 @@ def test_nothing_else_unpickles():
 def test_the_loader_of_yaml_makes_no_objects():
     from yaml import SafeLoader
 
-    from hrnet_det.config.yaml import _Loader
+    from hrnet_det.config.yaml_files import _Loader
 
     assert issubclass(_Loader, SafeLoader)
 

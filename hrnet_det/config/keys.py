@@ -27,9 +27,9 @@ KEYS: dict[str, object] = {
     "MODEL.HRFPN.POOLING": "avg",  # as published, or "max"
     "MODEL.HRFPN.NORM": "",  # after its convolutions; "" (published) for none
     "MODEL.HRFPN.SHARE_CONV": False,  # one 3x3 convolution for all levels instead of one each
-    # Whose boxes, scores and masks a detector computes from its heads' outputs: "detectron2",
-    # "mmdet", "hrnet_object_detection" or "maskrcnn_benchmark". As an override or in your own file
-    # it merges configs/conventions/NAME.KIND.yaml (mmdet.fcos.yaml), or without one NAME.yaml.
+    # By whose rules a detector trains, and makes boxes, scores and masks of its heads' outputs:
+    # "detectron2", "mmdet", "hrnet_object_detection" or "maskrcnn_benchmark". As an override or in
+    # your own file it merges configs/conventions/NAME.FAMILY.yaml (mmdet.fcos.yaml), or NAME.yaml.
     "MODEL.CONVENTIONS": "detectron2",
     "MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS": [],  # HRNetV2SemSegHead's, in the loss; [] for none
     "MODEL.FCOS.NUM_CLASSES": 80,
@@ -89,6 +89,12 @@ KEYS: dict[str, object] = {
     "MODEL.WEIGHTS_ALLOW_PICKLE": False,
     # False takes what fits of a file in which tensors of a part are missing or have other shapes.
     "MODEL.WEIGHTS_STRICT": True,
+    # Whose published optimiser and schedule, for the config's own 1x, 2x, 20e or 28e: "mmdet" or
+    # "hrnet_object_detection"; "" for what the config says. It lies between the shipped config and
+    # the user's values, starts from ImageNet weights, and MODEL.CONVENTIONS follows it.
+    "SOLVER.RECIPE": "",
+    # Factor of the learning rate of norms' biases; None: BIAS_LR_FACTOR, as of other biases.
+    "SOLVER.BIAS_LR_FACTOR_NORM": None,
     # Above 0: MAX_ITER, STEPS, WARMUP_ITERS, CHECKPOINT_PERIOD and TEST.EVAL_PERIOD follow from so
     # many epochs of the images with objects, where they are not stated.
     "SOLVER.EPOCHS": 0,

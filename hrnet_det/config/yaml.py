@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
-import yaml
 from detectron2.config import CfgNode
 
 from hrnet_det.config.allowed import check_values
-from hrnet_det.config.files import config_folder, is_shipped
 from hrnet_det.config.keys import get_cfg
-from hrnet_det.errors import InputError, MissingInputError, did_you_mean, shown
+from hrnet_det.config.overlays import CONVENTIONS, add_conventions, switch_conventions
+from hrnet_det.config.recipes import KEYS_OF_RECIPES, RECIPE, add_recipe
+from hrnet_det.config.yaml_files import YamlFile, flat, read_yaml
+from hrnet_det.errors import InputError, did_you_mean, shown
 
-BASE = "_BASE_"
 TYPES = {
     bool: "True or False",
     int: "a whole number",
@@ -27,18 +26,12 @@ TYPES = {
 }
 
 
-class YamlFile(NamedTuple):
-    """What a YAML file and its `_BASE_`s say: shipped configs, and the user's own files."""
-
-    shipped: dict
-    own: dict
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     """The defaults, with a YAML file (and its `_BASE_`s) and KEY VALUE pairs merged over them.
 
-    From below: the defaults, shipped configs, configs/conventions/ of MODEL.CONVENTIONS, the user's
-    files, overrides. YAML is loaded safely: a tag that would run code is refused.
+    From below: the defaults, shipped configs, SOLVER.RECIPE, configs/conventions/ of
+    MODEL.CONVENTIONS, the user's files, overrides. YAML is loaded safely: a tag that would run code
+    is refused.
 
     Args:
         overrides: KEY, VALUE, KEY, VALUE, ... as on the command line.
@@ -53,12 +46,33 @@ def merged(file: YamlFile, source: str, overrides: Sequence[str] = ()) -> CfgNod
     """The defaults with what a file says and overrides over them, as `load_config`."""
     cfg = get_cfg()
     merge_content(cfg, file.shipped, source=source)
-    if name := flat(file.own).get("MODEL.CONVENTIONS"):
-        _merge_conventions(cfg, str(name), source=source)
+    own = flat(file.own)
+    typed = dict(zip(overrides[::2], overrides[1::2], strict=False))
+    recipe = _add_below(cfg, own, typed, source=source)
     merge_content(cfg, file.own, source=source)
-    merge_overrides(cfg, overrides)
+    cfg.SOLVER.RECIPE = recipe
+    merge_overrides(cfg, overrides, own=own)
     check_values(cfg, source=source, typed=overrides[::2])
     return cfg
+
+
+def _add_below(cfg: CfgNode, own: dict, typed: dict, *, source: str) -> str:
+    """Merge recipe and conventions over the shipped config; returns the recipe's name."""
+    before = str(own.get(RECIPE) or "")
+    recipe = str(typed.get(RECIPE, before))
+    place = "command line" if RECIPE in typed else source
+    if own.keys() >= KEYS_OF_RECIPES:  # the config.yaml of a run, which states all values
+        if recipe != before:
+            raise InputError(
+                f"command line: {RECIPE} {recipe!r}: {source} states every value that it would "
+                "set; take the config that this run was started with"
+            )
+    elif recipe:
+        add_recipe(cfg, recipe, own | typed, source=place)
+    follows = "" if CONVENTIONS in typed else recipe
+    name = str(own.get(CONVENTIONS) or follows or cfg.MODEL.CONVENTIONS)
+    add_conventions(cfg, name, own, source=source)
+    return recipe
 
 
 def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
@@ -70,8 +84,13 @@ def merge_content(cfg: CfgNode, content: dict, *, source: str) -> None:
     _set_values(cfg, given, source=source)
 
 
-def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
-    """Merge KEY VALUE pairs into cfg. Raises: InputError as load_config does."""
+def merge_overrides(
+    cfg: CfgNode, overrides: Sequence[str], *, own: Mapping[str, object] = MappingProxyType({})
+) -> None:
+    """Merge KEY VALUE pairs into cfg; own is what the user's file has stated in it.
+
+    Raises: InputError as load_config does.
+    """
     if pairs := [word for word in overrides[::2] if "=" in word]:
         raise InputError(
             f"command line: {pairs[0]!r}: a YAML config takes KEY VALUE, such as SOLVER.BASE_LR "
@@ -90,8 +109,12 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     _check_keys(known, given, source="command line")
     if empty := [k for k, v in given.items() if v in (None, "None") and known[k] is not None]:
         raise InputError(f"command line: {', '.join(empty)} needs a value, not None")
-    if "MODEL.CONVENTIONS" in given:
-        _switch_conventions(cfg, str(given["MODEL.CONVENTIONS"]))
+    recipe = str(given.get(RECIPE, cfg.SOLVER.RECIPE))
+    if recipe != cfg.SOLVER.RECIPE:
+        add_recipe(cfg, recipe, given, source="command line")
+        given = {CONVENTIONS: recipe} | given
+    if CONVENTIONS in given:
+        switch_conventions(cfg, str(given[CONVENTIONS]), own, source="command line")
     _set_values(cfg, given, source="command line")
 
 
@@ -112,118 +135,6 @@ def _set_values(cfg: CfgNode, given: dict[str, object], *, source: str) -> None:
             raise InputError(f"{source}: {key} {shown(value)}: must be {words}{hint}") from error
         except (RecursionError, MemoryError, SyntaxError) as error:
             raise InputError(f"{source}: {key} {shown(value)}: is nested too deep") from error
-
-
-def _switch_conventions(cfg: CfgNode, name: str) -> None:
-    """Follow other conventions than those that cfg has: what these have set is set back first."""
-    before = cfg.MODEL.CONVENTIONS
-    if name == before:
-        return
-    back = flat(_overlay(cfg, "detectron2", source="command line"))
-    values = flat(cfg)
-    for key, value in flat(_overlay(cfg, before, source="command line")).items():
-        if key in back and _plain(values[key]) == _plain(value):
-            cfg.merge_from_list([key, back[key]])
-    _merge_conventions(cfg, name, source="command line")
-    cfg.MODEL.CONVENTIONS = name
-
-
-def _merge_conventions(cfg: CfgNode, name: str, *, source: str) -> None:
-    if name != "detectron2":
-        cfg.merge_from_other_cfg(CfgNode(_overlay(cfg, name, source=source)))
-
-
-def _overlay(cfg: CfgNode, name: str, *, source: str) -> dict:
-    """configs/conventions/NAME.yaml, or that of the meta-architecture, NAME.fcos.yaml."""
-    folder = config_folder() / "conventions"
-    known = sorted({path.name.split(".")[0] for path in folder.glob("*.yaml")})
-    if name not in known:
-        raise InputError(f"{source}: unknown MODEL.CONVENTIONS {name!r}; known: {', '.join(known)}")
-    special = folder / f"{name}.{cfg.MODEL.META_ARCHITECTURE.lower()}.yaml"
-    return read_yaml(special if special.is_file() else folder / f"{name}.yaml").shipped
-
-
-def _plain(value: object) -> object:
-    """Tuples, and YAML's "(1, 2)", as the lists that they are equal to."""
-    if isinstance(value, str) and value.startswith("("):
-        value = yaml.safe_load(f"[{value[1:-1]}]")
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
-    """What a YAML file and its `_BASE_`s say; above are the files that have it as `_BASE_`.
-
-    Raises: MissingInputError if one is not there; InputError if one is not valid YAML, or no
-        mapping of keys, or if a `_BASE_` is none or leads back to its own file.
-    """
-    path = Path(path)
-    if not os.path.isfile(path):
-        needed = f"{above[-1]}: its {BASE} {path}" if above else f"config {path}"
-        raise MissingInputError(f"{needed} is not there")
-    if path.resolve() in above:
-        ring = " -> ".join(str(step) for step in (*above, path.resolve()))
-        raise InputError(f"{above[-1]}: its {BASE} leads back to the file itself: {ring}")
-    content = _parsed(path)
-    bases = content.pop(BASE, [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) and base for base in bases):
-        raise InputError(f"{path}: {BASE} is {bases!r}; give the path of a YAML file, or a list")
-    file = YamlFile({}, {})
-    for base in bases:
-        below = read_yaml(path.parent / Path(base).expanduser(), above=(*above, path.resolve()))
-        _merge(file.shipped, below.shipped)
-        _merge(file.own, below.own)
-    _merge(file.shipped if is_shipped(path) else file.own, content)
-    return file
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe one, for which a key that is there twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if twice:
-            raise yaml.YAMLError(f"the key {twice[0]!r} is there twice\n{node.start_mark}")
-        return super().construct_mapping(node, deep=deep)
-
-
-def _parsed(path: Path) -> dict:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-        flat({"": content})  # an alias may make a group a part of itself
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not valid YAML: not text in UTF-8 ({error.reason})") from error
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # such as a date that does not exist
-        problem = getattr(error, "problem", None)
-        if "could not determine a constructor" in str(problem):
-            reason = f": YAML tags that run code are not loaded ({problem}); write plain values"
-        else:
-            reason = f" is not valid YAML: {error}"
-        raise InputError(f"{path}{reason}") from error
-    except RecursionError as error:
-        raise InputError(f"{path} is not valid YAML for a config: it is nested too deep") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} has no KEY: VALUE lines, but {type(content).__name__}")
-    return content
-
-
-def _merge(under: dict, over: dict) -> None:
-    """Merge nested groups of keys into others, in place."""
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(under.get(key), dict):
-            _merge(under[key], value)
-        else:
-            under[key] = value
-
-
-def flat(content: dict, prefix: str = "") -> dict[str, object]:
-    """{GROUP.KEY: value} of all values in nested groups."""
-    found: dict[str, object] = {}
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
 
 
 def _check_keys(known: Collection[str], given: Iterable[str], *, source: str) -> None:

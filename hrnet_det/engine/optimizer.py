@@ -10,6 +10,7 @@ from detectron2.solver import build_optimizer as build_sgd
 from detectron2.solver.build import maybe_add_gradient_clipping
 from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,6 +19,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 SCHEDULES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR", "WarmupPolyLR")
 
 
@@ -26,7 +28,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
 
     SOLVER.CLIP_GRADIENTS.CLIP_TYPE may be Detectron2's "value" and "norm", which clip each
     parameter's gradient by itself, or "full_model": CLIP_VALUE bounds the norm of all gradients
-    together. AMP's loss scale has been taken out by then.
+    together. AMP's loss scale has been taken out by then. SOLVER.BIAS_LR_FACTOR_NORM is for the
+    biases of norms, where BIAS_LR_FACTOR is for all in Detectron2.
 
     Raises: InputError for another optimizer or type of clipping (the message lists them).
     """
@@ -37,14 +40,33 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     if name not in ("SGD", "ADAMW"):
         raise InputError(f"SOLVER.OPTIMIZER {name!r}: SGD or ADAMW")
     build = build_sgd if name == "SGD" else _build_adamw
-    if kind != "full_model":
-        return build(cfg, model)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    if kind == "full_model":
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
     optimizer = build(cfg, model)
-    clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
+    if (factor := cfg.SOLVER.BIAS_LR_FACTOR_NORM) is not None:
+        _set_rate_of_norm_biases(optimizer, model, cfg.SOLVER.BASE_LR * factor)
+    if kind == "full_model":
+        clip_whole_gradient(optimizer, clip.CLIP_VALUE, clip.NORM_TYPE)
     return optimizer
+
+
+def _set_rate_of_norm_biases(optimizer: Optimizer, model: nn.Module, rate: float) -> None:
+    """Give the biases of norms, which stay in groups of their decay, a learning rate of their own.
+
+    Source: mmengine's DefaultOptimWrapperConstructor, whose bias_lr_mult leaves them out.
+    """
+    biases = {id(layer.bias) for layer in model.modules() if isinstance(layer, NORMS)}
+    for group in list(optimizer.param_groups):
+        moved = [p for p in group["params"] if id(p) in biases]
+        if not moved or group["lr"] == rate:
+            continue
+        group["params"] = [p for p in group["params"] if id(p) not in biases]
+        if group["params"]:
+            optimizer.add_param_group({**group, "params": moved, "lr": rate})
+        else:
+            group |= {"params": moved, "lr": rate}
 
 
 def clip_whole_gradient(optimizer: Optimizer, most: float, norm_type: float = 2.0) -> None:

@@ -7,12 +7,24 @@ import pytest
 from hrnet_det import get_cfg
 from hrnet_det.config.files import config_folder, names
 from hrnet_det.config.load import load_run
+from hrnet_det.config.overlays import family_of, overlay_file
 from hrnet_det.config.yaml import flat, load_config, read_yaml
 from hrnet_det.errors import InputError
 
 CONVENTIONS = sorted({p.name.split(".")[0] for p in (config_folder() / "conventions").iterdir()})
 FASTER = config_folder() / "hrnetv2p_faster_rcnn.yaml"
 FCOS = config_folder() / "COCO-Detection" / "fcos_hrnetv2p_w18_1x.yaml"
+CASCADE = config_folder() / "COCO-Detection" / "cascade_rcnn_hrnetv2p_w18_20e.yaml"
+HTC = config_folder() / "COCO-InstanceSegmentation" / "htc_hrnetv2p_w18_20e.yaml"
+KEYPOINT = config_folder() / "COCO-Keypoints" / "keypoint_rcnn_hrnetv2p_w18_1x.yaml"
+BY_FAMILY = {"": FASTER, "cascade": CASCADE, "htc": HTC, "fcos": FCOS, "keypoint": KEYPOINT}
+# Not of FCOS, for which the file of all others is none.
+FOLLOWED = [
+    (family, name)
+    for family in BY_FAMILY
+    for name in CONVENTIONS[1:]
+    if family != "fcos" or (config_folder() / "conventions" / f"{name}.fcos.yaml").is_file()
+]
 
 
 @pytest.fixture
@@ -52,34 +64,63 @@ def differing(one, other):
     return {key for key, value in values(one).items() if values(other)[key] != value}
 
 
-def overlay_keys(name):
-    folder = config_folder() / "conventions"
-    return set(flat(read_yaml(folder / f"{name}.yaml").shipped))
+def overlay_keys(name, family):
+    path = overlay_file(config_folder() / "conventions", name, family)
+    return set(flat(read_yaml(path).shipped))
 
 
 def test_the_conventions_that_there_are():
     assert CONVENTIONS == ["detectron2", "hrnet_object_detection", "maskrcnn_benchmark", "mmdet"]
 
 
-@pytest.mark.parametrize(("special", "config"), [("", FASTER), (".fcos", FCOS)])
-def test_detectron2s_conventions_are_those_of_the_shipped_configs(special, config):
+@pytest.mark.parametrize("family", BY_FAMILY)
+def test_detectron2s_conventions_are_those_of_the_shipped_configs(family):
     """What is set back is all that others set, to what the shipped config has."""
-    others = {name for name in CONVENTIONS if name != "detectron2"} if not special else {"mmdet"}
-    wanted = set().union(*(overlay_keys(name + special) for name in others))
-    assert overlay_keys(f"detectron2{special}") == wanted - {"MODEL.CONVENTIONS"}
-    shipped = values(load_config(config))
-    content = read_yaml(config_folder() / "conventions" / f"detectron2{special}.yaml").shipped
+    wanted = set().union(*(overlay_keys(name, own) for own, name in FOLLOWED if own == family))
+    assert overlay_keys("detectron2", family) == wanted - {"MODEL.CONVENTIONS"}
+    shipped = values(load_config(BY_FAMILY[family]))
+    content = read_yaml(overlay_file(config_folder() / "conventions", "detectron2", family)).shipped
     cfg = get_cfg()
     cfg.merge_from_other_cfg(type(cfg)(content))
     for key in wanted - {"MODEL.CONVENTIONS"}:
         assert values(cfg)[key] == shipped[key], key
 
 
-@pytest.mark.parametrize("config", [FASTER, FCOS])
-@pytest.mark.parametrize("name", CONVENTIONS[1:])
-def test_conventions_can_be_set_back(write, config, name):
-    if config is FCOS:
-        name = "mmdet"
+def test_the_family_of_a_detector():
+    assert {family: family_of(load_config(path), {}) for family, path in BY_FAMILY.items()} == {
+        family: family for family in BY_FAMILY
+    }
+    for other in ("RPN", "RetinaNet", "Panoptic-FPN"):
+        assert family_of(load_config(config_folder() / f"Base-{other}-HRNetV2p.yaml"), {}) == ""
+    # what is going to be merged counts
+    assert family_of(get_cfg(), {"MODEL.META_ARCHITECTURE": "HTC"}) == "htc"
+    assert family_of(get_cfg(), {"MODEL.ROI_HEADS.NAME": "CascadeROIHeads"}) == "cascade"
+
+
+def test_training_by_family():
+    """Sources: mmdetection 3.3, configs/_base_/models and htc; HRNet-Object-Detection."""
+
+    def rules(family, name):
+        options = load_config(BY_FAMILY[family], ["MODEL.CONVENTIONS", name]).MODEL
+        return (
+            options.RPN.BOUNDARY_THRESH,
+            options.RPN.SMOOTH_L1_BETA,
+            options.ROI_BOX_HEAD.SMOOTH_L1_BETA,
+            options.ROI_HEADS.LOW_QUALITY_MATCHES,
+            options.RPN.POST_NMS_TOPK_TRAIN,
+        )
+
+    assert rules("", "mmdet") == (-1, 0.0, 0.0, "with_masks", 1000)
+    assert rules("cascade", "mmdet") == (0, 1 / 9, 1.0, "never", 2000)
+    assert rules("htc", "mmdet") == (0, 1 / 9, 1.0, "always", 2000)
+    for family in ("", "cascade", "htc"):
+        assert rules(family, "hrnet_object_detection") == (0, 1 / 9, 1.0, "always", 2000)
+        assert rules(family, "maskrcnn_benchmark") == rules(family, "detectron2")
+
+
+@pytest.mark.parametrize(("family", "name"), FOLLOWED)
+def test_conventions_can_be_set_back(write, family, name):
+    config = BY_FAMILY[family]
     plain = load_config(config)
     followed = load_config(config, ["MODEL.CONVENTIONS", name])
     assert {"MODEL.CONVENTIONS", "INPUT.RESIZE"} <= differing(plain, followed)
@@ -90,6 +131,21 @@ def test_conventions_can_be_set_back(write, config, name):
     # a value of the user's own stays
     own = load_config(saved, ["MODEL.CONVENTIONS", "detectron2", "INPUT.MIN_SIZE_TEST", "600"])
     assert differing(own, plain) == {"INPUT.MIN_SIZE_TEST"}
+
+
+def test_conventions_typed_lie_below_what_a_file_states_otherwise(write):
+    path = write(
+        f"_BASE_: {FASTER}\nTEST: {{DETECTIONS_PER_IMAGE: 300}}\nINPUT: {{RESIZE: pillow}}\n"
+    )
+    cfg = load_config(path, ["MODEL.CONVENTIONS", "mmdet"])
+    # what is as in the conventions before, as in a run's config.yaml, follows
+    assert (cfg.TEST.DETECTIONS_PER_IMAGE, cfg.INPUT.RESIZE) == (300, "opencv")
+
+
+def test_conventions_as_a_base_are_those_of_the_family(write):
+    overlay = config_folder() / "conventions" / "mmdet.yaml"
+    based = load_config(write(f"_BASE_: [{CASCADE}, {overlay}]\n"))
+    assert differing(based, load_config(CASCADE, ["MODEL.CONVENTIONS", "mmdet"])) == set()
 
 
 def test_conventions_in_a_file_lie_between_its_base_and_its_own_values(write):
