@@ -31,7 +31,10 @@ FLOORS = [
     ["modeling.kind", "modeling.kinds", "modeling.backbone"],
     ["modeling.inference"],
     ["modeling.roi_heads"],
-    [f"modeling.compat.{name}" for name in ("conventions", "boxes", "masks", "training_rules")],
+    [
+        f"modeling.compat.{name}"
+        for name in ("conventions", "boxes", "masks", "mask_targets", "training_rules")
+    ],
     ["modeling.meta_arch"],
     ["modeling.compat"],
     ["modeling"],

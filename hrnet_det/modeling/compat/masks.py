@@ -8,6 +8,7 @@ from detectron2.structures import BitMasks, Boxes, Instances, ROIMasks
 from torch import Tensor
 
 from hrnet_det.modeling.backbone.hrnetv2 import resized
+from hrnet_det.modeling.compat.mask_targets import CUTS, MaskTargets
 from hrnet_det.modeling.compat.training_rules import TrainingRules
 
 
@@ -51,12 +52,14 @@ def masks_to_learn(
     Output: the same objects, or others with other gt_masks.
     """
     masks = objects.gt_masks if objects.has("gt_masks") else None
-    if rules.mask_targets != "bitmap" or padded is None or not isinstance(masks, BitMasks):
+    if not rules.bitmaps or not isinstance(masks, BitMasks):
         return objects
-    height, width = masks.image_size
-    missing = (0, max(padded[1] - width, 0), 0, max(padded[0] - height, 0))
+    bitmaps = masks.tensor
+    if padded is not None:
+        height, width = bitmaps.shape[1:]
+        bitmaps = F.pad(bitmaps, (0, max(padded[1] - width, 0), 0, max(padded[0] - height, 0)))
     found = Instances(objects.image_size, **objects.get_fields())
-    found.gt_masks = BitMasks(F.pad(masks.tensor, missing))
+    found.gt_masks = MaskTargets(bitmaps, CUTS[rules.mask_targets])
     return found
 
 
