@@ -206,7 +206,9 @@ class CompatHTCROIHeads(HTCROIHeads, CompatResamplingCascadeROIHeads):
     @classmethod
     def _semantic_head(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> FusedSemanticHead:
         rules = get_conventions(cfg.MODEL.CONVENTIONS).training
-        return FusedSemanticHead(cfg, input_shape, mean_of=rules.semantic_mean)
+        return FusedSemanticHead(
+            cfg, input_shape, mean_of=rules.semantic_mean, padding_label=rules.semantic_padding
+        )
 
     @classmethod
     def _embedding_pooler(cls, cfg: CfgNode, stride: int) -> ROIPooler:

@@ -37,6 +37,8 @@ class TrainingRules:
     # HTC's semantic loss: the sum over the labelled cells, divided by their number or by that of
     # all cells.
     semantic_mean: str = "labelled"
+    # Label of the pixels that pad its maps with the images; None for one that counts for nothing.
+    semantic_padding: int | None = None
     initial_values: str = "detectron2"  # of all but the backbone: "detectron2" or "mmdet"
     # Objects' boxes are closed: their last pixel, x2 - 1, is what is scaled and mirrored, and what
     # boxes learn from is computed with it.
@@ -77,6 +79,7 @@ HRNET_OBJECT_DETECTION_RULES = replace(
     MMDET_RULES,
     mask_targets="crop",
     semantic_mean="labelled",
+    semantic_padding=0,
     closed_boxes=True,
     drops_objects_outside=False,
     keeps_emptied_images=False,

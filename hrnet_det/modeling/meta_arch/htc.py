@@ -27,7 +27,7 @@ class HTC(GeneralizedRCNN):
                     "them, such as coco_2017_train_panoptic_separated, or set "
                     "MODEL.HTC.SEMANTIC_ON False"
                 )
-            padding = self.backbone.size_divisibility, head.ignore_value
+            padding = self.backbone.size_divisibility, head.padding_label
             constraints = self.backbone.padding_constraints
             images.sem_seg = ImageList.from_tensors(labels, *padding, constraints).tensor
         return images

@@ -34,6 +34,8 @@ class FusedSemanticHead(nn.Module):
         ignore_value: label of pixels that count for nothing.
         mean_of: what the loss is a mean over, the "labelled" cells (the paper's authors and
             mmdetection 1) or "all" cells (mmdetection 3), of which those without a label count 0.
+        padding_label: of the pixels that pad the labels to the size of the batch; ignore_value if
+            None. In mmdetection 1 it is 0, the first class.
     Input:  {level: (N, C, H/s, W/s)}, more levels than those of input_shape or not.
     Output: logits (N, num_classes, H/stride, W/stride), embedding (N, C, H/stride, W/stride).
     Raises: ValueError if no level has the stride, or the levels differ in their channels.
@@ -53,6 +55,7 @@ class FusedSemanticHead(nn.Module):
         ignore_value: int = 255,
         loss_weight: float = 0.2,
         mean_of: str = "labelled",
+        padding_label: int | None = None,
     ) -> None:
         super().__init__()
         by_stride = {shape.stride: name for name, shape in input_shape.items()}
@@ -71,6 +74,7 @@ class FusedSemanticHead(nn.Module):
         self.ignore_value = ignore_value
         self.loss_weight = loss_weight
         self.mean_of = mean_of
+        self.padding_label = ignore_value if padding_label is None else padding_label
         self.lateral_convs = nn.ModuleList(_conv(channels, channels, 1) for _ in input_shape)
         self.convs = nn.ModuleList(
             _conv(conv_dim if k else channels, conv_dim, 3) for k in range(num_convs)
