@@ -33,7 +33,10 @@ FLOORS = [
     ["modeling.roi_heads"],
     [
         f"modeling.compat.{name}"
-        for name in ("conventions", "boxes", "masks", "mask_targets", "training_rules")
+        for name in (
+            *("boxes", "conventions", "initial", "mask_targets", "masks", "scales"),
+            "training_rules",
+        )
     ],
     ["modeling.meta_arch"],
     ["modeling.compat"],

@@ -55,8 +55,13 @@ def rename(weights: dict[str, Tensor], path: str, *, own_names: Collection[str] 
             raise InputError(f"{path}: two tensors are {ours}, one of them is {name}")
         else:
             moved = _background_last(ours, tensor) if format.background_first else tensor
-            renamed.weights[ours] = moved
+            renamed.weights[ours] = _scalar(ours, moved)
     return renamed
+
+
+def _scalar(name: str, tensor: Tensor) -> Tensor:
+    """FCOS's scale of a level without an axis, which some files give it."""
+    return tensor.reshape(()) if name.startswith("head.scales.") and tensor.numel() == 1 else tensor
 
 
 def _background_last(name: str, tensor: Tensor) -> Tensor:

@@ -36,8 +36,16 @@ KEYS: dict[str, object] = {
     "MODEL.FCOS.IN_FEATURES": ["p3", "p4", "p5", "p6", "p7"],  # pyramid levels, finest first
     "MODEL.FCOS.NUM_CONVS": 4,  # 3x3 convolutions of each tower
     "MODEL.FCOS.NORM": "GN",  # after each of them; "" for none
+    "MODEL.FCOS.CONV_BIAS": False,  # whether they have biases beside the norm, as HRNet-FCOS's
     "MODEL.FCOS.PRIOR_PROB": 0.01,  # class probability that the first predictions start from
-    "MODEL.FCOS.CENTER_SAMPLING_RADIUS": 1.5,  # points this near to a box's centre, in strides
+    # How it learns: Detectron2's rules, improvements of the published ones ("center sampling" and
+    # GIoU). Points this near to a box's centre, in strides, are positive; 0: all in the box.
+    "MODEL.FCOS.CENTER_SAMPLING_RADIUS": 1.5,
+    # "giou"; mmdetection's "iou_log", weighted by the centerness; HRNet-FCOS's "iou_log_smooth".
+    "MODEL.FCOS.BOX_LOSS": "giou",
+    # What losses are divided by. "moving_average": positive points, from 300 on; "batch": this
+    # batch's, averaged over the processes; "images": this batch's and the images of the process.
+    "MODEL.FCOS.NORMALIZER": "moving_average",
     # Least class probability, candidates per level, and IoU of the suppression.
     "MODEL.FCOS.SCORE_THRESH_TEST": 0.05,
     "MODEL.FCOS.TOPK_CANDIDATES_TEST": 1000,

@@ -77,7 +77,7 @@ for _kind in (
             meta_arch="RetinaNet", classes=settings.RETINANET_CLASSES, marks=("head.cls_score.",)),
     replace(_DENSE, name="fcos", title="FCOS", base="Base-FCOS-HRNetV2p.yaml", meta_arch="FCOS",
             classes=settings.FCOS_CLASSES, marks=("head.cls_score.", "head.ctrness."),
-            conventions=("mmdet",)),
+            conventions=("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")),
     Kind(name="semantic_seg", title="Semantic segmentation", meta_arch="SemanticSegmentor",
          base="Base-SemanticSegmentation-HRNetV2.yaml", learns=frozenset({SEMANTIC_LABELS}),
          output="sem_seg", metric="sem_seg/mIoU", classes=None,

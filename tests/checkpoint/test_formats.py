@@ -8,6 +8,7 @@ from helpers.timm_names import HEAD, TIMM
 from hrnet_det import VARIANTS, HRNet, HRNetVariant, model_zoo
 from hrnet_det.checkpoint.formats import (
     BODY,
+    HRNET_FCOS,
     HRNET_OBJECT_DETECTION,
     IMAGENET,
     MASKRCNN_BENCHMARK,
@@ -67,6 +68,24 @@ FCOS_PAIRS = [
     ("bbox_head.conv_centerness.weight", "head.ctrness.weight"),
     ("bbox_head.scales.4.scale", "head.scales.4"),
 ]
+MMDET_1_FCOS_PAIRS = [
+    *FCOS_PAIRS[:5],
+    ("bbox_head.fcos_cls.weight", "head.cls_score.weight"),
+    ("bbox_head.fcos_reg.bias", "head.bbox_pred.bias"),
+    ("bbox_head.fcos_centerness.weight", "head.ctrness.weight"),
+    ("bbox_head.scales.4.scale", "head.scales.4"),
+]
+HRNET_FCOS_PAIRS = [
+    ("backbone.fpn.reduction_conv.0.weight", "backbone.reduction_conv.weight"),
+    ("backbone.fpn.fpn_conv.5.bias", "backbone.fpn_convs.5.bias"),
+    ("rpn.head.cls_tower.0.bias", "head.cls_subnet.0.bias"),
+    ("rpn.head.cls_tower.1.weight", "head.cls_subnet.1.weight"),
+    ("rpn.head.bbox_tower.9.weight", "head.bbox_subnet.9.weight"),
+    ("rpn.head.cls_logits.weight", "head.cls_score.weight"),
+    ("rpn.head.bbox_pred.bias", "head.bbox_pred.bias"),
+    ("rpn.head.centerness.weight", "head.ctrness.weight"),
+    ("rpn.head.scales.5.scale", "head.scales.5"),
+]
 OBJECT_DETECTION_PAIRS = [
     ("neck.reduction_conv.0.weight", "backbone.reduction_conv.weight"),
     ("neck.fpn_conv.0.bias", "backbone.fpn_convs.0.bias"),
@@ -101,7 +120,8 @@ BENCHMARK_PAIRS = [
     [
         (IMAGENET, "", []),
         (MMDET, "backbone.", MMDET_PAIRS + FCOS_PAIRS),
-        (HRNET_OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS),
+        (HRNET_OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS + MMDET_1_FCOS_PAIRS),
+        (HRNET_FCOS, "backbone.body.", HRNET_FCOS_PAIRS),
         (MASKRCNN_BENCHMARK, "backbone.body.", BENCHMARK_PAIRS),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -215,6 +235,8 @@ def test_a_whole_detectors_names_are_one_to_one(detector):
         (MMDET, "backbone.conv1.weight"),
         (MMDET, "backbone.stage2.0.branches.0.0.conv1.weight roi_head.bbox_head.fc_cls.bias"),
         (MMDET, "backbone.conv1.weight bbox_head.conv_cls.weight"),
+        (HRNET_OBJECT_DETECTION, "backbone.conv1.weight bbox_head.fcos_cls.weight"),
+        (HRNET_FCOS, "backbone.body.conv1.weight rpn.head.centerness.bias"),
         (HRNET_OBJECT_DETECTION, "backbone.conv1.weight bbox_head.fc_cls.weight"),
         (
             HRNET_OBJECT_DETECTION,
@@ -243,9 +265,9 @@ def test_a_format_is_recognised_by_few_names(format, names):
             for layer in ("interp_conv", "reduction_pooling_conv")
         ),
         (
-            "backbone.conv1.weight bbox_head.fcos_cls.weight",
-            "an FCOS of mmdetection 1, whose heads are not known here; FCOS of mmdetection 2 and 3 "
-            "can be loaded",
+            "backbone.conv1.weight bbox_head.retina_cls.weight",
+            "a detector of mmdetection whose heads are not known here "
+            "(bbox_head.retina_cls.weight, ...)",
         ),
     ],
 )

@@ -18,13 +18,7 @@ CASCADE = config_folder() / "COCO-Detection" / "cascade_rcnn_hrnetv2p_w18_20e.ya
 HTC = config_folder() / "COCO-InstanceSegmentation" / "htc_hrnetv2p_w18_20e.yaml"
 KEYPOINT = config_folder() / "COCO-Keypoints" / "keypoint_rcnn_hrnetv2p_w18_1x.yaml"
 BY_FAMILY = {"": FASTER, "cascade": CASCADE, "htc": HTC, "fcos": FCOS, "keypoint": KEYPOINT}
-# Not of FCOS, for which the file of all others is none.
-FOLLOWED = [
-    (family, name)
-    for family in BY_FAMILY
-    for name in CONVENTIONS[1:]
-    if family != "fcos" or (config_folder() / "conventions" / f"{name}.fcos.yaml").is_file()
-]
+FOLLOWED = [(family, name) for family in BY_FAMILY for name in CONVENTIONS[1:]]
 
 
 @pytest.fixture
@@ -116,6 +110,24 @@ def test_training_by_family():
     for family in ("", "cascade", "htc"):
         assert rules(family, "hrnet_object_detection") == (0, 1 / 9, 1.0, "always", 2000)
         assert rules(family, "maskrcnn_benchmark") == rules(family, "detectron2")
+
+
+def test_training_of_fcos():
+    """Sources: FCOSHead of mmdetection 3.3 and 1, configs/fcos; HRNet-FCOS's loss.py."""
+
+    def rules(name):
+        options = load_config(FCOS, ["MODEL.CONVENTIONS", name]).MODEL.FCOS
+        return (
+            options.CENTER_SAMPLING_RADIUS,
+            options.BOX_LOSS,
+            options.NORMALIZER,
+            options.NMS_THRESH_TEST,
+        )
+
+    assert rules("detectron2") == (1.5, "giou", "moving_average", 0.5)
+    assert rules("mmdet") == (0.0, "iou_log", "batch", 0.5)
+    assert rules("hrnet_object_detection") == (0.0, "iou_log", "images", 0.5)
+    assert rules("maskrcnn_benchmark") == (0.0, "iou_log_smooth", "images", 0.6)
 
 
 @pytest.mark.parametrize(("family", "name"), FOLLOWED)

@@ -1,6 +1,7 @@
 """Weights files of other projects; docs/development.md says how to add one."""
 
 from hrnet_det.checkpoint.formats.base import BODY, Format, Names, has
+from hrnet_det.checkpoint.formats.fcos import HRNET_FCOS
 from hrnet_det.checkpoint.formats.hrnet_object_detection import HRNET_OBJECT_DETECTION
 from hrnet_det.checkpoint.formats.imagenet import IMAGENET
 from hrnet_det.checkpoint.formats.maskrcnn_benchmark import MASKRCNN_BENCHMARK
@@ -26,7 +27,7 @@ OWN = Format(
     refuses=_refuses,
     wraps=lambda weights, metadata: {"model": weights, METADATA_KEY: metadata},
 )
-FORMATS = (OWN, MMDET, HRNET_OBJECT_DETECTION, MASKRCNN_BENCHMARK, IMAGENET)
+FORMATS = (OWN, MMDET, HRNET_OBJECT_DETECTION, HRNET_FCOS, MASKRCNN_BENCHMARK, IMAGENET)
 
 
 def recognise(names: Names, path: str) -> Format:

@@ -1,15 +1,11 @@
 """Files of HRNet-Object-Detection and of mmdetection 1, which it is a fork of."""
 
-from hrnet_det.checkpoint.formats.base import BODY, Format, Names, has
+from hrnet_det.checkpoint.formats.base import BODY, Format, Names
+from hrnet_det.checkpoint.formats.fcos import MMDET_1_FCOS
 from hrnet_det.checkpoint.formats.mmdet import ROI_HEADS, RPN, UNUSED_FLOW, is_mmdetection
 
 
 def _refuses(names: Names) -> str:
-    if has(names, "bbox_head.fcos_"):
-        return (
-            "an FCOS of mmdetection 1, whose heads are not known here; FCOS of mmdetection 2 and 3 "
-            "can be loaded"
-        )
     heads = [name for name in names if name.startswith(("bbox_head.", "mask_head."))]
     if not any(HRNET_OBJECT_DETECTION.to_ours(name) for name in heads):
         return f"a detector of mmdetection whose heads are not known here ({min(heads)}, ...)"
@@ -29,6 +25,7 @@ HRNET_OBJECT_DETECTION = Format(
         ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
         *RPN,
         *ROI_HEADS,
+        *MMDET_1_FCOS,
     ),
     conventions="hrnet_object_detection",
     ignored=(UNUSED_FLOW,),

@@ -1,6 +1,7 @@
 """Files of mmdetection 2 and 3."""
 
 from hrnet_det.checkpoint.formats.base import BODY, Format, Names, Rules, has
+from hrnet_det.checkpoint.formats.fcos import MMDET_FCOS
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.modeling.kinds import recognise_kind
 
@@ -8,18 +9,6 @@ RPN: Rules = (
     ("rpn_head.rpn_conv.{p}", "proposal_generator.rpn_head.conv.{p}"),
     ("rpn_head.rpn_cls.{p}", "proposal_generator.rpn_head.objectness_logits.{p}"),
     ("rpn_head.rpn_reg.{p}", "proposal_generator.rpn_head.anchor_deltas.{p}"),
-)
-_FCOS: Rules = (
-    *(
-        (f"bbox_head.{theirs}.{k}.{part}.{{p}}", f"head.{ours}.{3 * k + i}.{{p}}")
-        for theirs, ours in (("cls_convs", "cls_subnet"), ("reg_convs", "bbox_subnet"))
-        for k in range(4)
-        for i, part in enumerate(("conv", "gn"))
-    ),
-    ("bbox_head.conv_cls.{p}", "head.cls_score.{p}"),
-    ("bbox_head.conv_reg.{p}", "head.bbox_pred.{p}"),
-    ("bbox_head.conv_centerness.{p}", "head.ctrness.{p}"),
-    ("bbox_head.scales.{n}.scale", "head.scales.{n}"),
 )
 # Of a Hybrid Task Cascade of mmdetection 1.
 _FLOW = r"(roi_head\.)?mask_head\.0\.conv_res\..+"
@@ -75,7 +64,7 @@ MMDET = Format(
         ("neck.fpn_convs.{n}.conv.{p}", "backbone.fpn_convs.{n}.{p}"),
         *RPN,
         *(("roi_head." + theirs, ours) for theirs, ours in ROI_HEADS),
-        *_FCOS,
+        *MMDET_FCOS,
     ),
     conventions="mmdet",
     ignored=(UNUSED_FLOW,),

@@ -43,12 +43,22 @@ class Conventions:
     # "grid" (Detectron2's), "box" (resized to whole pixels of its box) or "padded_box" (the same,
     # with a border of one cell around the mask).
     mask_paste: str = "grid"
+    # What of a level FCOS's candidates are chosen by: "classes" (the probability of a class),
+    # "products" (with the centerness; the threshold is for the probability alone), or "points" (the
+    # points with the largest product, all of whose classes above the threshold stay).
+    fcos_candidates: str = "classes"
+    # FCOS's points match the object of least area, exactly, and the ends of ranges are within them.
+    fcos_exact_matches: bool = False
     training: TrainingRules = DETECTRON2_RULES
 
 
 DETECTRON2 = "detectron2"
 _MMDET = Conventions(
-    clamps_shrinking=True, averages_logits=True, keeps_empty_boxes=True, training=MMDET_RULES
+    clamps_shrinking=True,
+    averages_logits=True,
+    keeps_empty_boxes=True,
+    fcos_exact_matches=True,
+    training=MMDET_RULES,
 )
 CONVENTIONS: dict[str, Conventions] = {
     DETECTRON2: Conventions(),
@@ -61,15 +71,18 @@ CONVENTIONS: dict[str, Conventions] = {
         one_scale=True,
         nms_in_original=True,
         mask_paste="box",
+        fcos_candidates="points",
         training=HRNET_OBJECT_DETECTION_RULES,
     ),
-    # It trains by the rules of Detectron2, which came from it.
+    # It trains by the rules of Detectron2, which came from it; FCOS by those of HRNet-FCOS.
     "maskrcnn_benchmark": Conventions(
         keeps_empty_boxes=True,
         closed_boxes=True,
         anchor_rounding="sides",
         roi_align="corner_closed",
         mask_paste="padded_box",
+        fcos_candidates="products",
+        fcos_exact_matches=True,
     ),
 }
 

@@ -18,14 +18,16 @@ def set_initial_values(model: nn.Module, whose: str) -> None:
     the predictor of a cascade's mask heads, which keep what PyTorch gives every layer.
 
     Args:
-        model: a two-stage detector on HRNetV2p.
+        model: a two-stage detector or an FCOS on HRNetV2p.
         whose: `TrainingRules.initial_values`.
     """
     if whose == DETECTRON2:
         return
     if isinstance(model.backbone, HRFPN):
         kaiming_normal_(model.backbone.reduction_conv.weight, mode="fan_out", nonlinearity="relu")
-    heads = model.roi_heads
+    heads = getattr(model, "roi_heads", None)
+    if heads is None:  # those of FCOS start as Detectron2's
+        return
     of_stages = heads.box_head if isinstance(heads.box_head, nn.ModuleList) else [heads.box_head]
     for box_head in of_stages:
         for layer in box_head.fcs:

@@ -8,18 +8,17 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from hrnet_det.modeling.compat.boxes import FollowsConventions, ImageSize, clip_each, scaled
-from hrnet_det.modeling.compat.conventions import Conventions
+from hrnet_det.modeling.compat.boxes import FollowsConventions, clip_each
 from hrnet_det.modeling.compat.initial import set_initial_values
-from hrnet_det.modeling.compat.masks import paste_masks
 from hrnet_det.modeling.compat.matching import (
     TakeoverMatcher,
     label_usable_anchors,
     sampled_share,
 )
+from hrnet_det.modeling.compat.scales import KnowsScale, postprocessed
 from hrnet_det.modeling.meta_arch.htc import HTC
 
 # What stands in the config for the detector, and what computes it here.
@@ -36,24 +35,20 @@ _PARTS = {
 
 
 @META_ARCH_REGISTRY.register()
-class CompatRCNN(FollowsConventions, GeneralizedRCNN):
+class CompatRCNN(KnowsScale, FollowsConventions, GeneralizedRCNN):
     """Detectron2's GeneralizedRCNN with the conventions of another code base (MODEL.CONVENTIONS).
 
     The config names Detectron2's RPN, anchors and ROI heads; their forms with those conventions
     take their places.
 
-    Args:
-        test_sides: shortest and largest longest side of a resized image, in pixels, from which
-            a code base with one scale for both axes knows that scale.
-        others: conventions, and as Detectron2's.
+    Args: as KnowsScale's and Detectron2's.
     Input, output: as GeneralizedRCNN's.
     Raises: ValueError if the config names parts that have no form with other conventions.
     """
 
     @configurable
-    def __init__(self, *, test_sides: tuple[int, int], **others: object) -> None:
+    def __init__(self, **others: object) -> None:
         super().__init__(**others)
-        self.test_sides = test_sides
         set_initial_values(self, self.conventions.training.initial_values)
 
     @classmethod
@@ -69,25 +64,7 @@ class CompatRCNN(FollowsConventions, GeneralizedRCNN):
                     "detectron2"
                 )
             cfg.MODEL[group].NAME = names[name]
-        sides = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        return {**super().from_config(cfg), "test_sides": sides}
-
-    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
-        images = super().preprocess_image(batched_inputs)
-        images.image_sizes = [
-            ImageSize(size, self._scale(size, _original_size(image, size)))
-            for size, image in zip(images.image_sizes, batched_inputs, strict=True)
-        ]
-        return images
-
-    def _scale(self, size: tuple[int, int], original: tuple[int, int]) -> tuple[float, float]:
-        """(x, y): resized pixels per original pixel."""
-        if self.conventions.one_scale and self.test_sides[0]:
-            shortest, longest = self.test_sides
-            scale = min(longest / max(original), shortest / min(original))
-            if tuple(int(side * scale + 0.5) for side in original) == tuple(size):
-                return scale, scale
-        return size[1] / original[1], size[0] / original[0]
+        return super().from_config(cfg)
 
     def inference(
         self,
@@ -98,45 +75,12 @@ class CompatRCNN(FollowsConventions, GeneralizedRCNN):
         results = super().inference(batched_inputs, detected_instances, do_postprocess=False)
         if not do_postprocess:
             return results
-        return [
-            {"instances": postprocess(r, *_original_size(image, r.image_size), self.conventions)}
-            for r, image in zip(results, batched_inputs, strict=True)
-        ]
+        return postprocessed(results, batched_inputs, self.conventions)
 
 
 @META_ARCH_REGISTRY.register()
 class CompatHTC(CompatRCNN, HTC):
     """HTC with the conventions of another code base, its semantic branch in training as HTC's."""
-
-
-def _original_size(image: dict, size: tuple[int, int]) -> tuple[int, int]:
-    return image.get("height", size[0]), image.get("width", size[1])
-
-
-def postprocess(results: Instances, height: int, width: int, conventions: Conventions) -> Instances:
-    """Detections of a resized image in the pixels of the original one.
-
-    Args:
-        results: of the ROI heads; unless their image_size is an ImageSize, the scale follows from
-            it and the original image's height and width.
-    Output: pred_boxes in original pixels, pred_masks (N, height, width) bool where there are
-        masks, pred_keypoints as Detectron2's.
-    """
-    size = results.image_size
-    scale = getattr(size, "scale", (size[1] / width, size[0] / height))
-    results = Instances((height, width), **results.get_fields())
-    results.pred_boxes = Boxes(scaled(results.pred_boxes.tensor, torch.div, scale, conventions))
-    if not conventions.keeps_empty_boxes:
-        results = results[results.pred_boxes.nonempty()]
-    if results.has("pred_masks"):
-        probabilities = results.pred_masks[:, 0]  # (N, 1, M, M) of the mask head
-        results.pred_masks = paste_masks(
-            probabilities, results.pred_boxes.tensor, height, width, conventions.mask_paste
-        )
-    if results.has("pred_keypoints"):
-        results.pred_keypoints[:, :, 0] /= scale[0]
-        results.pred_keypoints[:, :, 1] /= scale[1]
-    return results
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()

@@ -33,7 +33,6 @@ def test_unknown_conventions():
 @pytest.mark.parametrize(
     ("config", "title", "allowed"),
     [
-        ("Base-FCOS-HRNetV2p", "FCOS", ["mmdet"]),
         ("Base-Panoptic-FPN-HRNetV2p", "Panoptic FPN", []),
         ("Base-RetinaNet-HRNetV2p", "RetinaNet", []),
         ("Base-RPN-HRNetV2p", "RPN", []),
@@ -50,7 +49,7 @@ def test_conventions_that_a_detector_does_not_follow(config, title, allowed):
             f"{' or '.join(['detectron2', *allowed])}, or take"
         )
         assert "Faster R-CNN, Mask R-CNN" in said
-        assert ("FCOS" in said) == (title == "FCOS" or name == "mmdet")
+        assert "FCOS" in said
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -61,6 +60,7 @@ def test_conventions_that_a_detector_does_not_follow(config, title, allowed):
         ("quickstart/keypoint_rcnn", "GeneralizedRCNN", "CompatRCNN"),
         ("quickstart/cascade_mask_rcnn", "GeneralizedRCNN", "CompatRCNN"),
         ("quickstart/htc", "HTC", "CompatHTC"),
+        ("quickstart/fcos", "FCOS", "FCOS"),
     ],
 )
 def test_the_config_names_the_detector_and_what_is_built_follows_the_conventions(
