@@ -8,35 +8,48 @@ from torch.nn.init import kaiming_normal_, xavier_uniform_, zeros_
 from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.roi_heads.cascade import StageMaskHeads
 
-DETECTRON2, MMDET = "detectron2", "mmdet"
+DETECTRON2, MMDET, MMDET_1 = "detectron2", "mmdet", "mmdet_1"
 
 
 def set_initial_values(model: nn.Module, whose: str) -> None:
     """Draw the weights anew, in place, in which a code base differs from Detectron2.
 
-    Source: `init_weights` of mmdetection 3.3's detectors. It does not reach the deconvolution and
-    the predictor of a cascade's mask heads, which keep what PyTorch gives every layer.
+    Source: `init_weights` of mmdetection 3.3's detectors ("mmdet"), which does not reach the
+    deconvolution and the predictor of a cascade's mask heads, and of HRNet-Object-Detection and
+    mmdetection 1 ("mmdet_1"), which reaches these and not the semantic branch's logits. What they
+    do not reach keeps what PyTorch gives every layer.
 
     Args:
-        model: a two-stage detector or an FCOS on HRNetV2p.
+        model: a two-stage detector on HRNetV2p.
         whose: `TrainingRules.initial_values`.
     """
     if whose == DETECTRON2:
         return
-    if isinstance(model.backbone, HRFPN):
-        kaiming_normal_(model.backbone.reduction_conv.weight, mode="fan_out", nonlinearity="relu")
-    heads = getattr(model, "roi_heads", None)
-    if heads is None:  # those of FCOS start as Detectron2's
-        return
+    heads = model.roi_heads
     of_stages = heads.box_head if isinstance(heads.box_head, nn.ModuleList) else [heads.box_head]
     for box_head in of_stages:
         for layer in box_head.fcs:
             xavier_uniform_(layer.weight)
     mask_head = getattr(heads, "mask_head", None)
-    if isinstance(mask_head, StageMaskHeads):
+    if isinstance(mask_head, StageMaskHeads) and whose == MMDET:
         for head in mask_head:
             head.deconv.reset_parameters()
             head.predictor.reset_parameters()
-    elif mask_head is not None and hasattr(mask_head, "predictor"):
-        kaiming_normal_(mask_head.predictor.weight, mode="fan_out", nonlinearity="relu")
-        zeros_(mask_head.predictor.bias)
+    else:
+        for head in mask_head if isinstance(mask_head, StageMaskHeads) else [mask_head]:
+            if hasattr(head, "predictor"):
+                kaiming_normal_(head.predictor.weight, mode="fan_out", nonlinearity="relu")
+                zeros_(head.predictor.bias)
+    semantic_head = getattr(heads, "semantic_head", None)
+    if semantic_head is not None and whose == MMDET_1:
+        semantic_head.predictor.reset_parameters()
+    if isinstance(model.backbone, HRFPN):
+        _set_pyramid(model.backbone, whose)
+
+
+def _set_pyramid(pyramid: HRFPN, whose: str) -> None:
+    if whose == MMDET:
+        kaiming_normal_(pyramid.reduction_conv.weight, mode="fan_out", nonlinearity="relu")
+        return
+    for layer in (pyramid.reduction_conv, *pyramid.fpn_convs):
+        kaiming_normal_(layer.weight, a=1)

@@ -39,7 +39,7 @@ class TrainingRules:
     semantic_mean: str = "labelled"
     # Label of the pixels that pad its maps with the images; None for one that counts for nothing.
     semantic_padding: int | None = None
-    initial_values: str = "detectron2"  # of all but the backbone: "detectron2" or "mmdet"
+    initial_values: str = "detectron2"  # of all but the backbone: a name of `initial`
     # Objects' boxes are closed: their last pixel, x2 - 1, is what is scaled and mirrored, and what
     # boxes learn from is computed with it.
     closed_boxes: bool = False
@@ -80,6 +80,7 @@ HRNET_OBJECT_DETECTION_RULES = replace(
     mask_targets="crop",
     semantic_mean="labelled",
     semantic_padding=0,
+    initial_values="mmdet_1",
     closed_boxes=True,
     drops_objects_outside=False,
     keeps_emptied_images=False,
