@@ -12,6 +12,7 @@ from hrnet_det.data.dataset_kinds import check_package, dataset_kind, labels_of,
 from hrnet_det.data.datasets import Splits
 from hrnet_det.data.transforms import check_resize
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.compat.conventions import get_conventions
 from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind, kind_of
 
 EXAMPLES = {
@@ -19,6 +20,10 @@ EXAMPLES = {
     SEMANTIC_LABELS: "cityscapes_fine_sem_seg_train or coco_2017_train_panoptic_separated, or your "
     'own, registered with Detectron2\'s load_sem_seg and evaluator_type "sem_seg"',
 }
+OF_BRANCH = (  # where a branch of the RoI heads learns semantic labels, beside objects
+    "coco_2017_train_stuffthing or coco_2017_train_panoptic_separated, or leave the semantic "
+    "branch out (MODEL.HTC.SEMANTIC_ON False)"
+)
 SMALLEST = 32  # pixels: the size of one cell of the coarsest branch
 
 
@@ -76,11 +81,10 @@ def _needed(run: RunConfig) -> frozenset[str]:
 
 def _check_learned(kind: Kind, name: str, needed: frozenset[str]) -> None:
     for missing in sorted(needed - labels_of(name), reverse=True):
-        of_branch = missing not in kind.learns
-        without = ", or leave the semantic branch out (MODEL.HTC.SEMANTIC_ON False)"
+        example = EXAMPLES[missing] if missing in kind.learns else OF_BRANCH
         raise InputError(
             f"{kind.title} learns from {_said(needed)}, but {name} has no {missing}: train on a "
-            f"dataset that has them, such as {EXAMPLES[missing]}{without if of_branch else ''}"
+            f"dataset that has them, such as {example}"
         )
     if kind.masks and not dataset_kind(name).masks:
         raise InputError(
@@ -109,9 +113,7 @@ def check_images(run: RunConfig) -> None:
         return  # a LazyConfig names its transforms themselves
     check_resize(run.cfg.INPUT.RESIZE)
     check_augmentations(run.cfg)
-    if run.cfg.INPUT.AUGMENT.COPY_PASTE and run[settings.MASK_FORMAT] != "bitmask":
-        run[settings.MASK_FORMAT] = "bitmask"
-        run.note(f"{run.shown(settings.MASK_FORMAT)}: copy-paste cuts masks.")
+    _choose_mask_format(run)
     train, test = settings.MIN_SIZE_TRAIN, settings.MIN_SIZE_TEST
     for setting in (train, settings.MAX_SIZE_TRAIN, test, settings.MAX_SIZE_TEST):
         value = run[setting]
@@ -129,6 +131,20 @@ def check_images(run: RunConfig) -> None:
             f"INPUT.MIN_SIZE_TRAIN_SAMPLING {sampling} with INPUT.MIN_SIZE_TRAIN {lengths}: "
             '"choice" of several sides, or "range" with the smallest and the largest'
         )
+
+
+def _choose_mask_format(run: RunConfig) -> None:
+    """Bitmasks where masks are cut, or learned from as pixels."""
+    conventions = run[settings.CONVENTIONS]
+    if run.cfg.INPUT.AUGMENT.COPY_PASTE:
+        why = "copy-paste cuts masks"
+    elif run.model.masks and get_conventions(conventions).training.bitmaps:
+        why = f"MODEL.CONVENTIONS {conventions} learns from the pixels of masks"
+    else:
+        return
+    if run[settings.MASK_FORMAT] != "bitmask":
+        run[settings.MASK_FORMAT] = "bitmask"
+        run.note(f"{run.shown(settings.MASK_FORMAT)}: {why}.")
 
 
 def _said(what: frozenset[str] | set[str]) -> str:

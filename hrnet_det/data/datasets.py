@@ -16,6 +16,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.data import quickstart
+from hrnet_det.data.coco_stuff import FOLDER as STUFF_MAPS
 from hrnet_det.data.dataset_kinds import files_of
 from hrnet_det.data.folders import take_folder
 from hrnet_det.data.own_data import CUSTOM, register_custom, take_registered
@@ -25,6 +26,11 @@ from hrnet_det.data.rows import type_datasets
 from hrnet_det.data.statistics import Statistics
 from hrnet_det.errors import InputError, MissingInputError, nearest
 from hrnet_det.modeling.kinds import kind_of
+
+_FETCH_MAPS = (
+    f"  python datasets/prepare_coco.py --parts {STUFF_MAPS}    fetches COCO-stuff's maps: 183\n"
+    "                        classes for HTC (coco_2017_train_panoptic_separated: Detectron2's 54)"
+)
 
 
 class Splits(NamedTuple):
@@ -99,6 +105,7 @@ def check_files(run: RunConfig, names: Sequence[str]) -> None:
         f"in {datasets_root().resolve()} ({root}).",
         "Next, one of:",
         "  python datasets/prepare_coco.py          fetches COCO 2017 and lays it out there",
+        *([_FETCH_MAPS] if any(STUFF_MAPS in file for file in states) else []),
         "  DETECTRON2_DATASETS=/folder/above/coco   where COCO is already",
         "  --config-file custom/mask_rcnn.yaml --data FOLDER    your own data in COCO's format",
         "  --config-file quickstart/mask_rcnn.yaml  (make quickstart) needs no data at all",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json, load_sem_seg
-from detectron2.data.datasets.coco_panoptic import merge_to_panoptic
 
-from hrnet_det.data import quickstart
+from hrnet_det.data import coco_stuff, quickstart
+from hrnet_det.data.rows import EXTRA_KEYS
 
 QUICKSTART = tuple(
     f"quickstart_{kind}{split}"
@@ -68,6 +68,21 @@ def register_quickstart() -> None:
         )
 
 
+def register_coco_stuff() -> None:
+    """Register COCO's objects with COCO-stuff's pixel maps beside them, STUFF_THING."""
+    root = datasets_root() / "coco"
+    for name, split in zip(coco_stuff.STUFF_THING, ("train2017", "val2017"), strict=True):
+        register_coco(
+            name,
+            json_file=root / "annotations" / f"instances_{split}.json",
+            image_root=root / split,
+            classes=list(coco_stuff.THINGS),
+            sem_seg_root=str(root / coco_stuff.FOLDER / split),
+            stuff_classes=list(coco_stuff.CLASSES),
+            ignore_label=IGNORED,
+        )
+
+
 def register_coco(
     name: str,
     *,
@@ -82,11 +97,9 @@ def register_coco(
 
     def load() -> list[dict]:
         with _quiet_about_ids():
-            rows = load_coco_json(str(json_file), str(image_root), name)
-        if "sem_seg_root" not in metadata:
-            return rows
-        labels = load_sem_seg(metadata["sem_seg_root"], str(image_root), "png", "png")
-        return merge_to_panoptic(rows, labels)
+            rows = load_coco_json(str(json_file), str(image_root), name, EXTRA_KEYS)
+        folder = metadata.get("sem_seg_root")
+        return rows if folder is None else coco_stuff.with_maps(rows, folder)
 
     if keypoint_names:
         metadata["keypoint_names"] = keypoint_names

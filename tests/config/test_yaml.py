@@ -84,7 +84,7 @@ KINDS = {
 DATA = {
     "keypoint_rcnn": ("keypoints_coco_2017_train", "keypoints_coco_2017_val"),
     "panoptic_fpn": ("coco_2017_train_panoptic_separated", "coco_2017_val_panoptic_separated"),
-    "htc": ("coco_2017_train_panoptic_separated", "coco_2017_val"),
+    "htc": ("coco_2017_train_stuffthing", "coco_2017_val"),
 }
 HEADLINES = {
     "hrnetv2p_faster_rcnn.yaml": "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x.yaml",

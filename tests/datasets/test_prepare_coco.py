@@ -20,6 +20,7 @@ from detectron2.data.datasets.builtin import _PREDEFINED_SPLITS_COCO
 SCRIPT = Path(__file__).resolve().parents[2] / "datasets" / "prepare_coco.py"
 ANNOTATIONS_URL = "/annotations/annotations_trainval2017.zip"
 VAL_URL, TRAIN_URL = "/zips/val2017.zip", "/zips/train2017.zip"
+MAPS_URL = "/stuffthingmaps_trainval2017.zip"
 
 
 def images(folder, number):
@@ -44,8 +45,14 @@ ANNOTATIONS = {
     for split in ("train", "val")
 }
 FILES = ANNOTATIONS | VAL | TRAIN
+MAPS = {
+    f"{split}2017/{i:012d}.png": bytes([i]) * 500
+    for split, number in (("train", 4), ("val", 2))
+    for i in range(1, number + 1)
+}
 ZIPS = {ANNOTATIONS_URL: make_zip(ANNOTATIONS, zipfile.ZIP_DEFLATED)}
 ZIPS |= {VAL_URL: make_zip(VAL), TRAIN_URL: make_zip(TRAIN)}
+ZIPS |= {MAPS_URL: make_zip(MAPS)}
 SIZE = len(ZIPS[VAL_URL])
 
 
@@ -54,6 +61,7 @@ def server(monkeypatch):
     """What it serves, how it misbehaves (one number per answer), and what it was asked."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     state = SimpleNamespace(files=dict(ZIPS), cut_after=[], statuses=[], ranges=True, requests=[])
+    state.says_length = True
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -69,7 +77,8 @@ def server(monkeypatch):
             self.send_response(206 if state.ranges else 200)
             if state.ranges:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.send_header("Content-Length", str(len(data) - start))
+            if state.says_length:
+                self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
             limit = state.cut_after.pop(0) if state.cut_after else len(data)
             self.wfile.write(data[start : start + limit])
@@ -87,7 +96,7 @@ def script(monkeypatch):
     spec = importlib.util.spec_from_file_location("prepare_coco", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    small = {"annotations": ANNOTATIONS, "val": VAL, "train": TRAIN}
+    small = {"annotations": ANNOTATIONS, "val": VAL, "train": TRAIN, "stuffthingmaps": MAPS}
     module.REAL_PARTS, module.waits = module.PARTS, []
     module.PARTS = tuple(
         part._replace(
@@ -288,7 +297,7 @@ def test_disk_space_is_checked_first(run, script, server, tmp_path, last_line, m
     assert server.requests == [] and list(tmp_path.iterdir()) == []
     write(tmp_path / "coco/zips", {"val2017.zip": bytes(SIZE - 10)})
     assert script.disk_space({script.PARTS[1]: 1}, tmp_path / "coco") == (10 + 2000, 2000)
-    everything = {part: part.count for part in script.REAL_PARTS}
+    everything = {part: part.count for part in script.REAL_PARTS[:3]}
     assert script.disk_space(everything, tmp_path)[0] == pytest.approx(41.99e9, abs=0.01e9)
 
 
@@ -319,3 +328,69 @@ def test_runs_as_a_program(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (1, "")
     assert "train: missing, 0 of 118287 files" in done.stdout
+
+
+# --- COCO-stuff's maps ---
+
+STUFF = ("--parts", "stuffthingmaps")
+
+
+def maps_there(root):
+    """{path: bytes} below coco/stuffthingmaps/."""
+    folder = root / "coco" / "stuffthingmaps"
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.png")}
+
+
+def test_maps_are_fetched_on_demand_with_the_size_that_the_server_has(
+    run, server, tmp_path, capsys
+):
+    assert run(*STUFF) == 0
+    assert maps_there(tmp_path) == MAPS
+    assert server.requests == [(MAPS_URL, 0), (MAPS_URL, 0)]  # its size; its bytes
+    assert list((tmp_path / "coco/zips").iterdir()) == []
+    assert run(*STUFF) == run("--check", *STUFF) == 0
+    assert len(server.requests) == 2
+    (tmp_path / "coco/stuffthingmaps/val2017/000000000002.png").unlink()
+    assert run("--check", *STUFF) == 1
+    assert "stuffthingmaps: missing, 5 of 6 files in" in capsys.readouterr().out
+    assert run(*STUFF) == 0
+    assert maps_there(tmp_path) == MAPS
+
+
+def test_the_download_of_maps_goes_on_where_it_ended(run, script, server, tmp_path):
+    server.cut_after = [10_000, 700, 0]  # of the question for the size, and of two tries
+    assert run(*STUFF) == 0
+    assert server.requests == [(MAPS_URL, 0), (MAPS_URL, 0), (MAPS_URL, 700), (MAPS_URL, 700)]
+    assert maps_there(tmp_path) == MAPS
+
+
+def test_a_zip_of_maps_that_is_there_needs_no_server(run, server, tmp_path):
+    other = {f"stuffthingmaps/{name}": data for name, data in MAPS.items()} | {"README": b"x"}
+    write(tmp_path / "coco/zips", {"stuffthingmaps_trainval2017.zip": make_zip(other)})
+    assert run(*STUFF, "--base-url", "http://127.0.0.1:1", "--keep-zips") == 0
+    assert maps_there(tmp_path) == MAPS
+    assert server.requests == []
+
+
+def test_a_zip_without_all_maps_is_kept_and_refused(run, tmp_path, last_line):
+    few = dict(list(MAPS.items())[1:])
+    path = tmp_path / "coco/zips/stuffthingmaps_trainval2017.zip"
+    write(path.parent, {path.name: make_zip(few)})
+    assert run(*STUFF) == 2
+    assert last_line() == f"error: {path}: 5 files, expected 6"
+    assert path.is_file() and maps_there(tmp_path) == {}
+
+
+def test_a_server_that_does_not_say_how_long_the_maps_are(run, server, last_line):
+    server.ranges = server.says_length = False
+    assert run(*STUFF) == 2
+    assert "the server does not say its length. Name another by --base-url." in last_line()
+
+
+def test_the_published_address_of_the_maps(script):
+    (part,) = script.REAL_PARTS[3:]
+    assert f"{part.server}/{part.url}" == (
+        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/"
+        "stuffthingmaps_trainval2017.zip"
+    )
+    assert part.count == 118_287 + 5_000

@@ -155,7 +155,7 @@ def val_alone(tmp_path, monkeypatch):
     (folder / "annotations" / "instances_val2017.json").write_text(
         json.dumps({"categories": things})
     )
-    for name in ("coco_2017_val", "coco_2017_train", "coco_2017_train_panoptic_separated"):
+    for name in ("coco_2017_val", "coco_2017_train", "coco_2017_train_stuffthing"):
         metadata = MetadataCatalog.get(name)
         for key in ("json_file", "image_root", "panoptic_json", "panoptic_root", "sem_seg_root"):
             if path := metadata.get(key):

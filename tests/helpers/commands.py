@@ -19,6 +19,7 @@ BUILTIN = (
     "keypoints_coco_2017_val",
     "coco_2017_train_panoptic_separated",
     "coco_2017_val_panoptic_separated",
+    "coco_2017_train_stuffthing",
     "cityscapes_fine_sem_seg_train",
     "cityscapes_fine_sem_seg_val",
 )

@@ -1,4 +1,4 @@
-"""Hybrid Task Cascade with its semantic branch, of 54 classes."""
+"""Hybrid Task Cascade with its semantic branch, of 183 classes."""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
@@ -35,7 +35,7 @@ heads.update(
     _target_=HTCROIHeads,
     semantic_head=L(FusedSemanticHead)(
         input_shape={k: L(ShapeSpec)(channels=256, stride=s) for k, s in LEVELS.items()},
-        num_classes=54,
+        num_classes=183,
         conv_dim=256,
     ),
     box_in_features=["p2", "p3", "p4", "p5", "semantic"],
