@@ -1,4 +1,5 @@
-"""The comments at the top of the shipped configs: command, hardware, published AP with its source.
+"""The comments at the top of the shipped configs: command, hardware, published AP with its source,
+and the override that trains as for it.
 
 `python -m tools.headers` brings them up to date with configs/published.csv and the ImageNet
 weights of each variant. The second line, which says what a config is, is written by hand.
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from hrnet_det.config.files import config_folder, names
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
-from tools.published import published, published_line
+from tools.published import published, published_line, recipe_line
 
 LINE_LENGTH = 100
 # The command, the second line, and what is published, as far as that is there.
-_WRITTEN = re.compile(r"#.*\n#.*\n(# (Not p|P)ublished.*\n(#   .*\n)*)?")
+_WRITTEN = re.compile(r"#.*\n#.*\n((# (Not p|P)ublished|# As published:).*\n(#   .*\n)*)*")
 _SECOND_LINE = re.compile(
     r"# ([A-Z][\w -]+), (HRNetV\w+)-(W\d+), (.+), for (\d+) GPUs, (\d+) images each\."
 )
@@ -65,12 +66,19 @@ def header_text(name: str) -> str:
     setting = "train.init_checkpoint=" if name.endswith(".py") else "MODEL.WEIGHTS "
     command = f"python train_net.py --config-file {name} --num-gpus {header.gpus} "
     second = (config_folder() / name).read_text().split("\n", 2)[1]
-    line = published_line(published(name))
-    line = re.sub(r" \(.*?\)", lambda source: source[0].replace(" ", "\0"), line)  # kept together
+    found = published(name)
+    said = (published_line(found), recipe_line(found, lazy=name.endswith(".py")))
+    lines = [f"# {command}{setting}{weights}", second, *map(_wrapped, filter(None, said))]
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """A comment of several lines, in which "SOLVER.RECIPE NAME" and a source stay together."""
+    pattern = r" \(.*?\)|SOLVER\.RECIPE \w+"
+    line = re.sub(pattern, lambda kept: kept[0].replace(" ", "\0"), line)
     indents = {"initial_indent": "# ", "subsequent_indent": "#   "}
     lines = textwrap.wrap(line, LINE_LENGTH, **indents, break_on_hyphens=False)
-    text = "\n".join([f"# {command}{setting}{weights}", second, *lines])
-    return text.replace("\0", " ") + "\n"
+    return "\n".join(lines).replace("\0", " ")
 
 
 def write_headers() -> list[str]:

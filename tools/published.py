@@ -19,6 +19,14 @@ SOURCES = {
     "HRNet-MaskRCNN-Benchmark": "MRB",
 }
 
+# By source: the SOLVER.RECIPE of its training. The paper's is not known in detail, and that of
+# HRNet-MaskRCNN-Benchmark is not followed.
+RECIPES = {
+    "mmdetection": "mmdet",
+    "HRNet-Object-Detection": "hrnet_object_detection",
+    "mmdetection 1": "hrnet_object_detection",
+}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -81,3 +89,20 @@ def published_line(found: Sequence[Result]) -> str:
         return f"Published mIoU on Cityscapes val: {values}"
     metric = "box AP" if found[0].mask_ap is None else "box/mask AP"
     return f"Published {metric} on COCO val2017: {values}"
+
+
+def recipe_line(found: Sequence[Result], *, lazy: bool) -> str:
+    """Which override trains as for which of the values; "" where none does.
+
+    Args:
+        lazy: of a LazyConfig, which has no recipes.
+    """
+    known = [result for result in found if result.source in RECIPES]
+    if not known:
+        return ""
+    words = [f"SOLVER.RECIPE {RECIPES[r.source]} for {r.text} ({r.source})" for r in known]
+    listed = "by SOLVER.RECIPE of the YAML config" if lazy else ", ".join(words)
+    return (
+        f"As published: {listed}. {'This config' if lazy else 'Without it the config'} trains by "
+        "Detectron2's rules: not the training of any number above."
+    )

@@ -6,9 +6,11 @@ import pytest
 
 from hrnet_det import model_zoo
 from hrnet_det.config.files import config_folder
+from hrnet_det.config.recipes import RECIPES as RECIPES_OF_SOLVER
 from hrnet_det.errors import InputError
 from tools import headers
-from tools.published import SOURCES, Result, published, published_line, results
+from tools.published import RECIPES as OVERRIDES
+from tools.published import SOURCES, Result, published, published_line, recipe_line, results
 
 MASK = "COCO-InstanceSegmentation/mask_rcnn_hrnetv2p_w32_2x"
 MASK_RESULTS = [
@@ -49,6 +51,22 @@ def test_the_line_that_says_what_is_published():
     assert published_line([boxes]) == "Published box AP on COCO val2017: 36.0 (b)"
     assert published_line([semantic]) == "Published mIoU on Cityscapes val: 81.1 (d)"
     assert published_line([]) == "Not published."
+
+
+def test_the_line_that_says_which_override_trains_as_published():
+    assert recipe_line(MASK_RESULTS, lazy=False) == (
+        "As published: SOLVER.RECIPE hrnet_object_detection for 42.1/37.6 (HRNet-Object-Detection)"
+        ", SOLVER.RECIPE mmdet for 42.5/37.8 (mmdetection). Without it the config trains by "
+        "Detectron2's rules: not the training of any number above."
+    )
+    assert recipe_line(MASK_RESULTS, lazy=True) == (
+        "As published: by SOLVER.RECIPE of the YAML config. This config trains by Detectron2's "
+        "rules: not the training of any number above."
+    )
+    older = [Result("a", "mmdetection 1", 47.0, 41.0, None)]
+    assert "SOLVER.RECIPE hrnet_object_detection for 47.0/41.0" in recipe_line(older, lazy=False)
+    assert recipe_line([], lazy=False) == recipe_line(MASK_RESULTS[:1], lazy=True) == ""
+    assert set(OVERRIDES) < set(SOURCES) and set(OVERRIDES.values()) == set(RECIPES_OF_SOLVER)
 
 
 def test_every_row_is_of_a_config_once_and_has_its_metrics():
@@ -101,7 +119,7 @@ def test_headers_are_written_anew_and_what_follows_stays(tmp_path, monkeypatch):
     found = [
         Result(name, f"a source with a long name, number {n}", 30.0 + n, 29.0, None)
         for n in range(2)
-    ]
+    ] + [Result(name, "mmdetection", 33.0, 31.0, None)]
     monkeypatch.setattr(headers, "config_folder", lambda: tmp_path)
     monkeypatch.setattr(headers, "names", lambda: [name])
     monkeypatch.setattr(headers, "published", lambda _: found)
@@ -114,7 +132,10 @@ def test_headers_are_written_anew_and_what_follows_stays(tmp_path, monkeypatch):
     assert lines[1:] == [
         second.strip(),
         "# Published box/mask AP on COCO val2017: 30.0/29.0 (a source with a long name, number 0),",
-        "#   31.0/29.0 (a source with a long name, number 1)",
+        "#   31.0/29.0 (a source with a long name, number 1), 33.0/31.0 (mmdetection)",
+        "# As published: SOLVER.RECIPE mmdet for 33.0/31.0 (mmdetection). Without it the config "
+        "trains by",
+        "#   Detectron2's rules: not the training of any number above.",
         "# Why.",
         "SEED: 1",
     ]
