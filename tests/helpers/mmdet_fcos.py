@@ -1,69 +1,144 @@
 """mmdetection 3.3's FCOS in training, on an HRNet of W18-small size: its losses and its updates.
 
 Nothing here imports hrnet_det or Detectron2; `helpers.mmdet_reference` says what must be installed.
+The networks are float64 and the boxes float32, as FCOS's head itself has them.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import helpers.mmdet_reference as reference
 import torch
 from torch import Tensor, nn
 
-CONFIG = "fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco"
-# The stages of w18_small_v1: modules, branches, blocks of each and their channels.
+CONFIG = "fcos_hrnetv2p-w18-gn-head_4xb4-{schedule}_coco"
+CHANNELS, CLASSES = 64, 5
+# w18_small_v1: modules, block, blocks and channels of the stages.
 STAGES = {
     "stage1": (1, "BOTTLENECK", (1,), (32,)),
     "stage2": (1, "BASIC", (2, 2), (16, 32)),
     "stage3": (1, "BASIC", (2, 2, 2), (16, 32, 64)),
     "stage4": (1, "BASIC", (2, 2, 2, 2), (16, 32, 64, 128)),
 }
-Target = tuple[Tensor, Tensor]  # boxes (M, 4) in pixels, classes (M,)
 
 
-def config() -> object:
-    """mmdetection's whole config, with a smaller HRNet and without weights to download."""
+class Image(NamedTuple):
+    """What an image is learned from."""
+
+    pixels: Tensor  # (3, H, W) uint8
+    boxes: Tensor  # (M, 4) float32 x1, y1, x2, y2 in pixels
+    classes: Tensor  # (M,) int64
+
+
+def drawn(size: tuple[int, int], *, tiny: int, seed: int, objects: int = 9) -> Image:
+    """Noise with random boxes, of which `tiny` have sides under 15 pixels; the last two are one."""
+    generator = torch.Generator().manual_seed(seed)
+    sides = torch.rand(objects, 2, generator=generator) * 0.6 * min(size) + 20
+    sides[:tiny] = torch.rand(tiny, 2, generator=generator) * 7 + 7
+    most = torch.tensor([size[1], size[0]]) - sides
+    first = torch.rand(objects, 2, generator=generator) * most.clamp(min=0)
+    boxes = torch.cat([first, first + sides], dim=1)
+    boxes[-2:] = boxes[-2:-1]
+    pixels = (torch.rand(3, *size, generator=generator) * 255).byte()
+    return Image(pixels, boxes, torch.randint(CLASSES, (objects,), generator=generator))
+
+
+def config(schedule: str = "1x") -> object:
+    """mmdetection's whole config, with a smaller network and without weights to download."""
     mmdet = reference._import()
     from mmengine.config import Config
 
     folder = Path(mmdet.__file__).parent / ".mim" / "configs" / "hrnet"
-    made = Config.fromfile(folder / f"{CONFIG}.py")
-    made.model.backbone.init_cfg = None
+    made = Config.fromfile(folder / f"{CONFIG.format(schedule=schedule)}.py")
+    model = made.model
+    model.backbone.init_cfg = None
     for name, (modules, block, blocks, channels) in STAGES.items():
-        made.model.backbone.extra[name] = {
+        model.backbone.extra[name] = {
             "num_modules": modules,
             "num_branches": len(blocks),
             "block": block,
             "num_blocks": blocks,
             "num_channels": channels,
         }
-    made.model.neck.in_channels = list(STAGES["stage4"][3])
+    model.neck.update(in_channels=list(STAGES["stage4"][3]), out_channels=CHANNELS)
+    model.bbox_head.update(in_channels=CHANNELS, feat_channels=CHANNELS, num_classes=CLASSES)
     return made
 
 
-def build(*, classes: int, seed: int = 0) -> nn.Module:
-    """The detector with its own initial values, in double precision and training mode."""
-    cfg = config()
+def build(*, seed: int = 0) -> nn.Module:
+    """The detector with its own initial values, float64 and in training mode."""
+    made = config()
     from mmdet.registry import MODELS
 
-    cfg.model.bbox_head.num_classes = classes
+    before = logging.root.manager.disable
     with reference._quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MODELS.build(cfg.model)
+        model = MODELS.build(made.model)
+        logging.disable(logging.CRITICAL)  # a line for each tensor
         model.init_weights()
+        logging.disable(before)
     return model.double().train()
 
 
-def losses(
-    model: nn.Module, pixels: Tensor, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
-) -> dict[str, Tensor]:
-    """loss_cls, loss_bbox and loss_centerness of normalised pixels (N, 3, H, W)."""
+@reference._quiet()
+def losses(model: nn.Module, pixels: Tensor, batch: Sequence[Image]) -> dict[str, Tensor]:
+    """loss_cls, loss_bbox and loss_centerness of a batch, normalised to (N, 3, H, W)."""
+    return model.loss(pixels, _samples(batch))
+
+
+@reference._quiet()
+def head_losses(head: nn.Module, maps: Sequence[Tensor], batch: Sequence[Image]) -> dict:
+    """The same of the pyramid's maps."""
+    return head.loss(tuple(maps), _samples(batch))
+
+
+def _samples(batch: Sequence[Image]) -> list:
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
     samples = []
-    for size, (boxes, labels) in zip(sizes, targets, strict=True):
+    for image in batch:
+        size = tuple(image.pixels.shape[1:])
         sample = DetDataSample(metainfo={"img_shape": size, "ori_shape": size})
-        sample.gt_instances = InstanceData(bboxes=boxes, labels=labels)
+        sample.gt_instances = InstanceData(bboxes=image.boxes, labels=image.classes)
         samples.append(sample)
-    return model.loss(pixels, samples)
+    return samples
+
+
+@contextmanager
+def center_sampling(model: nn.Module) -> Iterator[None]:
+    """While it lasts, only points near the middle of a box learn it."""
+    model.bbox_head.center_sampling = True
+    yield
+    model.bbox_head.center_sampling = False
+
+
+class Updates:
+    """mmdetection's optimizer and schedules of a config: `update` is a training step.
+
+    Args:
+        schedule: "1x" or "2x", whose warm-ups differ.
+    """
+
+    def __init__(self, model: nn.Module, schedule: str) -> None:
+        made = config(schedule)
+        from mmengine.optim import build_optim_wrapper
+        from mmengine.registry import PARAM_SCHEDULERS
+
+        before = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        self.wrapper = build_optim_wrapper(model, made.optim_wrapper)
+        logging.disable(before)
+        self.schedules = [
+            PARAM_SCHEDULERS.build({**each, "optimizer": self.wrapper})
+            for each in made.param_scheduler
+            if not each.by_epoch
+        ]
+
+    def update(self, compute: Callable[[], dict[str, Tensor]]) -> None:
+        self.wrapper.update_params(sum(compute().values()))
+        for schedule in self.schedules:
+            schedule.step()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from detectron2.structures import Boxes
 from detectron2.utils import comm
-from fvcore.nn import giou_loss, sigmoid_focal_loss_jit
+from fvcore.nn import giou_loss
 from torch import Tensor, distributed
 
 _MOST_AREA = 1e8  # pixels; larger objects get no points (mmdetection's INF)
@@ -156,6 +156,13 @@ def mean_of_processes(values: Tensor) -> Tensor:
 
 
 def class_loss(logits: Tensor, labels: Tensor, *, alpha: float, gamma: float) -> Tensor:
-    """The sum of the focal loss of logits (N, R, K); labels (N, R), K for the background."""
-    wanted = F.one_hot(labels, num_classes=logits.shape[-1] + 1)[..., :-1].to(logits.dtype)
-    return sigmoid_focal_loss_jit(logits, wanted, alpha=alpha, gamma=gamma, reduction="sum")
+    """The sum of the focal loss of logits (N, R, K); labels (N, R), K for the background.
+
+    Source: arXiv:1708.02002. Its factor (1 - p)^gamma is computed without a difference, which is
+    rounded where p is near 1.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # from AMP's half
+    wanted = labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)
+    against = torch.where(wanted, -logits, logits)  # the logit of what is not wanted
+    losses = against.sigmoid() ** gamma * F.softplus(against)
+    return (losses * torch.where(wanted, alpha, 1 - alpha)).sum()
