@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("doctor", None, "what is installed here, what is missing, how to get it"),
         ("install-detectron2", _install, "install Detectron2 where it cannot be imported"),
         ("configs", None, "print the names of the shipped configs, one per line"),
-        ("checkpoints", None, "list the published checkpoints that can be loaded"),
+        ("checkpoints", _checkpoints, "list the published checkpoints that can be loaded"),
         ("predict", _predict, "draw the objects of images, and write them as COCO results"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
@@ -64,6 +64,16 @@ def _install(parser: argparse.ArgumentParser) -> None:
         help="install this one instead, whatever is there: anything pip accepts, such as "
         f"{OFFICIAL_SPEC}, a folder or a wheel",
     )
+
+
+def _checkpoints(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="of the name, data, file or licence, such as htc w32 BDD100K: those that have all",
+    )
+    parser.add_argument("--json", action="store_true", help="all that is known of them, as JSON")
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:

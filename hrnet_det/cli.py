@@ -75,10 +75,11 @@ def _configs(_: argparse.Namespace) -> None:
     print("\n".join(model_zoo.names()))
 
 
-def _checkpoints(_: argparse.Namespace) -> None:
+def _checkpoints(arguments: argparse.Namespace) -> None:
     from hrnet_det import model_zoo
 
-    print(model_zoo.checkpoint_table())
+    shown = model_zoo.checkpoint_json if arguments.json else model_zoo.checkpoint_table
+    print(shown(arguments.words))
 
 
 def _predict(arguments: argparse.Namespace) -> None:

@@ -87,8 +87,8 @@ class Detector:
         Args:
             weights: a file or address, as MODEL.WEIGHTS: of mmdetection, HRNet-Object-Detection,
                 HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer.
-            config: a file, the name of a shipped config, or a config; by default what the file
-                says, or what its tensors' names and shapes do.
+            config: a file, the name of a shipped config or of a published checkpoint, or a config;
+                by default what the file says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
             size: shorter side, and at most the longer one, that images are resized to, pixels; by
@@ -103,7 +103,7 @@ class Detector:
         """
         path = find_weights(str(weights))
         file = read_weights(path, allow_pickle=allow_pickle)
-        run = (config_of(file) if config is None else as_run(config)).copy()
+        run = (config_of(file) if config is None else model_zoo.named_run(config)).copy()
         names = list(class_names or file.classes)
         data = file.metadata.get("data") or {}
         del file  # its tensors are read again into the model

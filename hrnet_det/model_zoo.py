@@ -1,18 +1,14 @@
 """The shipped configs and published checkpoints by name, as in Detectron2's `model_zoo`."""
 
-import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from omegaconf import DictConfig
-from tabulate import tabulate
 from torch import nn
 
 from hrnet_det.checkpoint import Checkpointer, LoadReport
-from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.config import settings
 from hrnet_det.config.files import find_config, names  # noqa: F401
 from hrnet_det.config.load import as_run, load_run
@@ -20,64 +16,12 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.build_model import build_detector
 from hrnet_det.modeling.inference import optimize
-from hrnet_det.modeling.kinds import KINDS
-
-
-@dataclass(frozen=True)
-class Published:
-    """A checkpoint that others have published: a row of model_zoo.csv.
-
-    Source: configs/hrnet/metafile.yml of mmdetection 3.3 and the README files of
-    HRNet-Object-Detection (whose W48 rows of Mask R-CNN have their columns exchanged, and whose
-    second W48 Faster R-CNN is 2x) and HRNet-MaskRCNN-Benchmark. An address that a README gives to
-    two rows is kept with the first. The FCOS of mmdetection 1, which has no detector here, is left
-    out.
-    """
-
-    source: str  # whose it is, a key of `CONVENTIONS`
-    kind: str  # a key of `KINDS`
-    variant: str  # a key of `VARIANTS`
-    schedule: str  # 1x, 2x, 20e, ..., and what else tells one training from another
-    box_ap: float  # on COCO val2017, percent, as published
-    mask_ap: float | None  # likewise; None without masks
-    file: str  # its name; empty if it is not known
-    address: str  # where its authors offer it; empty if it is not known
-
-    @property
-    def name(self) -> str:
-        """Such as "mmdet/faster_rcnn_hrnetv2p_w18_1x"."""
-        return f"{self.source}/{self.kind}_hrnetv2p_{self.variant}_{self.schedule}"
-
-    @property
-    def downloadable(self) -> bool:
-        """The address is that of the file itself, not of a page with a button."""
-        return self.address.endswith(".pth")
-
-    def config(self) -> CfgNode:
-        """The config of the detector, with its source's conventions."""
-        semantic_classes = KINDS[self.kind].semantic_classes
-        words = ["MODEL.HRNET.VARIANT", self.variant]
-        if semantic_classes is not None:  # of a Hybrid Task Cascade: COCO's stuff and thing maps
-            words += [semantic_classes.yaml, "183"]
-        return known_config(self.kind, self.source, words)
-
-
-def checkpoints() -> list[Published]:
-    """The published checkpoints that can be loaded: name, source, AP, file, address."""
-    text = Path(__file__).with_suffix(".csv").read_text()
-    _, *rows = csv.reader(text.splitlines())
-    return [
-        Published(*words, float(box_ap), float(mask_ap) if mask_ap else None, file, address)
-        for *words, box_ap, mask_ap, file, address in rows
-    ]
-
-
-def checkpoint_table() -> str:
-    """The published checkpoints, for reading."""
-    known = checkpoints()
-    rows = [(r.name, r.box_ap, r.mask_ap, r.file or "(unnamed)", r.address) for r in known]
-    heads = ("name", "box AP", "mask AP", "file", "address")
-    return f"{tabulate(rows, heads)}\nAP on COCO val2017, as their authors published it."
+from hrnet_det.published import (  # noqa: F401
+    Published,
+    checkpoint_json,
+    checkpoint_table,
+    checkpoints,
+)
 
 
 def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig:
@@ -90,6 +34,12 @@ def get_config(name: str, overrides: Sequence[str] = ()) -> CfgNode | DictConfig
     Raises: MissingInputError if there is none of that name (the message has the nearest names).
     """
     return load_run(name, overrides).cfg
+
+
+def named_run(name: str | Path | CfgNode | DictConfig | RunConfig) -> RunConfig:
+    """The run of a published checkpoint's name, or of what `as_run` takes."""
+    rows = {row.name: row for row in checkpoints()}
+    return as_run(rows[name].config() if isinstance(name, str) and name in rows else name)
 
 
 def get(
@@ -109,11 +59,10 @@ def get(
         allow_pickle: permit weights that run code when they are loaded.
     Raises: InputError if the weights are not all of this detector's, or if there are none to fetch.
     """
-    rows = {row.name: row for row in checkpoints()}
-    run = as_run(rows[name].config() if name in rows else name)
+    run = named_run(name)
     run[settings.DEVICE] = device
     if trained and weights is None:
-        fetched = {row.name: row.address for row in rows.values() if row.downloadable}
+        fetched = {row.name: row.address for row in checkpoints() if row.downloadable}
         if name not in fetched:
             raise InputError(
                 f"no trained weights can be fetched for {name}: give weights=FILE. They can be "

@@ -1,5 +1,9 @@
 """Published checkpoints by name, MODEL.CONVENTIONS, and the evaluation of others' weights."""
 
+import json
+import re
+from collections import Counter
+
 import pytest
 import timm
 import torch
@@ -13,10 +17,10 @@ from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.yaml import load_config, merge_overrides
 from hrnet_det.errors import InputError
-from hrnet_det.modeling.compat.conventions import CONVENTIONS
 
 FCOS = "mmdet/fcos_hrnetv2p_w18_1x"
 FASTER = "hrnetv2p_faster_rcnn.yaml"
+NEWER = ("mmdet1", "pedestron", "cascadetabnet")  # whose code is mmdetection 1
 
 
 def refusal(call):
@@ -34,20 +38,46 @@ def as_mmdet(model, path, **meta):
 # --- the table ---
 
 
+SOURCES = {  # and how many checkpoints each has
+    "mmdet": 28,
+    "mmdet1": 29,
+    "hrnet_object_detection": 16,
+    "maskrcnn_benchmark": 10,
+    "hrnet_fcos": 8,
+    "bdd100k": 10,
+    "pedestron": 4,
+    "cascadetabnet": 7,
+}
+
+
 def test_the_table_of_checkpoints():
     rows = model_zoo.checkpoints()
-    names = [row.name for row in rows]
-    assert len(rows) == len(set(names)) == 67
-    sources = [row.source for row in rows]
-    assert [sources.count(source) for source in list(CONVENTIONS)[1:]] == [28, 29, 10]
-    assert all((row.mask_ap is not None) == has_masks(row.kind) for row in rows)
-    assert all(30 < row.box_ap < 50 for row in rows)
-    downloadable = [row.source for row in rows if row.downloadable]
-    assert downloadable.count("mmdet") == 28 and "maskrcnn_benchmark" not in downloadable
+    assert len({row.name for row in rows}) == len(rows)
+    assert Counter(row.source for row in rows) == SOURCES
+    licences = {row.source: row.licence for row in rows}
+    assert licences["hrnet_fcos"] == "BSD-2-Clause, not for commerce"
+    assert [s for s, licence in licences.items() if licence == "MIT"] == [
+        "maskrcnn_benchmark",
+        "cascadetabnet",
+    ]
+    assert len(set(licences.values())) == 3  # Apache-2.0 of the others
+    for row in rows:
+        with_masks = has_masks(row.kind)
+        if row.data in ("COCO", "BDD100K"):
+            assert (row.mask_ap is not None, row.result) == (with_masks, ""), row.name
+            assert 20 < row.box_ap < 50
+        else:
+            assert (row.box_ap, row.mask_ap) == (None, None)
+    assert [row.name for row in rows if not row.ap] == [
+        "cascadetabnet/cascade_mask_rcnn_hrnetv2p_w32_general"  # of which its README says nothing
+    ]
+    downloadable = Counter(row.source for row in rows if row.downloadable)
+    assert downloadable == {name: SOURCES[name] for name in ("mmdet", "mmdet1", "bdd100k")}
     files = [row.file for row in rows if row.file]
     addresses = [row.address for row in rows if row.address]
     assert len(set(files)) == len(files) and len(set(addresses)) == len(addresses)
     assert all(row.address.endswith("/" + row.file) for row in rows if row.downloadable)
+    assert all(row.address.startswith("https://") for row in rows if row.address)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +91,17 @@ def test_the_table_of_checkpoints():
         ("mmdet/htc_hrnetv2p_w40_20e", 46.4, 40.8),
         ("mmdet/fcos_hrnetv2p_w32_ms_2x", 41.9, None),
         ("hrnet_object_detection/faster_rcnn_hrnetv2p_w32_2x_syncbn_default", 42.6, None),
-        ("hrnet_object_detection/faster_rcnn_hrnetv2p_w48_2x", 41.5, None),
-        ("hrnet_object_detection/mask_rcnn_hrnetv2p_w48_1x", 42.4, 38.1),  # not 38.1, 42.4
-        ("hrnet_object_detection/cascade_mask_rcnn_hrnetv2p_w48_20e", 46.0, 39.5),
-        ("hrnet_object_detection/htc_hrnetv2p_w48_28e", 47.0, 41.0),
+        ("mmdet1/faster_rcnn_hrnetv2p_w18_2x", 38.3, None),
+        ("mmdet1/faster_rcnn_hrnetv2p_w48_2x", 41.5, None),
+        ("mmdet1/mask_rcnn_hrnetv2p_w48_1x", 42.4, 38.1),  # not 38.1, 42.4
+        ("mmdet1/cascade_mask_rcnn_hrnetv2p_w48_20e", 46.0, 39.5),
+        ("mmdet1/htc_hrnetv2p_w48_28e", 47.0, 41.0),
         ("maskrcnn_benchmark/faster_rcnn_hrnetv2p_w18_2x", 38.4, None),
         ("maskrcnn_benchmark/faster_rcnn_hrnetv2p_w48_1x", 41.3, None),
+        ("mmdet1/fcos_hrnetv2p_w48_ms_2x", 42.9, None),
+        ("hrnet_fcos/fcos_hrnetv2p_w32_6l_ms_2x_syncbn", 42.9, None),
+        ("bdd100k/faster_rcnn_hrnetv2p_w32_3x", 33.97, None),
+        ("bdd100k/mask_rcnn_hrnetv2p_w40_3x", 28.17, 22.57),
     ],
 )
 def test_published_ap(name, box_ap, mask_ap):
@@ -75,32 +110,119 @@ def test_published_ap(name, box_ap, mask_ap):
 
 
 def test_every_checkpoint_has_its_config():
+    conventions = {"bdd100k": "mmdet", "hrnet_fcos": "maskrcnn_benchmark"}
+    conventions |= dict.fromkeys(NEWER, "hrnet_object_detection")
+    classes = {"pedestron": 1, "bdd100k/f": 10, "bdd100k/m": 8}
     for row in model_zoo.checkpoints():
-        cfg = row.config().MODEL
-        expected = (ARCHITECTURES.get(row.kind, "GeneralizedRCNN"), row.source)
-        assert expected == (cfg.META_ARCHITECTURE, cfg.CONVENTIONS), row.name
+        cfg = row.config()
+        model = cfg.MODEL
+        expected = [ARCHITECTURES.get(row.kind, "GeneralizedRCNN")]
+        expected += [conventions.get(row.source, row.source)]
+        assert expected == [model.META_ARCHITECTURE, model.CONVENTIONS], row.name
         heads = HEADS.get(row.kind, "StandardROIHeads")
-        found = [cfg.HRNET.VARIANT, cfg.MASK_ON, cfg.ROI_HEADS.NAME]
+        found = [model.HRNET.VARIANT, model.MASK_ON, model.ROI_HEADS.NAME]
         assert found == [row.variant, has_masks(row.kind), heads], row.name
-        assert (cfg.SEM_SEG_HEAD.NUM_CLASSES == 183) == (row.kind == "htc")
-        assert (0.001 if row.kind == "htc" else 0.05) == cfg.ROI_HEADS.SCORE_THRESH_TEST
-        found = [cfg.ROI_HEADS.NUM_CLASSES, cfg.FCOS.NUM_CLASSES]
-        assert found == [80, 80]
+        assert (model.SEM_SEG_HEAD.NUM_CLASSES == 183) == (row.kind == "htc")
+        soft = row.source == "pedestron"
+        threshold = 0.001 if row.kind == "htc" or soft else 0.05
+        assert threshold == model.ROI_HEADS.SCORE_THRESH_TEST
+        assert soft == model.ROI_HEADS.SOFT_NMS
+        known = [number for start, number in classes.items() if row.name.startswith(start)]
+        found = model.FCOS.NUM_CLASSES if row.kind == "fcos" else model.ROI_HEADS.NUM_CLASSES
+        assert [found] == (known or [80]), row.name
+        if row.source in NEWER:  # from HRNet-Object-Detection, which resizes floating-point numbers
+            assert cfg.INPUT.RESIZE == "opencv"
+            assert (model.RPN.PRE_NMS_TOPK_TEST, model.RPN.POST_NMS_TOPK_TEST) == (1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        ("mmdet1/faster_rcnn_hrnetv2p_w18_1x", (800, 1333)),
+        ("bdd100k/mask_rcnn_hrnetv2p_w18_3x", (720, 1280)),
+        ("pedestron/cascade_mask_rcnn_hrnetv2p_w32_citypersons", (1024, 2048)),
+        ("pedestron/cascade_mask_rcnn_hrnetv2p_w32_caltech", (480, 640)),
+        ("pedestron/cascade_mask_rcnn_hrnetv2p_w32_eurocity", (1024, 1920)),
+        ("cascadetabnet/cascade_mask_rcnn_hrnetv2p_w32_icdar13", (800, 1333)),
+    ],
+)
+def test_the_sizes_that_a_checkpoint_was_tested_at(name, sides):
+    cfg = model_zoo.named_run(name).cfg
+    assert sides == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+
+
+@pytest.mark.parametrize(("levels", "first", "last"), [("5l", 3, 7), ("6l", 2, 7)])
+def test_levels_of_hrnets_own_fcos(levels, first, last):
+    model = model_zoo.named_run(f"hrnet_fcos/fcos_hrnetv2p_w18_{levels}_2x").cfg.MODEL
+    names = [f"p{k}" for k in range(first, last + 1)]
+    assert names == model.FCOS.IN_FEATURES
+    assert (len(names), first) == (model.HRFPN.NUM_LEVELS, model.HRFPN.MIN_LEVEL)
+    assert model.FCOS.CONV_BIAS
+
+
+def listed(capsys, *words):
+    assert main(["checkpoints", *words]) == 0
+    return capsys.readouterr().out
 
 
 def test_the_command_lists_them(capsys):
-    assert main(["checkpoints"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "box", "AP", "mask", "AP", "file", "address"]
-    assert len(lines) == 2 + 67 + 1
-    assert lines[-1] == "AP on COCO val2017, as their authors published it."
-    rows = {line.split()[0]: line.split()[1:] for line in lines[2:-1]}
-    name = "mask_rcnn_hrnetv2p_w18_1x_coco_20200205-1c3d78ed.pth"
-    assert rows["mmdet/mask_rcnn_hrnetv2p_w18_1x"] == [
-        "37.7", "34.2", name,
-        f"https://download.openmmlab.com/mmdetection/v2.0/hrnet/mask_rcnn_hrnetv2p_w18_1x_coco/{name}",
-    ]  # fmt: skip
-    assert rows["hrnet_object_detection/faster_rcnn_hrnetv2p_w32_2x"][:2] == ["40.8", "(unnamed)"]
+    lines = listed(capsys).splitlines()
+    assert lines[0].split() == ["name", "trained", "on", "published", "licence", "weights"]
+    assert len(lines) == 2 + sum(SOURCES.values()) + 2 and max(map(len, lines)) < 165
+    assert lines[-2].startswith(f"{sum(SOURCES.values())} of {sum(SOURCES.values())} checkpoints,")
+    assert lines[-1].endswith("--json all that is known.")
+    rows = {line.split()[0]: re.split("  +", line)[1:] for line in lines[2:-2]}
+    assert [rows["mmdet/mask_rcnn_hrnetv2p_w18_1x"], rows[f"{TABLES}_icdar13"]] == [
+        ["COCO", "37.7/34.2 box/mask AP", "Apache-2.0", "fetched"],
+        ["ICDAR 13 tables", "F1 100.0 %", "MIT", "on a page"],
+    ]
+    assert rows["bdd100k/faster_rcnn_hrnetv2p_w18_1x"][1] == "31.74 box AP"
+    assert rows["hrnet_object_detection/faster_rcnn_hrnetv2p_w40_1x"][-1] == "no address"
+
+
+TABLES = "cascadetabnet/cascade_mask_rcnn_hrnetv2p_w32"
+
+
+def test_words_choose_of_the_list(capsys):
+    lines = listed(capsys, "W32", "citypersons").splitlines()
+    assert lines[0].split()[-1] == "address" and len(lines) == 4
+    assert lines[2].split()[0] == "pedestron/cascade_mask_rcnn_hrnetv2p_w32_citypersons"
+    address = "https://drive.google.com/file/d/12mWjmWBv-4wra8hCNF71Wq0U2va0Ai8e/view?usp=sharing"
+    assert lines[2].split()[-1] == address
+    assert lines[3].startswith(f"1 of {sum(SOURCES.values())} checkpoints, with the licence of ")
+    for words, count in ((["mit"], 17), (["htc", "mmdet1/"], 4), (["20190810-d70072af"], 1)):
+        assert len(listed(capsys, *words).splitlines()) == count + 3
+    assert main(["checkpoints", "htc", "bdd100k"]) == 2
+    said = capsys.readouterr().err
+    assert "no published checkpoint has 'htc' and 'bdd100k' in its name, data, file" in said
+    assert (
+        "mmdet, mmdet1, hrnet_object_detection" in said
+        and "CrowdHuman, ICDAR 19 and other tables" in said
+    )
+
+
+def test_the_list_as_json(capsys):
+    (row,) = json.loads(listed(capsys, "--json", "bdd100k", "w40_1x"))
+    file = "mask_rcnn_hrnetv2p_w40_1x_ins_seg_bdd100k.pth"
+    assert row == {
+        "name": "bdd100k/mask_rcnn_hrnetv2p_w40_1x",
+        "conventions": "mmdet",
+        "source": "bdd100k",
+        "form": "mmdet",
+        "kind": "mask_rcnn",
+        "variant": "w40",
+        "schedule": "1x",
+        "data": "BDD100K",
+        "classes": 8,
+        "box_ap": 25.46,
+        "mask_ap": 19.65,
+        "result": "",
+        "licence": "Apache-2.0",
+        "settings": ["INPUT.MIN_SIZE_TEST", "720", "INPUT.MAX_SIZE_TEST", "1280"],
+        "file": file,
+        "address": f"https://dl.cv.ethz.ch/bdd100k/ins_seg/models/{file}",
+    }
+    assert len(json.loads(listed(capsys, "--json"))) == sum(SOURCES.values())
 
 
 # --- detectors by name ---

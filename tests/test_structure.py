@@ -43,7 +43,7 @@ FLOORS = [
     ["modeling"],
     ["checkpoint"],
     ["data"],
-    ["model_zoo"],
+    ["published", "model_zoo"],
     ["evaluation"],
     ["remarks"],
     ["detector"],

@@ -14,13 +14,21 @@ from tabulate import tabulate
 
 from hrnet_det import model_zoo
 from hrnet_det.errors import InputError
+from hrnet_det.published import COCO
 from tools.complexity import PADDED_SIZE, Complexity, complexity, on_meta
 from tools.headers import header_names, read_header
 from tools.published import SOURCES, published
 
 PAGE = Path("docs/model-zoo.md")
 CITYSCAPES_SIZE = (1024, 2048)  # height, width, pixels
-CHECKPOINTS = ("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")  # in columns
+# Of the projects whose checkpoints were trained on COCO: those in columns, by recipe.
+CHECKPOINTS = (
+    "mmdet",
+    "mmdet1",
+    "hrnet_object_detection",
+    "maskrcnn_benchmark",
+    "hrnet_fcos",
+)
 COLUMNS = ("detector", "network", "recipe", "parameters, 10^6", "GMAC")
 
 
@@ -59,15 +67,25 @@ def described(name: str) -> list[str]:
 
 
 def checkpoint_table() -> str:
-    """Markdown: a row for each published checkpoint, with the AP in its source's column."""
+    """Markdown: a row for each checkpoint of COCO, with the AP in its source's column."""
     cells: dict[str, dict[str, str]] = {}
     for row in model_zoo.checkpoints():
-        name = row.name.partition("/")[2]
-        masks = "" if row.mask_ap is None else f"/{row.mask_ap}"
-        known = cells.setdefault(name, dict.fromkeys(CHECKPOINTS, "-"))
-        known[row.source] = f"{row.box_ap}{masks}"
+        if row.data == COCO:
+            name = row.name.partition("/")[2]
+            known = cells.setdefault(name, dict.fromkeys(CHECKPOINTS, "-"))
+            known[row.source] = row.ap.partition(" ")[0]
     rows = [[name, *known.values()] for name, known in cells.items()]
     return _table(rows, ["checkpoint", *(f"`{source}/`" for source in CHECKPOINTS)])
+
+
+def other_checkpoint_table() -> str:
+    """Markdown: a row for each checkpoint of other data."""
+    rows = [
+        [f"`{row.name}`", row.data, row.ap or "-", row.licence]
+        for row in model_zoo.checkpoints()
+        if row.data != COCO
+    ]
+    return _table(rows, ["checkpoint", "trained on", "published", "licence"])
 
 
 def model_key(cfg: CfgNode) -> str:
@@ -107,9 +125,13 @@ def between_marks(text: str, what: str) -> tuple[str, str, str]:
 
 
 def write(path: Path) -> None:
-    """Put both tables between their marks. Raises: InputError if one of the marks is not there."""
+    """Put the tables between their marks. Raises: InputError if one of the marks is not there."""
     text = path.read_text()
-    for what, make in (("zoo table", zoo_table), ("checkpoint table", checkpoint_table)):
+    for what, make in (
+        ("zoo table", zoo_table),
+        ("checkpoint table", checkpoint_table),
+        ("table of other checkpoints", other_checkpoint_table),
+    ):
         before, _, after = between_marks(text, what)
         text = before + make() + after
     path.write_text(text)

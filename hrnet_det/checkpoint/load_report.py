@@ -48,6 +48,7 @@ class LoadReport:
     Args:
         path, title: the file, and what it holds.
         conventions: whose detector the file is, a key of `CONVENTIONS`; "" for none or any.
+        overrides: KEY, VALUE, ... of what it computes beside them.
         expected, loaded: numbers of tensors of each part of the model: all, and those loaded.
         dropped: what was left out on purpose, by reason.
         unexpected: parts of the file that the model does not have.
@@ -61,6 +62,7 @@ class LoadReport:
     path: str
     title: str
     conventions: str = ""
+    overrides: tuple[str, ...] = ()
     expected: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
@@ -96,6 +98,10 @@ class LoadReport:
                 rows.append((f"- {short}", "", sizes))
         if self.classes:
             rows.append(("classes", "", self.classes))
+        if self.overrides:
+            pairs = zip(self.overrides[::2], self.overrides[1::2], strict=True)
+            said = ", ".join(f"{key} {value}" for key, value in pairs)
+            rows.append(("computed with", "", f"MODEL.CONVENTIONS {self.conventions}, {said}"))
         rows += [("left out", len(names), reason) for reason, names in self.dropped.items()]
         rows += [("does not fit", "", fault) for fault in self.faults]
         table = tabulate(rows, ("part", "tensors", ""), tablefmt="simple", stralign="left")
@@ -116,7 +122,10 @@ def compare(source: Renamed, model: Shapes) -> tuple[LoadReport, dict[str, torch
         title += f": {other}, not an HRNet"
     elif any(name.startswith(BODY) for name in shapes):
         title += f": {title_of(shapes)}"
-    report = LoadReport(source.path, title, source.conventions, dropped=dict(source.dropped))
+    known = {"conventions": source.conventions, "dropped": dict(source.dropped)}
+    if source.conventions:
+        known["overrides"] = source.format.overrides
+    report = LoadReport(source.path, title, **known)
     _check_variant(shapes, model, report)
     if not model.keys() & shapes.keys():
         subject = f"{source.path} is of {other}:" if other else f"{source.path}:"

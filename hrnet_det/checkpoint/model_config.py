@@ -50,7 +50,8 @@ def config_of(file: WeightsFile) -> RunConfig:
             f"computes what {title} does. Give a config, config= in Python or --config-file, which "
             "says what it computes"
         )
-    return as_run(known_config(found.kind.name, source.conventions, found.overrides()))
+    words = [*source.format.overrides, *found.overrides()]
+    return as_run(known_config(found.kind.name, source.conventions, words))
 
 
 def known_config(kind: str, conventions: str, overrides: list[str]) -> CfgNode:

@@ -50,6 +50,8 @@ KEYS: dict[str, object] = {
     "MODEL.FCOS.SCORE_THRESH_TEST": 0.05,
     "MODEL.FCOS.TOPK_CANDIDATES_TEST": 1000,
     "MODEL.FCOS.NMS_THRESH_TEST": 0.5,
+    # Overlapping boxes of a class lose score in place of being dropped: mmdetection's soft_nms.
+    "MODEL.ROI_HEADS.SOFT_NMS": False,
     # Of ResamplingCascadeROIHeads and HTCROIHeads: factors of the losses, one for each of IOUS.
     "MODEL.ROI_BOX_CASCADE_HEAD.STAGE_LOSS_WEIGHTS": [1.0, 0.5, 0.25],
     # Whether in the RoI heads' training the box that fits an object best becomes its own, whatever

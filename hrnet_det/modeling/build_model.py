@@ -109,11 +109,16 @@ def _with_conventions(cfg: CfgNode) -> CfgNode:
     """The config with the meta-architecture that follows MODEL.CONVENTIONS."""
     kind, name = kind_of(as_run(cfg)), cfg.MODEL.CONVENTIONS
     check_conventions(kind, name)
-    choice = cfg.MODEL.ROI_HEADS.LOW_QUALITY_MATCHES
+    choice, soft = cfg.MODEL.ROI_HEADS.LOW_QUALITY_MATCHES, cfg.MODEL.ROI_HEADS.SOFT_NMS
     if name == DETECTRON2 and choice != "never":
         raise InputError(
             f"{PROBLEM}: MODEL.ROI_HEADS.LOW_QUALITY_MATCHES {choice!r}: Detectron2's RoI heads "
             "have no such matches; set it to never, or MODEL.CONVENTIONS mmdet"
+        )
+    if name == DETECTRON2 and soft:
+        raise InputError(
+            f"{PROBLEM}: MODEL.ROI_HEADS.SOFT_NMS {soft}: Detectron2's RoI heads drop overlapping "
+            "boxes; set it to False, or MODEL.CONVENTIONS mmdet"
         )
     if name == DETECTRON2 or not kind.compat:
         return cfg

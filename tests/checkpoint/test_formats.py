@@ -13,6 +13,7 @@ from hrnet_det.checkpoint.formats import (
     IMAGENET,
     MASKRCNN_BENCHMARK,
     MMDET,
+    MMDET_1,
     OWN,
     recognise,
 )
@@ -93,10 +94,14 @@ OBJECT_DETECTION_PAIRS = [
     *(pair for pair in MMDET_PAIRS if pair[0].startswith("rpn_head.")),
     *((theirs[9:], ours) for theirs, ours in MMDET_PAIRS if theirs.startswith("roi_head.")),
 ]
-MMDET_1_PAIRS = [  # other names for the same tensors: of mmdetection 1, and of one convolution
-    ("neck.reduction_conv.conv.bias", "backbone.reduction_conv.bias"),
-    ("neck.fpn_convs.3.conv.weight", "backbone.fpn_convs.3.weight"),
-    ("neck.fpn_conv.weight", "backbone.fpn_convs.0.weight"),
+MMDET_1_PAIRS = [
+    *(pair for pair in MMDET_PAIRS if pair[0].startswith("neck.")),
+    *OBJECT_DETECTION_PAIRS[3:],
+    ("mask_head.1.conv_res.conv.weight", "roi_heads.mask_head.1.conv_res.weight"),
+    ("semantic_head.lateral_convs.4.conv.bias", "roi_heads.semantic_head.lateral_convs.4.bias"),
+    ("semantic_head.convs.3.conv.weight", "roi_heads.semantic_head.convs.3.weight"),
+    ("semantic_head.conv_embedding.conv.bias", "roi_heads.semantic_head.embedding.bias"),
+    ("semantic_head.conv_logits.weight", "roi_heads.semantic_head.predictor.weight"),
 ]
 BENCHMARK_PAIRS = [
     ("backbone.neck.reduction_conv.0.bias", "backbone.reduction_conv.bias"),
@@ -120,7 +125,8 @@ BENCHMARK_PAIRS = [
     [
         (IMAGENET, "", []),
         (MMDET, "backbone.", MMDET_PAIRS + FCOS_PAIRS),
-        (HRNET_OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS + MMDET_1_FCOS_PAIRS),
+        (MMDET_1, "backbone.", MMDET_1_PAIRS + MMDET_1_FCOS_PAIRS),
+        (HRNET_OBJECT_DETECTION, "backbone.", OBJECT_DETECTION_PAIRS),
         (HRNET_FCOS, "backbone.body.", HRNET_FCOS_PAIRS),
         (MASKRCNN_BENCHMARK, "backbone.body.", BENCHMARK_PAIRS),
     ],
@@ -133,9 +139,9 @@ def test_names_both_ways(format, prefix, pairs):
     assert not [theirs for theirs, _ in pairs if format.reason_to_ignore(theirs)]
 
 
-def test_other_names_for_the_same_tensors():
-    found = [(theirs, HRNET_OBJECT_DETECTION.to_ours(theirs)) for theirs, _ in MMDET_1_PAIRS]
-    assert found == MMDET_1_PAIRS
+def test_one_convolution_of_all_levels():
+    theirs, ours = "neck.fpn_conv.weight", "backbone.fpn_convs.0.weight"
+    assert HRNET_OBJECT_DETECTION.to_ours(theirs) == ours
 
 
 @pytest.mark.parametrize(
@@ -151,8 +157,10 @@ def test_other_names_for_the_same_tensors():
         ),
         (
             HRNET_OBJECT_DETECTION,
-            "roi_head.bbox_head.fc_cls.weight bbox_head.conv_cls.weight neck.x.bias",
+            "roi_head.bbox_head.fc_cls.weight bbox_head.conv_cls.weight neck.x.bias "
+            "neck.fpn_convs.0.conv.bias neck.reduction_conv.conv.bias",
         ),
+        (MMDET_1, "neck.fpn_conv.0.bias neck.reduction_conv.0.bias roi_head.bbox_head.fc_cls.bias"),
         (MASKRCNN_BENCHMARK, "backbone.conv1.weight roi_heads.box.feature_extractor.fc8.weight"),
     ],
     ids=lambda value: getattr(value, "name", ""),
@@ -203,7 +211,9 @@ KINDS = {  # the name of a published detector, and its title
 }
 DETECTORS = [
     *((MMDET, kind) for kind in KINDS),
-    *((HRNET_OBJECT_DETECTION, kind) for kind in KINDS if kind != "fcos"),
+    *((MMDET_1, kind) for kind in KINDS if kind != "fcos"),
+    (HRNET_OBJECT_DETECTION, "faster_rcnn"),
+    (HRNET_OBJECT_DETECTION, "mask_rcnn"),
     (MASKRCNN_BENCHMARK, "faster_rcnn"),
 ]
 
@@ -242,6 +252,10 @@ def test_a_whole_detectors_names_are_one_to_one(detector):
             HRNET_OBJECT_DETECTION,
             "backbone.conv1.weight bbox_head.0.fc_cls.weight mask_head.0.x.bias",
         ),
+        (MMDET_1, "backbone.conv1.weight bbox_head.fc_cls.bias neck.reduction_conv.conv.bias"),
+        (MMDET_1, "backbone.stage2.0.x mask_head.0.upsample.bias neck.fpn_convs.0.conv.bias"),
+        (MMDET, "backbone.conv1.weight roi_head.bbox_head.fc_cls.bias neck.fpn_convs.0.conv.bias"),
+        (HRNET_OBJECT_DETECTION, "backbone.conv1.x bbox_head.fc_cls.bias neck.fpn_conv.0.bias"),
         (MASKRCNN_BENCHMARK, "backbone.body.conv1.weight"),
         (OWN, "backbone.bottom_up.conv1.weight"),
         (OWN, "conv1.weight layer2.0.conv1.weight"),

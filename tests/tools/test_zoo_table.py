@@ -43,25 +43,39 @@ def test_configs_of_one_model_are_counted_once():
 
 
 def test_the_page_has_every_checkpoint():
-    _, table, _ = zoo.between_marks(TEXT, "checkpoint table")
-    assert table == zoo.checkpoint_table(), "python -m tools.zoo_table"
+    for what, table in (
+        ("checkpoint table", zoo.checkpoint_table()),
+        ("table of other checkpoints", zoo.other_checkpoint_table()),
+    ):
+        _, shown_table, _ = zoo.between_marks(TEXT, what)
+        assert shown_table == table, "python -m tools.zoo_table"
     rows = {name: cells for name, *cells in shown("checkpoint table")[2:]}
-    assert sum(cell != "-" for cells in rows.values() for cell in cells) == 67
-    assert rows["faster_rcnn_hrnetv2p_w18_1x"] == ["36.9", "36.1", "36.0"]
-    assert rows["mask_rcnn_hrnetv2p_w48_2x"] == ["-", "42.9/38.3", "-"]
+    others = shown("table of other checkpoints")[2:]
+    on_coco = sum(cell != "-" for cells in rows.values() for cell in cells)
+    assert on_coco + len(others) == len(model_zoo.checkpoints())
+    assert rows["faster_rcnn_hrnetv2p_w18_2x"] == ["38.9", "38.3", "38.1", "38.4", "-"]
+    assert rows["mask_rcnn_hrnetv2p_w48_2x"] == ["-", "42.9/38.3", "-", "-", "-"]
+    assert (next(row for row in others if "mask_rcnn_hrnetv2p_w18_1x" in row[0])[:3]) == [
+        "`bdd100k/mask_rcnn_hrnetv2p_w18_1x`",
+        "BDD100K",
+        "22.97/16.54 box/mask AP",
+    ]
 
 
 def test_the_tables_are_written_between_their_marks_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "zoo_table", lambda: "| new |")
     monkeypatch.setattr(zoo, "checkpoint_table", lambda: "| newer |")
+    monkeypatch.setattr(zoo, "other_checkpoint_table", lambda: "| newest |")
     page = tmp_path / "page.md"
     text = (
         "before\n<!-- zoo table -->\n{}\n<!-- end of zoo table -->\nbetween\n"
-        "<!-- checkpoint table -->\n{}\n<!-- end of checkpoint table -->\nafter\n"
+        "<!-- checkpoint table -->\n{}\n<!-- end of checkpoint table -->\n"
+        "<!-- table of other checkpoints -->\n{}\n<!-- end of table of other checkpoints -->\n"
+        "after\n"
     )
-    page.write_text(text.format("| old |", "| older |\n| rows |"))
+    page.write_text(text.format("| old |", "| older |\n| rows |", "| old |"))
     zoo.write(page)
-    assert page.read_text() == text.format("| new |", "| newer |")
+    assert page.read_text() == text.format("| new |", "| newer |", "| newest |")
     page.write_text("no marks")
     with pytest.raises(zoo.InputError, match="must have one line <!-- zoo table -->"):
         zoo.write(page)

@@ -40,6 +40,9 @@ class Format:
     # What its detectors compute, a key of `conventions.CONVENTIONS`; "" where its files are of no
     # detector, or say so themselves.
     conventions: str = ""
+    # KEY, VALUE, ... of a config: what else its detectors compute, where files of other formats
+    # follow the same conventions.
+    overrides: tuple[str, ...] = ()
     # Pairs of a pattern of names that are left out on purpose, and the reason.
     ignored: tuple[tuple[str, str], ...] = ()
     background_first: bool = False  # the background is the first class, here the last

@@ -43,4 +43,5 @@ HRNET_FCOS = Format(
         ("rpn.head.scales.{n}.scale", "head.scales.{n}"),
     ),
     conventions="maskrcnn_benchmark",
+    overrides=("MODEL.FCOS.CONV_BIAS", "True"),
 )

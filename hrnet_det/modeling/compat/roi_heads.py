@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
 from detectron2.layers import ROIAlign, ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.matcher import Matcher
@@ -20,6 +20,7 @@ from hrnet_det.modeling.compat.boxes import FollowsConventions, box_transform, c
 from hrnet_det.modeling.compat.conventions import Conventions, get_conventions
 from hrnet_det.modeling.compat.masks import masks_to_learn
 from hrnet_det.modeling.compat.matching import TakeoverMatcher, match_then_add_objects
+from hrnet_det.modeling.compat.suppression import soft_nms_inference
 from hrnet_det.modeling.roi_heads.cascade import Batch, Features, ResamplingCascadeROIHeads
 from hrnet_det.modeling.roi_heads.htc import HTCROIHeads
 from hrnet_det.modeling.roi_heads.htc_layers import FusedSemanticHead
@@ -57,7 +58,21 @@ def with_roi_align(pooler: ROIPooler, conventions: Conventions) -> ROIPooler:
 
 
 class CompatOutputLayers(FollowsConventions, FastRCNNOutputLayers):
-    """Detectron2's output layers with another code base's clipping and suppression."""
+    """Detectron2's output layers with another code base's clipping and suppression.
+
+    Args:
+        soft_nms: overlapping boxes lose score (`soft_nms_inference`) in place of being dropped.
+    """
+
+    @configurable
+    def __init__(self, *shapes: object, soft_nms: bool = False, **others: object) -> None:
+        super().__init__(*shapes, **others)
+        self.select = soft_nms_inference if soft_nms else fast_rcnn_inference
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, *shapes: object, **given: object) -> dict:
+        parts = super().from_config(cfg, *shapes, **given)
+        return {**parts, "soft_nms": cfg.MODEL.ROI_HEADS.SOFT_NMS}
 
     def inference(
         self, predictions: tuple[Tensor, Tensor], proposals: Batch
@@ -70,7 +85,7 @@ class CompatOutputLayers(FollowsConventions, FastRCNNOutputLayers):
                 scaled(b, torch.div, size.scale, rules)
                 for b, size in zip(boxes, sizes, strict=True)
             ]
-        detections, kept = fast_rcnn_inference(
+        detections, kept = self.select(
             boxes,
             self.predict_probs(predictions, proposals),
             [(math.inf, math.inf)] * len(sizes),  # they are clipped
