@@ -20,12 +20,18 @@ def set_initial_values(model: nn.Module, whose: str) -> None:
     do not reach keeps what PyTorch gives every layer.
 
     Args:
-        model: a two-stage detector on HRNetV2p.
+        model: a two-stage detector, or an FCOS, whose head starts as Detectron2's.
         whose: `TrainingRules.initial_values`.
     """
     if whose == DETECTRON2:
         return
-    heads = model.roi_heads
+    if hasattr(model, "roi_heads"):
+        _set_heads(model.roi_heads, whose)
+    if isinstance(model.backbone, HRFPN):
+        _set_pyramid(model.backbone, whose)
+
+
+def _set_heads(heads: nn.Module, whose: str) -> None:
     of_stages = heads.box_head if isinstance(heads.box_head, nn.ModuleList) else [heads.box_head]
     for box_head in of_stages:
         for layer in box_head.fcs:
@@ -43,8 +49,6 @@ def set_initial_values(model: nn.Module, whose: str) -> None:
     semantic_head = getattr(heads, "semantic_head", None)
     if semantic_head is not None and whose == MMDET_1:
         semantic_head.predictor.reset_parameters()
-    if isinstance(model.backbone, HRFPN):
-        _set_pyramid(model.backbone, whose)
 
 
 def _set_pyramid(pyramid: HRFPN, whose: str) -> None:
