@@ -17,6 +17,7 @@ SOURCES = {
     "mmdetection": "MM",
     "mmdetection 1": "MM",
     "HRNet-MaskRCNN-Benchmark": "MRB",
+    "bowenc0221/panoptic-deeplab": "PDL",
 }
 
 # By source: the SOLVER.RECIPE of its training. The paper's is not known in detail, and that of
@@ -33,13 +34,14 @@ class Result:
     """What one source has published of a config's recipe, in percent: a row of published.csv.
 
     Source: arXiv:1908.07919, its tables of COCO and Cityscapes; the README files of
-    HRNet-Object-Detection and HRNet-MaskRCNN-Benchmark; configs/hrnet of mmdetection 3.3.
+    HRNet-Object-Detection, HRNet-MaskRCNN-Benchmark and bowenc0221/panoptic-deeplab;
+    configs/hrnet of mmdetection 3.3.
 
     Args:
         config: a shipped config's name without its ending: one in YAML and one in Python share it.
         source: a key of SOURCES.
         box_ap, mask_ap: on COCO val2017, each None where there is none.
-        miou: on Cityscapes' val set, or None.
+        miou, pq: on Cityscapes' val set, or None; with a PQ the mask AP is on that set too.
     """
 
     config: str
@@ -47,11 +49,12 @@ class Result:
     box_ap: float | None
     mask_ap: float | None
     miou: float | None
+    pq: float | None = None
 
     @property
     def text(self) -> str:
-        """Such as "42.3/37.6" of boxes and masks."""
-        known = (self.box_ap, self.mask_ap, self.miou)
+        """Such as "42.3/37.6" of boxes and masks, and "63.4/36.2/80.6" of PQ, masks and mIoU."""
+        known = (self.pq, self.box_ap, self.mask_ap, self.miou)
         return "/".join(f"{value:.1f}" for value in known if value is not None)
 
 
@@ -60,7 +63,7 @@ def results() -> tuple[Result, ...]:
     """All rows of configs/published.csv."""
     with (config_folder() / "published.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    numbers = ("box_ap", "mask_ap", "miou")
+    numbers = ("box_ap", "mask_ap", "miou", "pq")
     return tuple(
         Result(**row | {key: float(row[key]) if row[key] else None for key in numbers})
         for row in rows
@@ -85,6 +88,8 @@ def published_line(found: Sequence[Result]) -> str:
     if not found:
         return "Not published."
     values = ", ".join(f"{result.text} ({result.source})" for result in found)
+    if found[0].pq is not None:
+        return f"Published PQ/mask AP/mIoU on Cityscapes val: {values}"
     if found[0].miou is not None:
         return f"Published mIoU on Cityscapes val: {values}"
     metric = "box AP" if found[0].mask_ap is None else "box/mask AP"

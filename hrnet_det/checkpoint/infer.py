@@ -80,7 +80,7 @@ class InferredDetector:
     classes: int  # 0 without any
     semantic_classes: int
     channels: dict[str, int]  # of the layers that differ between detectors of a kind, by config key
-    levels: dict[str, object]  # what FCOS has of levels and layers, by config key; {} of others
+    layers: dict[str, object]  # what only this kind has of levels and layers, by config key
 
     @property
     def title(self) -> str:
@@ -100,7 +100,7 @@ class InferredDetector:
             "MODEL.HRFPN.SHARE_CONV": self.shares_conv,
             "MODEL.HTC.SEMANTIC_ON": self.semantic_classes > 0,
             **self.channels,
-            **self.levels,
+            **self.layers,
         }
         if self.classes:
             values[self.kind.classes.yaml] = self.classes
@@ -124,31 +124,8 @@ def infer_detector(shapes: Shapes) -> InferredDetector | None:
         classes=kind.count_classes(shapes) if kind.classes else 0,
         semantic_classes=kind.count_semantic_classes(shapes) if kind.semantic_classes else 0,
         channels={key: count for key, count in channels.items() if count},
-        levels=fcos_levels(shapes) if kind.name == "fcos" else {},
+        layers=kind.read_layers(shapes),
     )
-
-
-def fcos_levels(shapes: Shapes) -> dict[str, object]:
-    """The config's values for an FCOS with these shapes; {} where they do not say.
-
-    Tensors say how many levels there are, not which: six begin with p2 and fewer with p3, as
-    HRNet-FCOS and mmdetection publish them.
-    """
-    levels = sum(name.startswith("head.scales.") for name in shapes)
-    tower = [n for n in shapes if re.fullmatch(r"head\.cls_subnet\.\d+\.weight", n)]
-    convs = [name for name in tower if len(shapes[name]) == 4]
-    if not levels or not convs:
-        return {}
-    least = 2 if levels > 5 else 3
-    normed = len(convs) < len(tower)
-    return {
-        "MODEL.HRFPN.NUM_LEVELS": levels,
-        "MODEL.HRFPN.MIN_LEVEL": least,
-        "MODEL.FCOS.IN_FEATURES": [f"p{k}" for k in range(least, least + levels)],
-        "MODEL.FCOS.NUM_CONVS": len(convs),
-        "MODEL.FCOS.CONV_BIAS": normed and "head.cls_subnet.0.bias" in shapes,
-        **({} if normed else {"MODEL.FCOS.NORM": ""}),
-    }
 
 
 def title_of(shapes: Shapes) -> str:

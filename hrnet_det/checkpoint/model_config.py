@@ -39,7 +39,7 @@ def config_of(file: WeightsFile) -> RunConfig:
             f"{file.path} does not say which config it belongs to, and there is no {beside}: give "
             "the config, config= in Python or --config-file"
         )
-    if found is None or not found.pyramid:
+    if found is None or not (found.pyramid or found.layers):
         raise InputError(
             f"{file.path} ({title}) holds no whole detector of a kind that is known here. Take a "
             "file that does; this one may be a backbone's, which is MODEL.WEIGHTS of a training"

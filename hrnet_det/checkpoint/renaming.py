@@ -9,6 +9,7 @@ from torch import Tensor
 from hrnet_det.checkpoint.formats import OWN, Format, recognise
 from hrnet_det.checkpoint.infer import InferredDetector, infer_detector
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.compat.conventions import DETECTRON2
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Renamed:
     def conventions(self) -> str:
         """Those of the format where there is a detector that follows them, otherwise ""."""
         found = self.detector
-        known = found.kind.conventions if found else ()
+        known = (DETECTRON2, *found.kind.conventions) if found else ()
         return self.format.conventions if self.format.conventions in known else ""
 
 

@@ -7,6 +7,8 @@ import copy
 from detectron2.config import CfgNode
 from detectron2.config import get_cfg as get_detectron2_cfg
 
+from hrnet_det.config.panoptic_keys import PANOPTIC_DEEPLAB_KEYS
+
 # Every key with its default.
 KEYS: dict[str, object] = {
     "MODEL.HRNET.VARIANT": "w18",  # w18, w30, w32, w40, w44, w48, w64, w18_small_v1, w18_small_v2
@@ -17,6 +19,9 @@ KEYS: dict[str, object] = {
     "MODEL.HRNET.NORM_EVAL": False,
     # Branches that build_hrnet_backbone returns and build_hrnetv2_backbone concatenates.
     "MODEL.HRNET.OUT_FEATURES": ["hr2", "hr3", "hr4", "hr5"],
+    # How coarser branches are brought to a finer one's size: "nearest", or "bilinear" with corners
+    # aligned, as in HRNet-Semantic-Segmentation and Panoptic-DeepLab.
+    "MODEL.HRNET.UPSAMPLING": "nearest",
     # "none"; "balanced" or "smallest": less memory, paid for by computing activations twice.
     "MODEL.HRNET.ACTIVATION_CHECKPOINTING": "none",
     # The pyramid: the branches that it is made from, and the channels of every level.
@@ -150,6 +155,9 @@ KEYS: dict[str, object] = {
     "DATASETS.CUSTOM.TEST_JSON": "",
     "DATASETS.CUSTOM.TEST_IMAGES": "",
 }
+
+
+KEYS |= PANOPTIC_DEEPLAB_KEYS
 
 
 def add_hrnet_config(cfg: CfgNode) -> None:

@@ -53,6 +53,7 @@ NORMS = (
     NORM,
     Setting("MODEL.HRFPN.NORM", "model.backbone.norm", ""),
     Setting("MODEL.SEM_SEG_HEAD.NORM", "model.sem_seg_head.norm", ""),
+    Setting("MODEL.INS_EMBED_HEAD.NORM", "model.ins_embed_head.norm", ""),
     Setting("MODEL.FCOS.NORM", "model.head.norm", ""),
     Setting("MODEL.RETINANET.NORM", "model.head.norm", ""),
     Setting("MODEL.ROI_BOX_HEAD.NORM", "model.roi_heads.box_head.conv_norm", ""),
@@ -69,6 +70,7 @@ ROI_CLASSES = Setting("MODEL.ROI_HEADS.NUM_CLASSES", "model.roi_heads.num_classe
 RETINANET_CLASSES = Setting("MODEL.RETINANET.NUM_CLASSES", "model.num_classes")
 FCOS_CLASSES = Setting("MODEL.FCOS.NUM_CLASSES", "model.num_classes")
 SEMANTIC_CLASSES = Setting("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.sem_seg_head.num_classes")
+THING_CLASSES = Setting("MODEL.PANOPTIC_DEEPLAB.THING_CLASSES", "model.thing_classes")
 HTC_SEMANTIC_CLASSES = Setting(
     "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "model.roi_heads.semantic_head.num_classes"
 )

@@ -13,12 +13,14 @@ from hrnet_det.data.datasets import Splits
 from hrnet_det.data.transforms import check_resize
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat.conventions import get_conventions
-from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind, kind_of
+from hrnet_det.modeling.kinds import OBJECTS, SEGMENTS, SEMANTIC_LABELS, Kind, kind_of
 
 EXAMPLES = {
     OBJECTS: "your own in COCO's format, or coco_2017_train",
     SEMANTIC_LABELS: "cityscapes_fine_sem_seg_train or coco_2017_train_panoptic_separated, or your "
     'own, registered with Detectron2\'s load_sem_seg and evaluator_type "sem_seg"',
+    SEGMENTS: "cityscapes_fine_panoptic_train or coco_2017_train_panoptic, or your own, registered "
+    "with hrnet_det.data.registration.register_segments",
 }
 OF_BRANCH = (  # where a branch of the RoI heads learns semantic labels, beside objects
     "coco_2017_train_stuffthing or coco_2017_train_panoptic_separated, or leave the semantic "

@@ -14,7 +14,7 @@ from detectron2.data import MetadataCatalog
 
 from hrnet_det.environment import one_line
 from hrnet_det.errors import InputError
-from hrnet_det.modeling.kinds import OBJECTS, SEMANTIC_LABELS, Kind
+from hrnet_det.modeling.kinds import OBJECTS, SEGMENTS, SEMANTIC_LABELS, Kind
 
 # What the metadata of datasets of any kind may name on disk.
 _PANOPTIC_FILES = ("{panoptic_json}", "{panoptic_root}", "{sem_seg_root}")
@@ -27,7 +27,8 @@ class DatasetKind:
     """A kind of datasets: what is in them, and how they are evaluated."""
 
     name: str  # the evaluator_type
-    labels: frozenset[str]  # what it has annotations of: OBJECTS, SEMANTIC_LABELS or both
+    # What it has annotations of: OBJECTS, SEMANTIC_LABELS or both, or SEGMENTS.
+    labels: frozenset[str]
     evaluators: tuple[str, ...]  # of detectors on it: keys of `evaluation.evaluators.BUILDERS`
     # What these measure, as metrics.json names it, what counts most first. The best checkpoint is
     # chosen by the detector's own metric (`Kind.metric`) if it is one of them, else by the first
@@ -35,7 +36,6 @@ class DatasetKind:
     metrics: tuple[str, ...]
     masks: bool = True  # whether its objects have masks, or may have
     files: tuple[str, ...] = ()  # paths of fields of its metadata that it needs, beside FILES
-    labels_from: tuple[str, ...] = ()  # metadata without which Detectron2 reads no labels to learn
     evaluated_with: tuple[str, ...] = ()  # metadata that its evaluators cannot do without
     package: str = ""  # the Python package that reads and evaluates it, beside hrnet_det's own
     install: str = ""  # the command that installs the package
@@ -52,6 +52,9 @@ def register_dataset_kind(kind: DatasetKind) -> DatasetKind:
     return kind
 
 
+# COCO's panoptic datasets come in two forms of one evaluator_type: objects with separate labels of
+# stuff (with sem_seg_root), and segments of all classes.
+STANDARD = "coco_panoptic_standard"
 _HAS_OBJECTS, _HAS_LABELS = frozenset({OBJECTS}), frozenset({SEMANTIC_LABELS})
 _VOC_FOLDERS = ("{dirname}/Annotations", "{dirname}/JPEGImages")
 _CITYSCAPES = {
@@ -92,8 +95,21 @@ for _kind in (
         _HAS_OBJECTS | _HAS_LABELS,
         ("coco", "sem_seg", "panoptic"),
         ("panoptic_seg/PQ", *BOX_METRICS, "sem_seg/mIoU"),
-        labels_from=("sem_seg_root",),
         evaluated_with=("panoptic_json", "panoptic_root", "stuff_classes", "ignore_label"),
+    ),
+    DatasetKind(
+        STANDARD,
+        frozenset({SEGMENTS}),
+        ("things", "panoptic"),
+        ("panoptic_seg/PQ", "bbox/AP"),
+        evaluated_with=("panoptic_json", "panoptic_root", "json_file"),
+    ),
+    DatasetKind(
+        "cityscapes_panoptic_seg",
+        frozenset({SEGMENTS}),
+        ("panoptic", "cityscapes_instance", "cityscapes_sem_seg"),
+        ("panoptic_seg/PQ", "segm/AP", "sem_seg/IoU"),
+        **_CITYSCAPES | {"evaluated_with": ("panoptic_json", "panoptic_root", "gt_dir")},
     ),
     DatasetKind(
         "cityscapes_instance", _HAS_OBJECTS, ("cityscapes_instance",), ("segm/AP",), **_CITYSCAPES
@@ -107,7 +123,11 @@ for _kind in (
 
 def dataset_kind(dataset: str) -> DatasetKind | None:
     """The kind of a registered dataset; None if it is not known."""
-    return DATASET_KINDS.get(MetadataCatalog.get(dataset).get("evaluator_type", None))
+    metadata = MetadataCatalog.get(dataset)
+    name = metadata.get("evaluator_type", None)
+    if name == "coco_panoptic_seg" and not metadata.get("sem_seg_root"):
+        name = STANDARD
+    return DATASET_KINDS.get(name)
 
 
 def labels_of(dataset: str) -> frozenset[str] | None:
@@ -115,8 +135,6 @@ def labels_of(dataset: str) -> frozenset[str] | None:
     kind, metadata = dataset_kind(dataset), MetadataCatalog.get(dataset)
     if kind is None:
         return None
-    if not all(metadata.get(key) for key in kind.labels_from):
-        return frozenset()  # COCO's panoptic sets come in two forms; one is for other detectors
     if kind.name == "coco" and metadata.get("stuff_classes"):
         return kind.labels | {SEMANTIC_LABELS}  # a user's own, beside the objects
     return kind.labels

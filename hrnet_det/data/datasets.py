@@ -25,7 +25,7 @@ from hrnet_det.data.registration import QUICKSTART, datasets_root
 from hrnet_det.data.rows import type_datasets
 from hrnet_det.data.statistics import Statistics
 from hrnet_det.errors import InputError, MissingInputError, nearest
-from hrnet_det.modeling.kinds import kind_of
+from hrnet_det.modeling.kinds import SEGMENTS, kind_of
 
 _FETCH_MAPS = (
     f"  python datasets/prepare_coco.py --parts {STUFF_MAPS}    fetches COCO-stuff's maps: 183\n"
@@ -85,6 +85,8 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
     follow_classes(run, splits.names)
     if run.model.keypoints:
         follow_keypoints(run, splits)
+    if SEGMENTS in kind_of(run).learns:
+        follow_things(run, splits.names[0])
     statistics = {name: Statistics.of(file.content) for name, file in files.items()}
     raise_limits(run, statistics.values())
     deep = {name: file.deep for name, file in files.items()}
@@ -157,6 +159,21 @@ def follow_keypoints(run: RunConfig, splits: Splits) -> None:
             f"{len(keypoints)} keypoints: give one standard deviation (COCO's are 0.025 to 0.107) "
             "for each"
         )
+
+
+def follow_things(run: RunConfig, dataset: str) -> None:
+    """Let the classes that are things be those of a dataset."""
+    numbers = MetadataCatalog.get(dataset).get("thing_dataset_id_to_contiguous_id", {}).values()
+    things, setting = sorted(numbers), settings.THING_CLASSES
+    if not things or not run.has(setting) or list(run[setting]) == things:
+        return
+    if run.states(setting):
+        raise InputError(
+            f"{run.name(setting)} is {list(run[setting])}, but the things of {dataset} are the "
+            f"classes {things}: set {run.shown(setting, things)}, or take other data"
+        )
+    run[setting] = things
+    run.note(f"{run.shown(setting)}, as {dataset} has.")
 
 
 def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: list[str]) -> None:

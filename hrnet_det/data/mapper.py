@@ -14,6 +14,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from fvcore.transforms.transform import TransformList
 
+from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.augmentations import (
     build_augmentations,
@@ -29,6 +30,7 @@ from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.transforms import CropAroundObject
 from hrnet_det.modeling.compat.conventions import get_conventions
 from hrnet_det.modeling.compat.training_rules import DETECTRON2_RULES, TrainingRules
+from hrnet_det.modeling.kinds import SEGMENTS, kind_of
 
 
 def build_test_mapper(run: RunConfig) -> DatasetMapper:
@@ -61,6 +63,10 @@ def build_mapper(cfg: CfgNode, *, is_train: bool) -> DatasetMapper:
     Raises: InputError as check_augmentations and check_resize do.
     """
     check_augmentations(cfg)
+    if SEGMENTS in kind_of(as_run(cfg)).learns:
+        from hrnet_det.data.panoptic_mapper import PanopticMapper
+
+        return PanopticMapper(cfg, is_train=is_train)
     mapper = Mapper(cfg, is_train=is_train)
     if is_train and (probability := cfg.INPUT.AUGMENT.COPY_PASTE):
         rows = rows_to_learn_from(cfg, cfg.DATASETS.TRAIN)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hrnet_det.data.rows import EXTRA_KEYS
 
 QUICKSTART = tuple(
     f"quickstart_{kind}{split}"
-    for kind in ("", "keypoints_", "semantic_", "panoptic_")
+    for kind in ("", "keypoints_", "semantic_", "panoptic_", "panoptic_standard_")
     for split in ("train", "val")
 )
 IGNORED = 255  # the label of pixels that count for nothing
@@ -53,6 +54,15 @@ def register_quickstart() -> None:
             "stuff_dataset_id_to_contiguous_id": things | {quickstart.GROUND_ID: 1},
             "ignore_label": IGNORED,
         }
+        register_segments(
+            f"quickstart_panoptic_standard_{split}",
+            panoptic_json=root / "annotations" / f"panoptic_{split}.json",
+            panoptic_root=root / f"panoptic_{split}",
+            image_root=root / split,
+            objects_json=root / "annotations" / f"instances_{split}.json",
+            things=dict(enumerate(quickstart.CLASSES, start=1)),
+            stuff={quickstart.GROUND_ID: quickstart.GROUND},
+        )
         images, labels = str(root / split), str(root / f"semantic_{split}")
         register_coco(f"quickstart_{split}", **objects)
         register_coco(f"quickstart_keypoints_{split}", **objects | arrows)
@@ -113,6 +123,72 @@ def register_coco(
         thing_classes=classes,
         **metadata,
     )
+
+
+def register_segments(
+    name: str,
+    *,
+    panoptic_json: Path,
+    panoptic_root: Path,
+    image_root: Path,
+    objects_json: Path,
+    things: Mapping[int, str],
+    stuff: Mapping[int, str],
+) -> None:
+    """Register a COCO panoptic json in Detectron2's standard form: one list of all classes.
+
+    Args:
+        things, stuff: names by the ids of their categories; things come first in the list.
+    """
+    classes = [*things.values(), *stuff.values()]
+    numbers = {category: number for number, category in enumerate((*things, *stuff))}
+    _register(
+        name,
+        partial(load_segments, panoptic_json, panoptic_root, image_root, numbers),
+        evaluator_type="coco_panoptic_seg",
+        panoptic_json=str(panoptic_json),
+        panoptic_root=str(panoptic_root),
+        image_root=str(image_root),
+        json_file=str(objects_json),
+        thing_classes=classes,
+        stuff_classes=classes,
+        thing_dataset_id_to_contiguous_id={category: numbers[category] for category in things},
+        stuff_dataset_id_to_contiguous_id={category: numbers[category] for category in stuff},
+        ignore_label=IGNORED,
+        label_divisor=1000,
+    )
+
+
+def load_segments(
+    panoptic_json: Path, panoptic_root: Path, image_root: Path, numbers: Mapping[int, int]
+) -> list[dict]:
+    """Rows of a COCO panoptic json, as Detectron2's load_coco_panoptic_json gives them.
+
+    Differs from source: images have the names that the json says, and rows their size.
+
+    Args:
+        numbers: of classes, by the ids of their categories.
+    """
+    content = json.loads(Path(panoptic_json).read_text())
+    images = {row["id"]: row for row in content["images"]}
+    rows = []
+    for annotation in content["annotations"]:
+        image = images[annotation["image_id"]]
+        segments = [
+            {**segment, "category_id": numbers[segment["category_id"]]}
+            for segment in annotation["segments_info"]
+        ]
+        rows.append(
+            {
+                "file_name": str(Path(image_root, image["file_name"])),
+                "image_id": image["id"],
+                "height": image["height"],
+                "width": image["width"],
+                "pan_seg_file_name": str(Path(panoptic_root, annotation["file_name"])),
+                "segments_info": segments,
+            }
+        )
+    return rows
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ EVALUATED = {
     "pascal_voc": ("bbox",),
     "sem_seg": ("sem_seg",),
     "panoptic": ("panoptic_seg",),
+    "things": ("bbox", "segm"),
     "cityscapes_instance": ("segm",),
     "cityscapes_sem_seg": ("sem_seg",),
 }

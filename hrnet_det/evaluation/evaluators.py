@@ -68,6 +68,19 @@ def best_metric(run: RunConfig) -> str:
     return f"{names[0]}/{metric}" if len(names) > 1 else metric
 
 
+def _things(dataset_name: str) -> str:
+    """The name of a dataset of the same objects, whose classes are those of things alone."""
+    metadata, name = MetadataCatalog.get(dataset_name), f"{dataset_name}_things"
+    numbers = metadata.thing_dataset_id_to_contiguous_id
+    MetadataCatalog.pop(name, None)
+    MetadataCatalog.get(name).set(
+        json_file=metadata.json_file,
+        thing_classes=[metadata.thing_classes[number] for number in sorted(numbers.values())],
+        thing_dataset_id_to_contiguous_id=numbers,
+    )
+    return name
+
+
 def _read_labels(path: str, dtype: type) -> np.ndarray:
     """As Detectron2's own function, which does not work with NumPy 2."""
     return np.asarray(Image.open(path), dtype=dtype)
@@ -104,6 +117,7 @@ BUILDERS: dict[str, Callable[[RunConfig, str], evaluation.DatasetEvaluator]] = {
         name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels
     ),
     "panoptic": lambda _, name: PanopticEvaluator(name),
+    "things": lambda run, name: BUILDERS["coco"](run, _things(name)),
     "cityscapes_instance": lambda _, name: CityscapesInstances(name),
     "cityscapes_sem_seg": lambda _, name: CityscapesSemanticLabels(name),
 }

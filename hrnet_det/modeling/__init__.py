@@ -10,6 +10,7 @@ from hrnet_det.modeling.compat import roi_heads as _registers_compat_heads  # no
 from hrnet_det.modeling.inference.optimize import optimize_for_inference
 from hrnet_det.modeling.meta_arch import fcos as _registers_fcos  # noqa: F401
 from hrnet_det.modeling.meta_arch import htc as _registers_htc  # noqa: F401
+from hrnet_det.modeling.meta_arch import panoptic_deeplab as _registers_panoptic  # noqa: F401
 from hrnet_det.modeling.meta_arch import semantic_seg as _registers_the_semantic_head  # noqa: F401
 
 __all__ = [

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hrnet_det.config import settings
 from hrnet_det.config.settings import Setting
+from hrnet_det.modeling.read_layers import Shapes
 
 # What a detector learns from and is evaluated by.
 OBJECTS, SEMANTIC_LABELS = "objects", "semantic labels"
-Shapes = Mapping[str, Sequence[int]]  # of tensors, by our names
+SEGMENTS = "panoptic segments"  # of things and stuff in one list of classes
 
 
 def roi_head_classes(shapes: Shapes) -> int:
@@ -49,7 +50,7 @@ class Kind:
     roi_heads: tuple[str, ...] = ()
     masks: bool = False  # whether its RoI heads predict them: MODEL.MASK_ON
     keypoints: bool = False  # MODEL.KEYPOINT_ON
-    # OBJECTS, SEMANTIC_LABELS or both, also what it is evaluated by; empty if unknown.
+    # OBJECTS, SEMANTIC_LABELS or both, or SEGMENTS, also what it is evaluated by; empty if unknown.
     learns: frozenset[str] = frozenset({OBJECTS})
     output: str = "instances"  # the key of its predictions; "proposals", "sem_seg", "panoptic_seg"
     metric: str = "bbox/AP"  # what the best checkpoint is chosen by, as metrics.json names it
@@ -58,6 +59,8 @@ class Kind:
     # The numbers, from a checkpoint's shapes; 0 if it does not say.
     count_classes: Callable[[Shapes], int] = roi_head_classes
     count_semantic_classes: Callable[[Shapes], int] = semantic_head_classes
+    # Further keys of a YAML config and their values, from a checkpoint's shapes.
+    read_layers: Callable[[Shapes], dict[str, object]] = lambda shapes: {}
     # Beginnings of names of tensors, all of which weights of this kind have. Of several kinds that
     # fit, weights are of the one with the most marks.
     marks: tuple[str, ...] = ()

@@ -11,7 +11,15 @@ from dataclasses import replace
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.modeling.kind import OBJECTS, SEMANTIC_LABELS, Kind, dense_head_classes
+from hrnet_det.modeling.kind import (
+    OBJECTS,
+    SEGMENTS,
+    SEMANTIC_LABELS,
+    Kind,
+    dense_head_classes,
+    semantic_head_classes,
+)
+from hrnet_det.modeling.read_layers import fcos_levels, panoptic_layers
 
 KINDS: dict[str, Kind] = {}
 
@@ -77,6 +85,7 @@ for _kind in (
             meta_arch="RetinaNet", classes=settings.RETINANET_CLASSES, marks=("head.cls_score.",)),
     replace(_DENSE, name="fcos", title="FCOS", base="Base-FCOS-HRNetV2p.yaml", meta_arch="FCOS",
             classes=settings.FCOS_CLASSES, marks=("head.cls_score.", "head.ctrness."),
+            read_layers=fcos_levels,
             conventions=("mmdet", "hrnet_object_detection", "maskrcnn_benchmark")),
     Kind(name="semantic_seg", title="Semantic segmentation", meta_arch="SemanticSegmentor",
          base="Base-SemanticSegmentation-HRNetV2.yaml", learns=frozenset({SEMANTIC_LABELS}),
@@ -89,6 +98,12 @@ for _kind in (
          metric="panoptic_seg/PQ", semantic_classes=settings.SEMANTIC_CLASSES,
          marks=(*_BOX_MARKS, _MASK, "sem_seg_head."),
          class_layers=(*_ROI_LAYERS, *_SEMANTIC_LAYERS)),
+    Kind(name="panoptic_deeplab", title="Panoptic-DeepLab",
+         base="Base-Panoptic-DeepLab-HRNetV2.yaml", meta_arch="HRNetPanopticDeepLab", masks=True,
+         learns=frozenset({SEGMENTS}), output="panoptic_seg", metric="panoptic_seg/PQ",
+         classes=settings.SEMANTIC_CLASSES, count_classes=semantic_head_classes,
+         read_layers=panoptic_layers, marks=("sem_seg_head.decoder.", "ins_embed_head."),
+         class_layers=_SEMANTIC_LAYERS),
 ):
     register_kind(_kind)
 # fmt: on

@@ -17,6 +17,7 @@ from torch import nn
 
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
+from hrnet_det.evaluation.panoptic import segment_ids
 from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
 from hrnet_det.report.canvas import font
 
@@ -88,6 +89,8 @@ def in_rows(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
 
 def ground_truth(row: dict, size: tuple[int, int], metadata: Metadata) -> View:
     """What a row of a dataset says of an image of a size (height, width in pixels)."""
+    if "pan_seg_file_name" in row:
+        return _true_segments(row, metadata)
     objects = _true_objects(row["annotations"], size) if "annotations" in row else None
     if "sem_seg_file_name" not in row:
         return objects, None
@@ -102,6 +105,19 @@ def stuff_labels(labels: np.ndarray, metadata: Metadata) -> np.ndarray:
     if "things" in names:  # one class for all objects, which are drawn as such
         labels[labels == names.index("things")] = UNLABELLED
     return labels
+
+
+def _true_segments(row: dict, metadata: Metadata) -> View:
+    """Things, crowds left out, and stuff of a row with panoptic segments."""
+    with Image.open(row["pan_seg_file_name"]) as image:
+        ids = torch.from_numpy(segment_ids(np.asarray(image.convert("RGB"))))
+    things = set(metadata.thing_dataset_id_to_contiguous_id.values())
+    segments = [s | {"isthing": s["category_id"] in things} for s in row["segments_info"]]
+    shown = [s for s in segments if not s.get("iscrowd", 0) and (ids == s["id"]).any()]
+    objects, labels = _panoptic(ids, shown)
+    fields = {name.replace("pred_", "gt_"): x for name, x in objects.get_fields().items()}
+    fields["gt_masks"] = BitMasks(fields["gt_masks"])
+    return Instances(objects.image_size, **fields), labels
 
 
 def _true_objects(annotations: Sequence[dict], size: tuple[int, int]) -> Instances:

@@ -66,6 +66,7 @@ LEAVES = {
 # Of other backbones than the pyramid.
 OTHERS = [
     "COCO-Detection/faster_rcnn_hrnetv1_w32_1x.yaml",
+    "Cityscapes/panoptic_deeplab_hrnetv2_w48.yaml",
     "Cityscapes/semantic_hrnetv2_w40.yaml",
     "Cityscapes/semantic_hrnetv2_w48.yaml",
 ]
@@ -458,6 +459,8 @@ def test_hrnet_keys_change_the_network():
         built = key("HRNET.ACTIVATION_CHECKPOINTING", level)
         assert built.checkpointed == CHECKPOINTING[level]
         assert built.bottom_up.stage3[0].checkpointed == CHECKPOINTING[level]
+    assert key("HRNET.UPSAMPLING", "bilinear").bottom_up.stage3[0].upsampling == "bilinear"
+    assert key("HRNET.UPSAMPLING", "nearest").bottom_up.stage3[0].upsampling == "nearest"
     assert not key("BACKBONE.FREEZE_AT", "2").bottom_up.layer1[0].conv1.weight.requires_grad
 
 
@@ -483,6 +486,7 @@ def test_no_key_of_hrnet_det_is_left_out_here():
         "NORM_EVAL",
         "OUT_FEATURES",
         "ACTIVATION_CHECKPOINTING",
+        "UPSAMPLING",
     }
     assert set(cfg.MODEL.HRFPN) == {
         "IN_FEATURES",

@@ -21,10 +21,11 @@ from hrnet_det.data.dataset_kinds import (
 from hrnet_det.data.datasets import Splits
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import BUILDERS
-from hrnet_det.modeling.kinds import KINDS, OBJECTS, SEMANTIC_LABELS, Kind
+from hrnet_det.modeling.kinds import KINDS, OBJECTS, SEGMENTS, SEMANTIC_LABELS, Kind
 
 COCO, SEMANTIC, PANOPTIC = (f"quickstart_{kind}val" for kind in ("", "semantic_", "panoptic_"))
 CITY = "cityscapes_fine_{}_val"
+STANDARD = "quickstart_panoptic_standard_val"
 BOTH = "objects and semantic labels"
 
 
@@ -60,7 +61,7 @@ def refusal(kind, train=(), test=(), *, branch=False):
 def test_every_kind_has_its_evaluators_and_measures_what_they_do():
     for name, kind in DATASET_KINDS.items():
         assert name == kind.name
-        assert kind.labels and kind.labels <= {OBJECTS, SEMANTIC_LABELS}
+        assert kind.labels in ({SEGMENTS}, {OBJECTS}, {SEMANTIC_LABELS}, {OBJECTS, SEMANTIC_LABELS})
         assert kind.metrics and set(kind.evaluators) <= set(BUILDERS)
 
 
@@ -72,10 +73,11 @@ def test_every_kind_has_its_evaluators_and_measures_what_they_do():
         ("voc_2007_val", {OBJECTS}),
         ("ade20k_sem_seg_val", {SEMANTIC_LABELS}),
         ("coco_2017_val_panoptic_separated", {OBJECTS, SEMANTIC_LABELS}),
-        ("coco_2017_val_panoptic", set()),  # for detectors that learn from segments
+        ("coco_2017_val_panoptic", {SEGMENTS}),
         (CITY.format("instance_seg"), {OBJECTS}),
         (CITY.format("sem_seg"), {SEMANTIC_LABELS}),
-        ("cityscapes_fine_panoptic_val", None),
+        ("cityscapes_fine_panoptic_val", {SEGMENTS}),
+        ("quickstart_panoptic_standard_val", {SEGMENTS}),
     ],
 )
 def test_what_datasets_of_detectron2_have_labels_of(dataset, labels):
@@ -154,6 +156,8 @@ def test_a_kind_is_one_row(metadata, monkeypatch, tmp_path):
         ("semantic_seg", PANOPTIC, CITY.format("sem_seg")),
         ("panoptic_fpn", PANOPTIC, PANOPTIC),
         ("panoptic_fpn", PANOPTIC, COCO),
+        ("panoptic_deeplab", STANDARD, STANDARD),
+        ("panoptic_deeplab", "coco_2017_train_panoptic", CITY.format("panoptic")),
     ],
 )
 def test_labels_that_suffice(kind, train, test):
@@ -173,6 +177,7 @@ def test_labels_that_suffice(kind, train, test):
             "semantic labels",
         ),
         ("faster_rcnn", SEMANTIC, "objects", "objects"),
+        ("panoptic_deeplab", PANOPTIC, "panoptic segments", "panoptic segments"),
     ],
 )
 def test_labels_that_a_training_set_lacks(kind, train, learned, missing):
@@ -209,6 +214,8 @@ def test_voc_has_no_masks(kind):
         ("semantic_seg", COCO, "objects", "semantic labels"),
         ("faster_rcnn", SEMANTIC, "semantic labels", "objects"),
         ("faster_rcnn", PANOPTIC, "objects and semantic labels", "objects"),
+        ("panoptic_fpn", "coco_2017_val_panoptic", "panoptic segments", BOTH),
+        ("panoptic_fpn", CITY.format("panoptic"), "panoptic segments", BOTH),
     ],
 )
 def test_test_sets_that_want_more_than_is_predicted(kind, test, evaluated, predicted):
@@ -223,7 +230,6 @@ def test_test_sets_that_want_more_than_is_predicted(kind, test, evaluated, predi
     [
         ("rpn", "voc_2007_test", "bbox/AP"),
         ("faster_rcnn", CITY.format("instance_seg"), "segm/AP"),
-        ("panoptic_fpn", "coco_2017_val_panoptic", "panoptic_seg/PQ, bbox/AP"),
     ],
 )
 def test_test_sets_that_measure_nothing_of_it(kind, test, measured):

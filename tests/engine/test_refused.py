@@ -78,8 +78,8 @@ def test_an_evaluator_that_is_not_here_is_refused_before_training(coco, tmp_path
         MetadataCatalog.remove("tiny_own")
     assert (outcome.code, outcome.err) == (
         2, "error: dataset tiny_own wants the evaluator 'own'; there are coco, lvis, pascal_voc, "
-        "sem_seg, coco_panoptic_seg, cityscapes_instance, cityscapes_sem_seg (its metadata's "
-        "evaluator_type)\n"
+        "sem_seg, coco_panoptic_seg, coco_panoptic_standard, cityscapes_panoptic_seg, "
+        "cityscapes_instance, cityscapes_sem_seg (its metadata's evaluator_type)\n"
     )  # fmt: skip
 
 

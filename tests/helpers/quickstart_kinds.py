@@ -2,11 +2,14 @@
 
 from functools import cache
 
+import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 from detectron2.utils.events import EventStorage
 
 from hrnet_det import model_zoo
+from hrnet_det.modeling.meta_arch.panoptic_deeplab import WEIGHTS
+from hrnet_det.modeling.meta_arch.panoptic_project import panoptic_project
 from tools.matrix import matrix_configs
 
 SMALL = """
@@ -22,6 +25,9 @@ MODEL.ROI_MASK_HEAD.NUM_CONV 1
 MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS [16]
 MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS 2
 MODEL.SEM_SEG_HEAD.CONVS_DIM 32
+MODEL.SEM_SEG_HEAD.ASPP_CHANNELS 32
+MODEL.INS_EMBED_HEAD.CONVS_DIM 32
+MODEL.INS_EMBED_HEAD.ASPP_CHANNELS 32
 SOLVER.WARMUP_ITERS 0
 SOLVER.BASE_LR 0.001
 """.split()  # noqa: SIM905
@@ -35,6 +41,7 @@ def config(kind, classes=2):
     words = [f"MODEL.{group}.NUM_CLASSES" for group in ("ROI_HEADS", "RETINANET", "FCOS")]
     words = [word for key in words for word in (key, str(classes))]
     words += ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", str(classes + 1)]
+    words += ["MODEL.PANOPTIC_DEEPLAB.THING_CLASSES", str(list(range(1, classes + 1)))]
     return model_zoo.get_config(f"quickstart/{kind}", [*SMALL, *words])
 
 
@@ -77,7 +84,21 @@ def image(boxes, classes=2):
         gt_keypoints=Keypoints(points),
     )
     size = {"height": HEIGHT, "width": WIDTH}
-    return {"image": image.float(), "instances": instances, "sem_seg": sem_seg, **size}
+    row = {"image": image.float(), "instances": instances, "sem_seg": sem_seg, **size}
+    return row | _panoptic_targets(masks, numbers)
+
+
+def _panoptic_targets(masks, numbers):
+    """What Panoptic-DeepLab learns from beside "sem_seg": each box a segment, the ground one."""
+    ids = np.ones(masks.shape[1:], np.int64)
+    for n, mask in enumerate(masks.numpy()):
+        ids[mask] = n + 2
+    kinds = enumerate([0, *(numbers + 1).tolist()], start=1)
+    segments = [{"id": n, "category_id": kind, "iscrowd": 0} for n, kind in kinds]
+    generator = panoptic_project().target_generator.PanopticDeepLabTargetGenerator
+    things = range(1, len(numbers) + 1)
+    made = generator(255, things, sigma=4, ignore_stuff_in_offset=True)(ids, segments)
+    return {key: made[key] for key in (*WEIGHTS, "center", "offset")}
 
 
 def loss(model, rows):

@@ -77,6 +77,7 @@ def test_it_trains_with_one_class(kind):
 def test_it_trains_through_a_image_of_crowds(kind, tmp_path):
     Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).save(tmp_path / "crowd.png")
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(tmp_path / "labels.png")
+    Image.fromarray(np.full((HEIGHT, WIDTH, 3), (7, 0, 0), np.uint8)).save(tmp_path / "ids.png")
     crowd = {
         "bbox": BOXES[0],
         "bbox_mode": BoxMode.XYXY_ABS,
@@ -91,9 +92,14 @@ def test_it_trains_through_a_image_of_crowds(kind, tmp_path):
         "height": HEIGHT,
         "width": WIDTH,
         "annotations": [crowd],
+        "pan_seg_file_name": str(tmp_path / "ids.png"),
+        "segments_info": [{"id": 7, "category_id": 1, "iscrowd": 1}],
     }
     cfg = config(kind)
     cfg.INPUT.MASK_FORMAT = "bitmask"
     mapped = build_mapper(cfg, is_train=True)(row)
-    assert len(mapped["instances"]) == 0
+    if kind == "panoptic_deeplab":
+        assert not mapped["center_weights"].any() and not mapped["offset_weights"].any()
+    else:
+        assert len(mapped["instances"]) == 0
     check_step(detector(kind), [mapped])

@@ -15,6 +15,7 @@ from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import (
     KINDS,
     OBJECTS,
+    SEGMENTS,
     SEMANTIC_LABELS,
     Kind,
     class_axis,
@@ -49,6 +50,7 @@ SHIPPED = {
         "panoptic_seg/PQ",
         {OBJECTS, SEMANTIC_LABELS},
     ),
+    "panoptic_deeplab": ("panoptic_deeplab", "Panoptic-DeepLab", "panoptic_seg/PQ", {SEGMENTS}),
 }
 QUICKSTART = [n for n in model_zoo.names() if n.startswith("quickstart/") and "resnet" not in n]
 CPU = ["MODEL.DEVICE", "cpu"]
@@ -79,9 +81,11 @@ def test_a_detector_is_recognised_by_its_tensors(name):
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     kind, title, _, learns = expected(name)
     assert recognise_kind(shapes) is KINDS[kind]
-    network = "HRNet" if "hrnetv1" in name or kind == "semantic_seg" else "HRNetV2p"
+    without = "hrnetv1" in name or kind in ("semantic_seg", "panoptic_deeplab")
+    network = "HRNet" if without else "HRNetV2p"
     counts = ", 80 classes" * (OBJECTS in learns and kind != "rpn")
     counts += ", 54 semantic classes" * (SEMANTIC_LABELS in learns)
+    counts += ", 54 classes" * (SEGMENTS in learns)
     assert infer_detector(shapes).title == f"{title}, {network}-W18-small-v1{counts}"
 
 

@@ -7,6 +7,10 @@ from hrnet_det.checkpoint.formats.imagenet import IMAGENET
 from hrnet_det.checkpoint.formats.maskrcnn_benchmark import MASKRCNN_BENCHMARK
 from hrnet_det.checkpoint.formats.mmdet import MMDET
 from hrnet_det.checkpoint.formats.mmdet1 import MMDET_1
+from hrnet_det.checkpoint.formats.panoptic_deeplab import (
+    PANOPTIC_DEEPLAB,
+    PANOPTIC_DEEPLAB_D2,
+)
 from hrnet_det.checkpoint.io import METADATA_KEY
 from hrnet_det.errors import InputError
 
@@ -28,7 +32,17 @@ OWN = Format(
     refuses=_refuses,
     wraps=lambda weights, metadata: {"model": weights, METADATA_KEY: metadata},
 )
-FORMATS = (OWN, MMDET, MMDET_1, HRNET_OBJECT_DETECTION, HRNET_FCOS, MASKRCNN_BENCHMARK, IMAGENET)
+FORMATS = (
+    OWN,
+    PANOPTIC_DEEPLAB,
+    PANOPTIC_DEEPLAB_D2,
+    MMDET,
+    MMDET_1,
+    HRNET_OBJECT_DETECTION,
+    HRNET_FCOS,
+    MASKRCNN_BENCHMARK,
+    IMAGENET,
+)
 
 
 def recognise(names: Names, path: str) -> Format:

@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 
 from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
-from hrnet_det.modeling.backbone.hrnetv2 import HRNetV1, HRNetV2
+from hrnet_det.modeling.backbone.hrnetv2 import HRNetBranches, HRNetV1, HRNetV2
 
 
 def _hrnet(cfg: CfgNode, input_shape: ShapeSpec, out_features: Sequence[str]) -> HRNet:
@@ -25,6 +25,7 @@ def _hrnet(cfg: CfgNode, input_shape: ShapeSpec, out_features: Sequence[str]) ->
         out_features=out_features,
         freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
         activation_checkpointing=cfg.MODEL.HRNET.ACTIVATION_CHECKPOINTING,
+        upsampling=cfg.MODEL.HRNET.UPSAMPLING,
     )
 
 
@@ -32,6 +33,12 @@ def _hrnet(cfg: CfgNode, input_shape: ShapeSpec, out_features: Sequence[str]) ->
 def build_hrnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """The branches hr2..hr5 that MODEL.HRNET.OUT_FEATURES names."""
     return _hrnet(cfg, input_shape, cfg.MODEL.HRNET.OUT_FEATURES)
+
+
+@BACKBONE_REGISTRY.register()
+def build_hrnet_branches_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
+    """The same branches, for heads that take them as they are."""
+    return HRNetBranches(bottom_up=_hrnet(cfg, input_shape, cfg.MODEL.HRNET.OUT_FEATURES))
 
 
 @BACKBONE_REGISTRY.register()

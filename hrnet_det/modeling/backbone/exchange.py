@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from hrnet_det.modeling.backbone.blocks import BasicBlock, ConvNorm, Norm
 from hrnet_det.modeling.backbone.checkpointing import run_checkpointed
 
+# How coarser branches are brought to a finer one's size: MODEL.HRNET.UPSAMPLING.
+UPSAMPLING = ("nearest", "bilinear")
+
 
 def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
     """fine (N, C, 2H, 2W) + coarse (N, C, H, W) upsampled by 2 (nearest), as a new tensor."""
@@ -24,10 +27,15 @@ class HRModule(nn.Module):
     upsampling. The coarser sources are summed up from the coarsest, each sum upsampled by 2:
     up4(a) + up2(b) = up2(up2(a) + b), at a fraction of the additions.
 
+    With "bilinear" upsampling each coarser source is brought to the target's size on its own
+    (corners aligned), whatever the two sizes are. Source: HRNet-Semantic-Segmentation, which
+    Panoptic-DeepLab has its HRNet from.
+
     Args:
         widths: channels of each branch, finest first. blocks: basic blocks per branch.
         targets: branches to fuse into; the others' fusion is not built and not returned.
         checkpointed: a row of `checkpointing.CHECKPOINTING`.
+        upsampling: one of UPSAMPLING.
     Input: one (N, C_b, H / 2^b, W / 2^b) map per branch. Output: a list, one map per target.
     """
 
@@ -39,8 +47,10 @@ class HRModule(nn.Module):
         norm: Norm,
         targets: Sequence[int],
         checkpointed: frozenset[str],
+        upsampling: str = "nearest",
     ) -> None:
         super().__init__()
+        self.upsampling = upsampling
         self.targets = tuple(targets)
         self.checkpointed = checkpointed
         self.branches = nn.ModuleList(
@@ -83,11 +93,19 @@ class HRModule(nn.Module):
                 for layer in chain:
                     x = layer(x)
                 y = last(x, add=y)
-            coarser = None
-            for z in reversed(coarser_maps[i]):
-                coarser = z if coarser is None else add_upsampled(z, coarser)
-            fused[i] = F.relu_(y if coarser is None else add_upsampled(y, coarser))
+            fused[i] = F.relu_(self._with_coarser(y, coarser_maps[i]))
         return [fused[i] for i in self.targets]
+
+    def _with_coarser(self, y: Tensor, coarser_maps: list[Tensor]) -> Tensor:
+        """A target's sum with those of its coarser sources, finest first; y is overwritten."""
+        if self.upsampling == "bilinear":
+            for z in coarser_maps:
+                y = y + F.interpolate(z, size=y.shape[-2:], mode="bilinear", align_corners=True)
+            return y
+        coarser = None
+        for z in reversed(coarser_maps):
+            coarser = z if coarser is None else add_upsampled(z, coarser)
+        return y if coarser is None else add_upsampled(y, coarser)
 
 
 def _fuse_layer(widths: Sequence[int], i: int, j: int, norm: Norm) -> nn.Module:

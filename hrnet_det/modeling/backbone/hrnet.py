@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hrnet_det.modeling.backbone.blocks import Bottleneck, Norm, conv, conv_norm, norm_layer
 from hrnet_det.modeling.backbone.checkpointing import checkpointed_parts, run_checkpointed
-from hrnet_det.modeling.backbone.exchange import HRModule, Transition
+from hrnet_det.modeling.backbone.exchange import UPSAMPLING, HRModule, Transition
 from hrnet_det.modeling.backbone.variants import HRNetVariant, get_variant
 
 STEM_CHANNELS = 64
@@ -39,8 +39,11 @@ class HRNet(Backbone):
             get no gradient and their batch norms become FrozenBN.
         activation_checkpointing: "none", "balanced" or "smallest": what is computed again in the
             backward pass, instead of being kept (`checkpointing.CHECKPOINTING`).
+        upsampling: of coarser branches, "nearest" (as published, also the ImageNet weights) or
+            "bilinear" (as semantic and panoptic networks are published).
     Input:  images, (N, 3, H, W) float, normalised pixels; H and W multiples of
-        `size_divisibility` (up to 3 pixels less is the same to the strided stem).
+        `size_divisibility` (up to 3 pixels less is the same to the strided stem), with bilinear
+        upsampling of any size.
     Output: {"hr2": (N, C, H/4, W/4), ..., "hr5": (N, 8C, H/32, W/32)}.
     Raises: ValueError if a name or number is unknown (the message lists the valid ones), or if
         the branches of an image of this size would not fit together.
@@ -56,8 +59,14 @@ class HRNet(Backbone):
         out_features: Sequence[str] | None = None,
         freeze_at: int = 0,
         activation_checkpointing: str = "none",
+        upsampling: str = "nearest",
     ) -> None:
         super().__init__()
+        if upsampling not in UPSAMPLING:
+            raise ValueError(
+                f"MODEL.HRNET.UPSAMPLING {upsampling!r}: must be one of {', '.join(UPSAMPLING)}"
+            )
+        self.upsampling = upsampling
         self.variant = get_variant(variant)
         names = branch_names(self.variant)
         asked = names if out_features is None else out_features
@@ -105,6 +114,7 @@ class HRNet(Backbone):
                     norm=norm,
                     targets=asked if (s, m) == very_last else range(s),
                     checkpointed=self.checkpointed,
+                    upsampling=self.upsampling,
                 )
                 for m in range(modules)
             )
@@ -171,7 +181,8 @@ class HRNet(Backbone):
         d = self.size_divisibility
         n, _, h, w = images.shape
         rows, columns = -(-h // d), -(-w // d)  # of the coarsest map
-        if min(h, w) == 0 or -h % d > 3 or -w % d > 3:
+        fits = self.upsampling == "bilinear" or (-h % d <= 3 and -w % d <= 3)
+        if min(h, w) == 0 or not fits:
             raise ValueError(
                 f"HRNet: an image of {h}x{w} pixels (height x width) gives branches that do not "
                 f"fit together; pad it to {max(rows, 1) * d}x{max(columns, 1) * d}, multiples of "

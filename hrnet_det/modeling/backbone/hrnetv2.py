@@ -1,4 +1,4 @@
-"""HRNetV1 and HRNetV2: one map at the finest branch's stride; what all heads share."""
+"""HRNetV1 and HRNetV2, one map at the finest branch's stride; all branches; what all share."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ class OnBottomUp(Backbone):
     @property
     def padding_constraints(self) -> dict[str, int]:
         return self.bottom_up.padding_constraints
+
+
+class HRNetBranches(OnBottomUp):
+    """All branches as they are, for heads that decode them.
+
+    Args:
+        bottom_up: an HRNet.
+    Input:  images (N, 3, H, W). Output: {"hr2": (N, C, H/4, W/4), ...}, those of bottom_up.
+    """
+
+    def __init__(self, *, bottom_up: Backbone) -> None:
+        super().__init__(bottom_up=bottom_up)
+        shapes = bottom_up.output_shape()
+        self._out_features = list(shapes)
+        self._out_feature_channels = {name: shape.channels for name, shape in shapes.items()}
+        self._out_feature_strides = {name: shape.stride for name, shape in shapes.items()}
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.bottom_up(images)
 
 
 class HRNetV2(OnBottomUp):

@@ -26,7 +26,8 @@ _PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
 # Layers that compute in the chosen type, beside the convolutions that are fused.
 _LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.GroupNorm)
 _HEADS = (StandardRPNHead, FastRCNNOutputLayers)
-_LAST_LAYERS = ("predictor", "score_lowres")  # of mask and keypoint heads
+# Of mask, keypoint and panoptic heads.
+_LAST_LAYERS = ("predictor", "score_lowres", "center_predictor", "offset_predictor")
 
 
 def optimize_for_inference(

@@ -1,0 +1,66 @@
+"""Keys of Panoptic-DeepLab: names and meaning as in Detectron2's project, and a few more."""
+
+from __future__ import annotations
+
+# What both heads have: of Detectron2's project panoptic_deeplab, for its HRNet-W48.
+_DECODER = {
+    "PROJECT_CHANNELS": [32, 64, 128],  # of hr2, hr3, hr4 before they join the decoder
+    "ASPP_CHANNELS": 256,
+    "ASPP_DILATIONS": [3, 6, 9],
+    "ASPP_DROPOUT": 0.1,
+}
+_SEMANTIC = {
+    **_DECODER,
+    "HEAD_CHANNELS": 256,
+    # "hard_pixel_mining": the mean of the LOSS_TOP_K share of pixels with the highest cross
+    # entropy; "cross_entropy": of all labelled ones.
+    "LOSS_TYPE": "hard_pixel_mining",
+    "LOSS_TOP_K": 0.2,
+    # Of both heads: 3x3 and 5x5 convolutions are depthwise and 1x1 ones, as published for W48.
+    "USE_DEPTHWISE_SEPARABLE_CONV": False,
+}
+_INSTANCES = {
+    **_DECODER,
+    "NAME": "PanopticDeepLabInsEmbedHead",
+    "IN_FEATURES": ["hr2", "hr3", "hr4", "hr5"],
+    "CONVS_DIM": 128,
+    "HEAD_CHANNELS": 32,
+    "COMMON_STRIDE": 4,
+    "NORM": "SyncBN",
+    "CENTER_LOSS_WEIGHT": 200.0,
+    "OFFSET_LOSS_WEIGHT": 0.01,
+}
+_MODEL = {
+    # Whose heads: "detectron2" (its project's), or "original": those of the authors' first code,
+    # for its weights (arXiv:1911.10194, github.com/bowenc0221/panoptic-deeplab).
+    "HEADS": "detectron2",
+    # Numbers of the classes whose segments are objects; they follow the data.
+    "THING_CLASSES": [11, 12, 13, 14, 15, 16, 17, 18],
+    # Pixels: smaller segments of stuff are left without a label.
+    "STUFF_AREA": 2048,
+    # Centres: least height, side in pixels of the square that has one at most, and how many.
+    "CENTER_THRESHOLD": 0.1,
+    "NMS_KERNEL": 7,
+    "TOP_K_INSTANCE": 200,
+}
+# Training targets: radius of centres in pixels, whether stuff has no offsets, area in pixels under
+# which an object is small, the weight of its pixels in the semantic loss, and whether crowds have
+# no semantic label.
+_TARGETS = {
+    "GAUSSIAN_SIGMA": 10,
+    "IGNORE_STUFF_IN_OFFSET": True,
+    "SMALL_INSTANCE_AREA": 4096,
+    "SMALL_INSTANCE_WEIGHT": 3,
+    "IGNORE_CROWD_IN_SEMANTIC": False,
+}
+
+PANOPTIC_DEEPLAB_KEYS: dict[str, object] = {
+    f"{group}.{name}": default
+    for group, keys in (
+        ("MODEL.SEM_SEG_HEAD", _SEMANTIC),
+        ("MODEL.INS_EMBED_HEAD", _INSTANCES),
+        ("MODEL.PANOPTIC_DEEPLAB", _MODEL),
+        ("INPUT", _TARGETS),
+    )
+    for name, default in keys.items()
+}
