@@ -25,6 +25,7 @@ from hrnet_det.modeling import HRFPN, HRNetV1, HRNetV2
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.meta_arch.fcos import FCOS
 from hrnet_det.modeling.meta_arch.htc import HTC
+from hrnet_det.modeling.meta_arch.panoptic_deeplab import HRNetPanopticDeepLab
 
 SCHEDULES = {
     "1x": (90_000, (60_000, 80_000)),
@@ -162,8 +163,15 @@ def test_the_configs_of_other_backbones_build_what_their_names_say(name):
         assert (anchors.num_anchors, anchors.strides) == ([15], [4])
         return
     width = int(re.search(r"_w(\d+)", name)[1])
-    assert type(model.backbone) is HRNetV2
     head = model.sem_seg_head
+    if "panoptic_deeplab" in name:
+        assert type(model) is HRNetPanopticDeepLab
+        projected = [head.decoder[b].project_conv.weight.shape for b in ("hr2", "hr3", "hr4")]
+        assert projected == [(n, k * width, 1, 1) for n, k in ((32, 1), (64, 2), (128, 4))]
+        assert head.predictor.weight.shape == (19, 256, 1, 1)
+        assert head.decoder.hr5.project_conv.pool_kernel_size == (16, 32)
+        return
+    assert type(model.backbone) is HRNetV2
     assert head.conv.weight.shape == (15 * width, 15 * width, 1, 1)
     assert head.predictor.weight.shape == (19, 15 * width, 1, 1)
     assert head.class_weights.shape == (19,)

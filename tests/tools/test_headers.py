@@ -37,7 +37,8 @@ def test_published_results_by_config():
     assert published(f"{MASK}.yaml") == MASK_RESULTS
     one = "COCO-Detection/faster_rcnn_hrnetv2p_w32_1x"
     sources = [result.source for result in published(f"{one}.py")]
-    assert sources == [source for source in SOURCES if source != "mmdetection 1"]
+    others = ("mmdetection 1", "bowenc0221/panoptic-deeplab")
+    assert sources == [source for source in SOURCES if source not in others]
     assert published("hrnetv2p_faster_rcnn.yaml") == published(f"{one}.yaml")
     assert published("COCO-Detection/rpn_hrnetv2p_w18_1x.yaml") == []
 
@@ -50,6 +51,10 @@ def test_the_line_that_says_what_is_published():
     boxes, semantic = Result("a", "b", 36.0, None, None), Result("c", "d", None, None, 81.1)
     assert published_line([boxes]) == "Published box AP on COCO val2017: 36.0 (b)"
     assert published_line([semantic]) == "Published mIoU on Cityscapes val: 81.1 (d)"
+    panoptic = Result("e", "f", None, 36.2, 80.6, 63.4)
+    assert published_line([panoptic]) == (
+        "Published PQ/mask AP/mIoU on Cityscapes val: 63.4/36.2/80.6 (f)"
+    )
     assert published_line([]) == "Not published."
 
 
@@ -71,13 +76,14 @@ def test_the_line_that_says_which_override_trains_as_published():
 
 def test_every_row_is_of_a_config_once_and_has_its_metrics():
     stems = {name.rpartition(".")[0] for name in model_zoo.names()}
-    assert len({(row.config, row.source) for row in results()}) == len(results()) == 101
+    assert len({(row.config, row.source) for row in results()}) == len(results()) == 102
     for row in results():
         assert row.config in stems and row.source in SOURCES
-        masks = "InstanceSegmentation" in row.config
+        panoptic = "panoptic_deeplab" in row.config
+        masks = "InstanceSegmentation" in row.config or panoptic
         semantic = row.config.startswith("Cityscapes/")
-        known = [value is not None for value in (row.box_ap, row.mask_ap, row.miou)]
-        assert known == [not semantic, masks, semantic], row
+        known = [value is not None for value in (row.box_ap, row.mask_ap, row.miou, row.pq)]
+        assert known == [not semantic, masks, semantic, panoptic], row
 
 
 def test_checkpoints_have_the_ap_of_their_config():

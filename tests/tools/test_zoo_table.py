@@ -20,7 +20,7 @@ def shown(what):
 
 def test_the_page_has_every_config_with_what_is_published_of_it():
     header, _, *rows = shown("zoo table")
-    assert header == [*zoo.COLUMNS, "P", "OD", "MM", "MRB"]
+    assert header == [*zoo.COLUMNS, "P", "OD", "MM", "MRB", "PDL"]
     described = [[*row[: COUNTED.start], *row[COUNTED.stop :]] for row in rows]
     assert described == [zoo.described(name) for name in NAMES], "python -m tools.zoo_table"
 
