@@ -5,7 +5,8 @@ mmdetection 1.0 (Cascade Mask R-CNN and HTC, by which that project publishes its
 written anew from their definitions in plain torch; nothing here knows hrnet_det or Detectron2.
 
 Boxes are (x1, y1, x2, y2) and closed: they hold their last pixel, so a width is x2 - x1 + 1.
-Every candidate is sampled: the sampler draws only where there are more than it takes.
+Samples are drawn by torch.randperm: of positive ones, then of negative ones, image by image. They
+stay in the order of the draw; the source sorts them, which changes no loss.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 
 OD = "hrnet_object_detection"
 RPN_BETA, ROI_BETA = 1 / 9, 1.0  # below which the smooth L1 loss is a square
+RPN_SAMPLES, ROI_SAMPLES = (256, 0.5), (512, 0.25)  # of an image, and the share of positive ones
 
 
 class Objects(NamedTuple):
@@ -85,6 +87,14 @@ def assign(ious: Tensor, positive: float, negative: float, least: float) -> Tens
     return found
 
 
+def draw(matches: Tensor, count: int, share: float) -> Tensor:
+    """Indices of candidates (objects' and background's): at most so many, and so many positive."""
+    positive, negative = (matches >= 0).nonzero()[:, 0], (matches == -1).nonzero()[:, 0]
+    positive = positive[torch.randperm(len(positive))[: int(count * share)]]
+    negative = negative[torch.randperm(len(negative))[: count - len(positive)]]
+    return torch.cat([positive, negative])
+
+
 def deltas(boxes: Tensor, objects: Tensor, stds: Sequence[float]) -> Tensor:
     """(R, 4) targets dx, dy, dw, dh of boxes that learn to become objects."""
     sides, wanted = boxes[:, 2:] - boxes[:, :2] + 1, objects[:, 2:] - objects[:, :2] + 1
@@ -124,8 +134,10 @@ def rpn_losses(batch: Batch, logits: list[Tensor], moves: list[Tensor]) -> dict[
     scores, boxes, sampled = 0, 0, 0
     for i, ((height, width), objects) in enumerate(zip(batch.sizes, batch.objects, strict=True)):
         inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        found = torch.full((len(anchors),), -2)
-        found[inside] = assign(overlaps(objects.boxes, anchors[inside]), 0.7, 0.3, 0.3)
+        matches, found = torch.full((2, len(anchors)), -2)
+        matches[inside] = assign(overlaps(objects.boxes, anchors[inside]), 0.7, 0.3, 0.3)
+        drawn = draw(matches, *RPN_SAMPLES)
+        found[drawn] = matches[drawn]
         used, objects_of = found > -2, found >= 0
         wanted = objects_of[used].to(logits)
         scores += F.binary_cross_entropy_with_logits(logits[i, used], wanted, reduction="sum")
@@ -163,13 +175,15 @@ def decode(boxes: Tensor, moves: Tensor, stds: Sequence[float], size: Size) -> T
 
 
 def sample(boxes: Sequence[Tensor], objects: Sequence[Objects], iou: float) -> list[Samples]:
-    """Match an image's boxes, then add the objects' own, each of which matches its object."""
+    """Match an image's boxes, add the objects' own, each of which matches its object, and draw."""
     results = []
     for each, its in zip(boxes, objects, strict=True):
         matches = assign(overlaps(its.boxes, each), iou, iou, iou)
         matches = torch.cat([torch.arange(len(its.boxes)), matches])
         own = torch.arange(len(matches)) < len(its.boxes)
-        results.append(Samples(torch.cat([its.boxes, each]), matches, own))
+        drawn = draw(matches, *ROI_SAMPLES)
+        every = torch.cat([its.boxes, each])
+        results.append(Samples(every[drawn], matches[drawn], own[drawn]))
     return results
 
 
