@@ -181,7 +181,10 @@ def float_boxes() -> Iterator[None]:
 
 
 def drawn(size: tuple[int, int], *, tiny: int = 2, seed: int = 0, classes: int = 80) -> Objects:
-    """Nine ellipses on noise, of which `tiny` have sides under 15 pixels."""
+    """Nine ellipses on noise, of which `tiny` have sides under 15 pixels.
+
+    The last one ends with the image, and two lie all but upon one another, unless all are tiny.
+    """
     rng = np.random.default_rng(seed)
     height, width = size
     cells = rng.integers(30, 226, (height // 16 + 1, width // 16 + 1, 3))
@@ -190,9 +193,11 @@ def drawn(size: tuple[int, int], *, tiny: int = 2, seed: int = 0, classes: int =
     for n in range(9):
         low, high = (8, 14) if n < tiny else (28, 0.7 * min(size))
         w, h = rng.uniform(low, high, 2)
-        x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        x, y = rng.uniform(0, width - w - 2), rng.uniform(0, height - h - 2)
         boxes.append((x, y, x + w, y + h))
-    boxes[-1] = (width - 45.3, height - 38.6, width, height)  # ends with the image
+    if tiny < len(boxes):
+        boxes[-1] = (width - 45.3, height - 38.6, width, height)
+        boxes[-2] = tuple(side + 1.5 for side in boxes[-3])
     turns = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     polygons = [
