@@ -16,6 +16,7 @@ examples:
   hrnet-det checkpoints
   hrnet-det predict faster_rcnn_hrnetv2p_w18_1x_coco_20200130-56651a6d.pth street.jpg
   hrnet-det convert mask_rcnn.pth mask_rcnn.safetensors
+  hrnet-det convert-config configs/hrnet/mine.py -o mine.yaml
   hrnet-det benchmark --variant w18 --size 512x512 800x1216
   hrnet-det plan --config-file hrnetv2p_mask_rcnn.yaml --memory 11GB
   hrnet-det check-data mine/
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("checkpoints", _checkpoints, "list the published checkpoints that can be loaded"),
         ("predict", _predict, "draw the objects of images, and write them as COCO results"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
+        ("convert-config", _convert_config, "write a config of mmdetection 2 or 3 as one of ours"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
         ("check-data", _check_data, "check the images and annotations that a training would use"),
@@ -125,6 +127,26 @@ def _convert(parser: argparse.ArgumentParser) -> None:
         "(backbone alone) (%(default)s)",
     )
     _allow_pickle(parser)
+
+
+def _convert_config(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write a config of mmdetection 2 or 3, of a detector on HRNet, as a config of ours: what "
+        "differs from a shipped one, and what has no counterpart here. It is parsed, not run; "
+        "mmdetection need not be installed. Exit status: 2 where the detector is none of ours."
+    )
+    parser.add_argument("config", help="its .py file, beside the _base_ files that it names")
+    parser.add_argument("-o", "--output", metavar="FILE", help="a new .yaml file; else it is shown")
+    parser.add_argument(
+        "--gpus",
+        type=count,
+        help="that its training has: the batch is of all (as many as its name or rate is for)",
+    )
+    parser.add_argument(
+        "--images",
+        type=count,
+        help="with objects to train on (COCO's, or those of the json where it is there)",
+    )
 
 
 def _allow_pickle(parser: argparse.ArgumentParser) -> None:

@@ -109,6 +109,17 @@ def _convert(arguments: argparse.Namespace) -> None:
     print(convert(*words, to=arguments.to, allow_pickle=arguments.allow_pickle))
 
 
+def _convert_config(arguments: argparse.Namespace) -> None:
+    from hrnet_det.convert_config import convert_config, write_config
+
+    environment.silence_known_warnings()
+    options = {"gpus": arguments.gpus, "images": arguments.images}
+    if arguments.output is None:
+        print(convert_config(arguments.config, **options).text, end="")
+    else:
+        print(write_config(arguments.config, arguments.output, **options))
+
+
 def _benchmark(arguments: argparse.Namespace) -> None:
     from hrnet_det.analysis import Case, benchmark, tables
 
@@ -193,6 +204,7 @@ COMMANDS = {
     "checkpoints": _checkpoints,
     "predict": _predict,
     "convert": _convert,
+    "convert-config": _convert_config,
     "benchmark": _benchmark,
     "plan": _plan,
     "check-data": _check_data,

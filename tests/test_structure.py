@@ -47,7 +47,7 @@ FLOORS = [
     ["evaluation"],
     ["remarks"],
     ["detector"],
-    ["report", "predict"],
+    ["report", "predict", "convert_config"],
     ["engine", "analysis", "check_data"],
     ["doctor"],
     ["arguments"],

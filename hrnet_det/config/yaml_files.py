@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import yaml
 
-from hrnet_det.config.files import is_shipped
+from hrnet_det.config.files import config_folder, is_shipped, names
 from hrnet_det.errors import InputError, MissingInputError
 
 BASE = "_BASE_"
@@ -41,11 +41,17 @@ def read_yaml(path: str | Path, *, above: tuple[Path, ...] = ()) -> YamlFile:
         raise InputError(f"{path}: {BASE} is {bases!r}; give the path of a YAML file, or a list")
     file = YamlFile({}, {})
     for base in bases:
-        below = read_yaml(path.parent / Path(base).expanduser(), above=(*above, path.resolve()))
+        below = read_yaml(_base_file(path, base), above=(*above, path.resolve()))
         _merge(file.shipped, below.shipped)
         _merge(file.own, below.own)
     _merge(file.shipped if is_shipped(path) else file.own, content)
     return file
+
+
+def _base_file(path: Path, base: str) -> Path:
+    """What a `_BASE_` names: a file, from the folder of its own on, or else a shipped config."""
+    beside = path.parent / Path(base).expanduser()
+    return config_folder() / base if base in names() and not beside.exists() else beside
 
 
 class _Loader(yaml.SafeLoader):

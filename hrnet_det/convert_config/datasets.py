@@ -1,0 +1,120 @@
+"""The rows of the data: COCO by Detectron2's names, and the user's jsons by their paths."""
+
+from __future__ import annotations
+
+from hrnet_det.convert_config.classes import compare_classes
+from hrnet_det.convert_config.conversion import Conversion, Row, rows_of, same, unneeded
+from hrnet_det.convert_config.nodes import plain
+from hrnet_det.convert_config.splits import Split, split_of
+from hrnet_det.modeling.kinds import KINDS
+
+STUFFTHING = "coco_2017_train_stuffthing"  # COCO's objects with the maps of stuff and things
+
+
+@rows_of(
+    "train_dataloader.dataset.ann_file train_dataloader.dataset.data_prefix "
+    "val_dataloader.dataset.ann_file val_dataloader.dataset.data_prefix",
+    "DATASETS.TRAIN DATASETS.TEST DATASETS.CUSTOM.TRAIN_JSON DATASETS.CUSTOM.TRAIN_IMAGES "
+    "DATASETS.CUSTOM.TEST_JSON DATASETS.CUSTOM.TEST_IMAGES",
+    "COCO by its names, own data by paths",
+)
+def _data(conversion: Conversion) -> None:
+    train = split_of(conversion, "train_dataloader")
+    test = split_of(conversion, "val_dataloader") or split_of(conversion, "test_dataloader")
+    if train is not None:
+        conversion.train = train
+    names = [split.coco_name if split else "" for split in (train, test)]
+    if all(split is None or name for split, name in zip((train, test), names, strict=True)):
+        for split, name, key in zip((train, test), names, ("TRAIN", "TEST"), strict=True):
+            if split is not None:
+                name = STUFFTHING if split.maps and name == "coco_2017_train" else name
+                conversion.set(f"DATASETS.{key}", [name], split.node.find("ann_file"))
+        if train is not None:
+            conversion.remarks.append(
+                "COCO is looked for in $DETECTRON2_DATASETS/coco: DETECTRON2_DATASETS="
+                f"{train.coco_root} for this config's"
+            )
+    else:
+        for split, key in ((train, "TRAIN"), (test, "TEST")):
+            if split is not None:
+                source = split.node.find("ann_file")
+                conversion.set(f"DATASETS.CUSTOM.{key}_JSON", split.json, source)
+                images = split.node.find("data_prefix")
+                conversion.set(f"DATASETS.CUSTOM.{key}_IMAGES", split.images, images)
+        compare_classes(conversion, train)
+    _other_test(conversion, test)
+
+
+def _other_test(conversion: Conversion, test: Split | None) -> None:
+    """A test set beside the validation set."""
+    node = conversion.find("test_dataloader")
+    other = split_of(conversion, "test_dataloader") if node is not None else None
+    if other is not None and test is not None:
+        if (other.json, other.images) != (test.json, test.images):
+            conversion.lack(
+                other.node.find("ann_file") or other.node,
+                "the validation set is evaluated on here; for this one train with --eval-only and "
+                f"DATASETS.CUSTOM.TEST_JSON {other.json} TEST_IMAGES {other.images}",
+            )
+        conversion.use(node)
+
+
+@rows_of(
+    "train_dataloader.dataset.filter_cfg.filter_empty_gt", "DATALOADER.FILTER_EMPTY_ANNOTATIONS"
+)
+def _filter(conversion: Conversion) -> None:
+    train = conversion.train
+    if train is None:
+        return
+    options = train.node.find("filter_cfg")
+    given = options.find("filter_empty_gt") if options is not None else None
+    conversion.use(options)
+    keeps = given is None or not given.value
+    conversion.set("DATALOADER.FILTER_EMPTY_ANNOTATIONS", not keeps, given)
+    least = options.find("min_size") if options is not None else None
+    if least is not None and least.value != 32 and KINDS[conversion.kind].conventions:
+        conversion.lack(least, "images with a side under 32 pixels are left out here")
+
+
+def _grouping(sampler: object) -> bool:
+    return isinstance(sampler, dict) and sampler.get("type") == "AspectRatioBatchSampler"
+
+
+@rows_of("train_dataloader.batch_sampler", "DATALOADER.ASPECT_RATIO_GROUPING")
+def _batches(conversion: Conversion) -> None:
+    node = conversion.take("train_dataloader.batch_sampler")
+    if conversion.find("train_dataloader") is not None:
+        grouped = node is not None and _grouping(plain(node))
+        conversion.set("DATALOADER.ASPECT_RATIO_GROUPING", grouped, node)
+
+
+ROWS: list[Row] = [
+    _data,
+    _filter,
+    _batches,
+    same("train_dataloader.num_workers", "DATALOADER.NUM_WORKERS"),
+    *unneeded(
+        "train_dataloader.persistent_workers",
+        "train_dataloader.pin_memory",
+        "train_dataloader.sampler.type",
+        "train_dataloader.sampler.shuffle",
+        *(
+            f"{split}_dataloader.{name}"
+            for split in ("val", "test")
+            for name in (
+                "batch_size",
+                "num_workers",
+                "persistent_workers",
+                "drop_last",
+                "sampler",
+                "pin_memory",
+            )
+        ),
+        *(f"{split}_dataloader.dataset.test_mode" for split in ("train", "val", "test")),
+        *(f"{split}_dataloader.dataset.backend_args" for split in ("train", "val", "test")),
+        *(f"{split}_dataloader.dataset.metainfo" for split in ("val", "test")),
+        "val_evaluator",
+        "test_evaluator",
+        "val_dataloader.dataset.filter_cfg",
+    ),
+]

@@ -1,0 +1,138 @@
+"""The functions and methods that expressions of a config may call: they compute, and do no more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from hrnet_det.convert_config.nodes import MOST_ITEMS, Node, copied, merged, plain
+
+MOST_WIDTH = 100  # of a formatted number
+T = TypeVar("T")
+
+
+def formatted(value: object, spec: str) -> str:
+    """format(), of a width that a config could have. Raises: ValueError for another one."""
+    if any(int(width) > MOST_WIDTH for width in _numbers(spec)):
+        raise ValueError(f"{spec!r} is too wide")
+    return format(value, spec)
+
+
+def _numbers(text: str) -> list[str]:
+    words = "".join(c if c.isdigit() else " " for c in text).split()
+    return [word[:9] for word in words]
+
+
+def _on_plain(function: Callable) -> Callable:
+    """A function of values, called with Nodes."""
+
+    def call(*arguments: Node, **options: Node) -> object:
+        return function(
+            *(plain(node) for node in arguments), **{k: plain(v) for k, v in options.items()}
+        )
+
+    return call
+
+
+def _dict(*arguments: Node, **options: Node) -> dict[str, Node]:
+    made: dict[str, Node] = {}
+    for node in arguments:
+        pairs = node.value if isinstance(node.value, dict) else [n.value for n in node.value]
+        made.update(pairs)
+    return {**made, **options}
+
+
+def _range(*ends: int) -> list[int]:
+    numbers = range(*ends)
+    if len(numbers) > MOST_ITEMS:
+        raise ValueError(f"{len(numbers)} numbers are too many for a config")
+    return list(numbers)
+
+
+def _sequence(kind: type[T]) -> Callable[..., T]:
+    return lambda *nodes: kind(nodes[0].value) if nodes else kind()
+
+
+BUILTINS: dict[str, Callable] = {
+    "dict": _dict,
+    "list": _sequence(list),
+    "tuple": _sequence(tuple),
+    "len": lambda node: len(node.value),
+    "range": _on_plain(_range),
+    **{f.__name__: _on_plain(f) for f in (int, float, str, bool, abs, round, min, max, sum)},
+    "sorted": _on_plain(sorted),
+    "zip": lambda *nodes: list(zip(*(node.value for node in nodes), strict=False)),
+    "enumerate": lambda node, *start: list(enumerate(node.value, *(s.value for s in start))),
+    "reversed": lambda node: list(reversed(node.value)),
+}
+IMPORTED: dict[str, Callable] = {
+    "copy.deepcopy": lambda node: copied(node),
+    "copy.copy": lambda node: Node(node.value.copy(), node.place),
+    "os.path.join": _on_plain(os.path.join),
+    "os.path.basename": _on_plain(os.path.basename),
+    "os.path.dirname": _on_plain(os.path.dirname),
+}
+
+
+def _update(owner: Node, *others: Node, **options: Node) -> None:
+    """As mmengine's dicts do it: dicts in dicts are merged."""
+    for other in (*(node.value for node in others), options):
+        owner.value.update(merged(Node(dict(other), owner.place), owner).value)
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    if (len(text) + 1) * (len(new) + 1) > MOST_ITEMS:
+        raise ValueError("the text is too long for a config")
+    return text.replace(old, new)
+
+
+def _join(text: str, parts: list[str]) -> str:
+    if len(text) * len(parts) + sum(map(len, parts)) > MOST_ITEMS:
+        raise ValueError("the text is too long for a config")
+    return text.join(parts)
+
+
+_TEXT = ("lower", "upper", "strip", "lstrip", "rstrip", "split", "startswith", "endswith")
+_METHODS: dict[type, dict[str, Callable]] = {
+    str: {
+        **{name: _on_plain(getattr(str, name)) for name in _TEXT},
+        "replace": _on_plain(_replace),
+        "join": _on_plain(_join),
+    },
+    list: {
+        "append": lambda owner, node: owner.value.append(node),
+        "extend": lambda owner, node: owner.value.extend(node.value),
+        "insert": lambda owner, at, node: owner.value.insert(at.value, node),
+        "pop": lambda owner, *at: owner.value.pop(*(node.value for node in at)),
+        "copy": lambda owner: list(owner.value),
+        "index": lambda owner, node: plain(owner).index(plain(node)),
+    },
+    tuple: {"index": lambda owner, node: plain(owner).index(plain(node))},
+    dict: {
+        "update": _update,
+        "merge": _update,
+        "pop": lambda owner, key, *other: owner.value.pop(key.value, *other),
+        "get": lambda owner, key, *other: owner.value.get(key.value, *other),
+        "setdefault": lambda owner, key, node: owner.value.setdefault(key.value, node),
+        "copy": lambda owner: dict(owner.value),
+        "keys": lambda owner: list(owner.value),
+        "values": lambda owner: list(owner.value.values()),
+        "items": lambda owner: list(owner.value.items()),
+    },
+}
+
+
+def method(owner: Node, name: str) -> Callable | None:
+    """A method of a value; None where a config may not call it, or the value has none."""
+    if isinstance(owner.value, str) and name == "format":
+        return _format
+    return _METHODS.get(type(owner.value), {}).get(name)
+
+
+def _format(owner: Node, *arguments: Node, **options: Node) -> str:
+    """str.format of names and numbers alone: no attributes, no widths."""
+    text = owner.value
+    if any(sign in part.split("}")[0] for part in text.split("{")[1:] for sign in ".[:!"):
+        raise ValueError(f"{text!r}: only plain {{}} and {{name}} are filled in")
+    return _on_plain(str.format)(owner, *arguments, **options)

@@ -1,0 +1,149 @@
+"""The rows of the region proposal network."""
+
+from __future__ import annotations
+
+from hrnet_det.convert_config.conversion import Conversion, Row, always, rows_of, same, unneeded
+from hrnet_det.convert_config.heads import (
+    anchors,
+    assigner,
+    box_loss,
+    box_weights,
+    check_coders,
+    sampler,
+    sigmoid_losses,
+    suppression,
+)
+from hrnet_det.convert_config.network import levels
+from hrnet_det.convert_config.nodes import plain
+
+HEAD, TRAIN, TEST = "model.rpn_head", "model.train_cfg.rpn", "model.test_cfg.rpn"
+PROPOSAL = "model.train_cfg.rpn_proposal"
+
+
+@rows_of(f"{HEAD}.feat_channels {HEAD}.num_convs", "MODEL.RPN.CONV_DIMS")
+def _convolutions(conversion: Conversion) -> None:
+    channels = conversion.take(f"{HEAD}.feat_channels")
+    count = conversion.value(f"{HEAD}.num_convs", 1)
+    inputs = conversion.find("model.neck.out_channels")
+    width = 256 if channels is None else channels.value
+    width = -1 if inputs is not None and width == inputs.value else width  # as many as come in
+    conversion.set("MODEL.RPN.CONV_DIMS", [width] * count, channels)
+
+
+@rows_of("model.neck.num_outs", "MODEL.RPN.IN_FEATURES")
+def _features(conversion: Conversion) -> None:
+    names = [f"p{level}" for level in levels(conversion)]
+    conversion.set("MODEL.RPN.IN_FEATURES", names, conversion.find("model.neck.num_outs"))
+
+
+@rows_of(f"{HEAD}.bbox_coder.target_stds", "MODEL.RPN.BBOX_REG_WEIGHTS", "1 / target_stds")
+def _coder(conversion: Conversion) -> None:
+    check_coders(conversion, HEAD)
+    node = conversion.take(f"{HEAD}.bbox_coder.target_stds")
+    stds = [1.0] * 4 if node is None else plain(node)
+    conversion.set("MODEL.RPN.BBOX_REG_WEIGHTS", box_weights(stds), node)
+
+
+@rows_of(
+    f"{HEAD}.loss_cls.loss_weight {HEAD}.loss_bbox.loss_weight",
+    "MODEL.RPN.LOSS_WEIGHT MODEL.RPN.BBOX_REG_LOSS_WEIGHT",
+    "the second is a factor beside the first",
+)
+def _weights(conversion: Conversion) -> None:
+    classes = conversion.take(f"{HEAD}.loss_cls.loss_weight")
+    boxes = conversion.take(f"{HEAD}.loss_bbox.loss_weight")
+    weight = 1.0 if classes is None else float(classes.value)
+    conversion.set("MODEL.RPN.LOSS_WEIGHT", weight, classes)
+    ratio = (1.0 if boxes is None else boxes.value) / weight if weight else 1.0
+    conversion.set("MODEL.RPN.BBOX_REG_LOSS_WEIGHT", ratio, boxes)
+
+
+@rows_of(f"{TRAIN}.assigner.neg_iou_thr {TRAIN}.assigner.pos_iou_thr", "MODEL.RPN.IOU_THRESHOLDS")
+def _thresholds(conversion: Conversion) -> None:
+    ends = [conversion.take(f"{TRAIN}.assigner.{name}_iou_thr") for name in ("neg", "pos")]
+    if None in ends:
+        return
+    if not isinstance(ends[0].value, (int, float)):
+        conversion.lack(ends[0], "here it is one number: anchors below it are background")
+        return
+    conversion.set("MODEL.RPN.IOU_THRESHOLDS", [node.value for node in ends], *ends)
+
+
+def least_iou(path: str, least: float) -> Row:
+    """The least IoU of low-quality matches, which MODEL.CONVENTIONS mmdet has in its code."""
+    return always(
+        path,
+        least,
+        advice=f"low-quality matches count from an IoU of {least:g} on under these conventions",
+    )
+
+
+# Both are the numbers of proposals in training and in use.
+def _numbers(path: str, end: str) -> list[Row]:
+    return [
+        same(f"{path}.nms_pre", f"MODEL.RPN.PRE_NMS_TOPK_{end}"),
+        same(f"{path}.max_per_img", f"MODEL.RPN.POST_NMS_TOPK_{end}"),
+        *suppression(f"{path}.nms"),
+    ]
+
+
+@rows_of(
+    f"{PROPOSAL}.nms.iou_threshold {TEST}.nms.iou_threshold",
+    "MODEL.RPN.NMS_THRESH",
+    "one for training and use",
+)
+def _suppression(conversion: Conversion) -> None:
+    found = [conversion.take(f"{path}.nms.iou_threshold") for path in (TEST, PROPOSAL)]
+    given = [node for node in found if node is not None]
+    if given:
+        conversion.set("MODEL.RPN.NMS_THRESH", float(given[0].value), given[0])
+    if len(given) == 2 and given[0].value != given[1].value:
+        conversion.lack(given[1], "training and use share the threshold here: that of use is taken")
+
+
+@rows_of(
+    f"{PROPOSAL}.min_bbox_size {TEST}.min_bbox_size",
+    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE",
+    "one for training and use",
+)
+def _least_size(conversion: Conversion) -> None:
+    found = [conversion.take(f"{path}.min_bbox_size") for path in (TEST, PROPOSAL)]
+    given = [node for node in found if node is not None]
+    if given:
+        conversion.set("MODEL.PROPOSAL_GENERATOR.MIN_SIZE", float(given[0].value), given[0])
+    if len(given) == 2 and given[0].value != given[1].value:
+        conversion.lack(given[1], "training and use share it here: that of use is taken")
+
+
+def _boundary(allowed: object) -> int:
+    return int(allowed) if allowed >= 0 else -1
+
+
+RPN: list[Row] = [
+    _features,
+    _convolutions,
+    anchors(HEAD),
+    _coder,
+    box_loss(HEAD, "MODEL.RPN.BBOX_REG_LOSS_TYPE", "MODEL.RPN.SMOOTH_L1_BETA", "L1: 0.0"),
+    _weights,
+    _thresholds,
+    least_iou(f"{TRAIN}.assigner.min_pos_iou", 0.3),
+    always(f"{TRAIN}.assigner.match_low_quality", True),
+    *assigner(f"{TRAIN}.assigner"),
+    same(f"{TRAIN}.sampler.num", "MODEL.RPN.BATCH_SIZE_PER_IMAGE"),
+    same(f"{TRAIN}.sampler.pos_fraction", "MODEL.RPN.POSITIVE_FRACTION"),
+    *sampler(f"{TRAIN}.sampler"),
+    always(f"{TRAIN}.sampler.add_gt_as_proposals", False),
+    same(f"{TRAIN}.allowed_border", "MODEL.RPN.BOUNDARY_THRESH", _boundary),
+    always(f"{TRAIN}.pos_weight", -1),
+    *_numbers(PROPOSAL, "TRAIN"),
+    *_numbers(TEST, "TEST"),
+    _suppression,
+    _least_size,
+    *sigmoid_losses(HEAD),
+    always(f"{HEAD}.reg_decoded_bbox", False, True),
+    always(f"{HEAD}.num_classes", 1),
+    *unneeded(f"{HEAD}.in_channels", f"{HEAD}.init_cfg", f"{TRAIN}.debug"),
+    *(always(f"{path}.nms_across_levels", False) for path in (PROPOSAL, TEST)),
+    *unneeded(*(f"{path}.nms_post" for path in (PROPOSAL, TEST))),  # which max_per_img bounds
+]
