@@ -67,7 +67,8 @@ KEYS: dict[str, object] = {
     # branch by the keys of MODEL.SEM_SEG_HEAD, whose features boxes and masks get too.
     "MODEL.HTC.SEMANTIC_ON": True,
     # How images are resized: "pillow" (Detectron2's, antialiased), "opencv" (mmdetection's),
-    # "opencv_float" (HRNet-Object-Detection's) or "pillow_floor" (maskrcnn-benchmark's).
+    # "opencv_float" (HRNet-Object-Detection's) or "pillow_floor" (maskrcnn-benchmark's). Of labels
+    # and bitmaps the nearest pixel is taken, by the same library.
     "INPUT.RESIZE": "pillow",
     # Several scales to train on, one chosen for each image: [shorter, longer side] in pixels, the
     # longer one at most. [] for none: MIN_SIZE_TRAIN and MAX_SIZE_TRAIN.

@@ -109,7 +109,7 @@ class Mapper(DatasetMapper):
         plain.defrost()
         plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
         rules = get_conventions(cfg.MODEL.CONVENTIONS).training
-        if is_train and (cfg.INPUT.AUGMENT.COPY_PASTE or rules.bitmaps):
+        if rules.bitmaps or (is_train and cfg.INPUT.AUGMENT.COPY_PASTE):
             plain.INPUT.MASK_FORMAT = "bitmask"
         return super().from_config(plain, is_train) | {
             "augmentations": build_augmentations(cfg, is_train=is_train),

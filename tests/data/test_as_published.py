@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
+from detectron2.structures import BitMasks
 from PIL import Image
 from pycocotools.coco import COCO
 
 from hrnet_det import get_cfg
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.yaml import merge_overrides
-from hrnet_det.data.mapper import build_mapper
+from hrnet_det.data.checks import check_images
+from hrnet_det.data.mapper import build_loss_mapper, build_mapper
 from hrnet_det.data.rows import rows_to_learn_from, type_datasets
 from hrnet_det.errors import InputError
 
@@ -168,6 +171,40 @@ def test_boxes_of_hrnet_object_detection_are_closed_ones_times_one_scale(folder,
         np.testing.assert_array_equal(row["image"].permute(1, 2, 0), pixels)
     # Its own box would end a pixel outside the image, and one outside has a pixel at the border.
     assert len(ours[1]["instances"]) == 8
+
+
+# --- the mapper ---
+
+
+def test_masks_are_bitmaps_also_where_losses_of_test_images_are_computed(folder):
+    """The sliver, of whose mask no pixel is left, stays."""
+    run = RunConfig(config("mmdet"))
+    (row, *_) = rows_to_learn_from(run.cfg, [NAME])
+    objects = build_loss_mapper(run)(row)["instances"]
+    assert type(objects.gt_masks) is BitMasks
+    assert objects.gt_masks.nonempty().tolist() == [True] * 4 + [False] + [True] * 2
+
+
+def test_pasted_objects_bring_their_bitmaps(folder):
+    cfg = config("mmdet")
+    cfg.INPUT.AUGMENT.COPY_PASTE = 1.0
+    cfg.INPUT.RANDOM_FLIP = "none"
+    mapper = build_mapper(cfg, is_train=True)
+    emptied = next(row for row in mapper.copy_paste.rows if row["image_id"] == 4)
+    np.random.seed(1)
+    pasted = max((mapper(emptied)["instances"] for _ in range(5)), key=len)
+    assert len(pasted) and type(pasted.gt_masks) is BitMasks
+    assert pasted.gt_masks.tensor.shape == (len(pasted), *pasted.image_size)
+
+
+def test_the_config_says_bitmask_where_masks_are_learned_as_pixels(folder):
+    for masks, expected in ((True, "bitmask"), (False, "polygon")):
+        run = RunConfig(config("mmdet", masks=masks))
+        check_images(run)
+        assert expected == run.cfg.INPUT.MASK_FORMAT
+        assert run.notes == masks * [
+            "INPUT.MASK_FORMAT bitmask: MODEL.CONVENTIONS mmdet learns from the pixels of masks."
+        ]
 
 
 # --- what is left out ---

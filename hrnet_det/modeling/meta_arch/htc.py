@@ -24,7 +24,7 @@ class HTC(GeneralizedRCNN):
                 raise ValueError(
                     f"HTC: {missing} of {len(batched_inputs)} images have no semantic labels "
                     "(sem_seg), which its semantic branch learns from. Train on a dataset that has "
-                    "them, such as coco_2017_train_panoptic_separated, or set "
+                    "them, such as coco_2017_train_stuffthing, or set "
                     "MODEL.HTC.SEMANTIC_ON False"
                 )
             padding = self.backbone.size_divisibility, head.padding_label

@@ -346,7 +346,7 @@ def message(call):
 def test_images_without_labels(model):
     assert message(lambda: losses(model, row(TWO), row(TWO, labelled=False))) == (
         "HTC: 1 of 2 images have no semantic labels (sem_seg), which its semantic branch learns "
-        "from. Train on a dataset that has them, such as coco_2017_train_panoptic_separated, or "
+        "from. Train on a dataset that has them, such as coco_2017_train_stuffthing, or "
         "set MODEL.HTC.SEMANTIC_ON False"
     )
     assert len(detect(model.eval(), [row(TWO, labelled=False)])) == 1  # to detect it needs none
