@@ -287,3 +287,25 @@ def _settle(model: nn.Module, factors: dict[str, float]) -> None:
     model.extract_feat(inputs["inputs"])
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+
+
+def updates(made: object, model: nn.Module, batch: Sequence[Objects], first: int) -> Iterator[Step]:
+    """The training steps of a config from an iteration on; each updates the model.
+
+    Source: mmengine's Runner: its optimiser wrapper and its schedules by iteration.
+    """
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    wrapper = build_optim_wrapper(model, made.optim_wrapper)
+    schedules = [s for s in made.param_scheduler if not s.get("by_epoch", True)]
+    built = [PARAM_SCHEDULERS.build({**s, "optimizer": wrapper}) for s in schedules]
+    for _ in range(first):
+        for schedule in built:
+            schedule.step()
+    while True:
+        found = step(model, batch)
+        wrapper.update_params(sum(found.losses.values()))
+        for schedule in built:
+            schedule.step()
+        yield found

@@ -46,9 +46,7 @@ def test_initial_values_are_of_the_same_distributions(kind):
         # Five deviations of a sample's rms, of which uniform values have half of normal ones'.
         assert rms == pytest.approx(their_rms, rel=5 / x.numel() ** 0.5), name
         if x.numel() > 1000:
-            uniform, their_uniform = (
-                m < 2 * r for m, r in ((most, rms), (their_most, their_rms))
-            )
+            uniform, their_uniform = (m < 2 * r for m, r in ((most, rms), (their_most, their_rms)))
             assert uniform == their_uniform, name
 
 

@@ -1,0 +1,49 @@
+"""Updates with SOLVER.RECIPE mmdet beside mmdetection's optimiser, schedule and detector."""
+
+import helpers.mmdet_reference as reference
+import helpers.mmdet_training as mmdet
+import helpers.training_pairs as ours
+import pytest
+import torch
+
+from hrnet_det.checkpoint.renaming import rename
+from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
+
+REASON = reference.unavailable()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no mmdetection: {REASON}")
+
+
+def named(model):
+    """Parameters by our names, as copies."""
+    values = {name: x.detach().clone() for name, x in model.state_dict().items()}
+    return rename(values, "mmdetection's detector").weights
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of")  # schedules go on without optimiser
+@pytest.mark.parametrize("first", [0, 498])  # at the start of the warm-up, and over its end
+def test_three_updates(first):
+    kind = "faster_rcnn"
+    made, theirs = mmdet.config(kind, small=True), mmdet.build(kind, small=True)
+    cfg = ours.config(kind, small=True, overrides=["SOLVER.RECIPE", "mmdet"])
+    assert cfg.MODEL.CONVENTIONS == "mmdet"
+    model = ours.build(cfg, theirs)
+    optimizer = build_optimizer(cfg, model)
+    schedule = build_lr_scheduler(cfg, optimizer)
+    for _ in range(first):
+        schedule.step()
+    batch = [mmdet.drawn((96, 128)), mmdet.drawn((96, 119), seed=1)]
+    before, expected = named(theirs), mmdet.updates(made, theirs, batch, first)
+    for _ in range(3):
+        their_step = next(expected)
+        found = ours.step(model, batch, their_step.proposals, bitmaps=True)
+        optimizer.zero_grad()
+        sum(found.losses.values()).backward()
+        optimizer.step()
+        schedule.step()
+    after, names = named(theirs), [name for name, _ in model.named_parameters()]
+    own = dict(model.named_parameters())
+    for part in ("backbone", "proposal_generator", "roi_heads"):
+        inside = [name for name in names if name.startswith(part)]
+        change = torch.cat([(after[n] - before[n]).flatten() for n in inside])
+        apart = torch.cat([(own[n].detach() - after[n]).flatten() for n in inside])
+        assert change.norm() > 0 and apart.norm() <= 1e-5 * change.norm(), part
