@@ -31,15 +31,28 @@ def family_of(cfg: CfgNode, own: Mapping[str, object]) -> str:
     Args:
         own: {KEY: value} that is going to be merged over cfg.
     """
-
-    def value(key: str) -> str:
-        return str(own[key] if key in own else reduce(getitem, key.split("."), cfg))
-
-    family = FAMILIES.get(value("MODEL.META_ARCHITECTURE"), "")
-    if value("MODEL.META_ARCHITECTURE") == "GeneralizedRCNN":
-        family = FAMILIES.get(value("MODEL.ROI_HEADS.NAME"), "")
-    keypoints = not family and value("MODEL.KEYPOINT_ON") == "True"
+    arch = _value(cfg, own, "MODEL.META_ARCHITECTURE")
+    family = FAMILIES.get(arch, "")
+    if arch == "GeneralizedRCNN":
+        family = FAMILIES.get(_value(cfg, own, "MODEL.ROI_HEADS.NAME"), "")
+    keypoints = not family and _value(cfg, own, "MODEL.KEYPOINT_ON") == "True"
     return "keypoint" if keypoints else family
+
+
+def overlay_file(name: str, cfg: CfgNode, own: Mapping[str, object]) -> Path:
+    """The file of conventions for a detector, in configs/conventions/.
+
+    NAME.FAMILY_mask.yaml for one with masks, NAME.FAMILY.yaml, NAME.yaml: the first that is there.
+    """
+    family = family_of(cfg, own)
+    masks = family and _value(cfg, own, "MODEL.MASK_ON") == "True"
+    parts = [*([f".{family}_mask"] if masks else []), f".{family}" if family else ""]
+    paths = [config_folder() / "conventions" / f"{name}{part}.yaml" for part in parts]
+    return next(filter(Path.is_file, paths), config_folder() / "conventions" / f"{name}.yaml")
+
+
+def _value(cfg: CfgNode, own: Mapping[str, object], key: str) -> str:
+    return str(own[key] if key in own else reduce(getitem, key.split("."), cfg))
 
 
 def add_conventions(cfg: CfgNode, name: str, own: Mapping[str, object], *, source: str) -> None:
@@ -48,7 +61,7 @@ def add_conventions(cfg: CfgNode, name: str, own: Mapping[str, object], *, sourc
     Raises: InputError if there are no conventions of that name.
     """
     if name != "detectron2":
-        overlay = _overlay(name, family_of(cfg, own), source=source)
+        overlay = _overlay(name, cfg, own, source=source)
         cfg.merge_from_other_cfg(CfgNode(overlay))
 
 
@@ -62,33 +75,26 @@ def switch_conventions(cfg: CfgNode, name: str, own: Mapping[str, object], *, so
     before = cfg.MODEL.CONVENTIONS
     if name == before:
         return
-    family = family_of(cfg, {})
-    given = flat(_overlay(before, family, source=source))
+    given = flat(_overlay(before, cfg, {}, source=source))
     kept = {key for key in own if key not in given or plain(own[key]) != plain(given[key])}
-    back = flat(_overlay("detectron2", family, source=source))
+    back = flat(_overlay("detectron2", cfg, {}, source=source))
     values = flat(cfg)
     over = {k: back[k] for k, v in given.items() if k in back and plain(values[k]) == plain(v)}
     if name != "detectron2":
-        over |= flat(_overlay(name, family, source=source))
+        over |= flat(_overlay(name, cfg, {}, source=source))
     for key, value in over.items():
         if key not in kept:
             cfg.merge_from_list([key, value])
     cfg.MODEL.CONVENTIONS = name
 
 
-def _overlay(name: str, family: str, *, source: str) -> dict:
-    """configs/conventions/NAME.FAMILY.yaml if it is there, else NAME.yaml."""
+def _overlay(name: str, cfg: CfgNode, own: Mapping[str, object], *, source: str) -> dict:
+    """What the file of conventions for a detector says."""
     folder = config_folder() / "conventions"
     known = sorted({path.name.split(".")[0] for path in folder.glob("*.yaml")})
     if name not in known:
         raise InputError(f"{source}: unknown {CONVENTIONS} {name!r}; known: {', '.join(known)}")
-    return read_yaml(overlay_file(folder, name, family)).shipped
-
-
-def overlay_file(folder: Path, name: str, family: str) -> Path:
-    """The file of conventions that a family of detectors reads."""
-    special = folder / f"{name}.{family}.yaml"
-    return special if special.is_file() else folder / f"{name}.yaml"
+    return read_yaml(overlay_file(name, cfg, own)).shipped
 
 
 def plain(value: object) -> object:

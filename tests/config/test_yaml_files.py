@@ -15,9 +15,11 @@ CONVENTIONS = sorted({p.name.split(".")[0] for p in (config_folder() / "conventi
 FASTER = config_folder() / "hrnetv2p_faster_rcnn.yaml"
 FCOS = config_folder() / "COCO-Detection" / "fcos_hrnetv2p_w18_1x.yaml"
 CASCADE = config_folder() / "COCO-Detection" / "cascade_rcnn_hrnetv2p_w18_20e.yaml"
+CASCADE_MASK = config_folder() / "COCO-InstanceSegmentation/cascade_mask_rcnn_hrnetv2p_w18_20e.yaml"
 HTC = config_folder() / "COCO-InstanceSegmentation" / "htc_hrnetv2p_w18_20e.yaml"
 KEYPOINT = config_folder() / "COCO-Keypoints" / "keypoint_rcnn_hrnetv2p_w18_1x.yaml"
 BY_FAMILY = {"": FASTER, "cascade": CASCADE, "htc": HTC, "fcos": FCOS, "keypoint": KEYPOINT}
+BY_FAMILY |= {"cascade_mask": CASCADE_MASK}
 FOLLOWED = [(family, name) for family in BY_FAMILY for name in CONVENTIONS[1:]]
 
 
@@ -59,7 +61,7 @@ def differing(one, other):
 
 
 def overlay_keys(name, family):
-    path = overlay_file(config_folder() / "conventions", name, family)
+    path = overlay_file(name, load_config(BY_FAMILY[family]), {})
     return set(flat(read_yaml(path).shipped))
 
 
@@ -73,7 +75,7 @@ def test_detectron2s_conventions_are_those_of_the_shipped_configs(family):
     wanted = set().union(*(overlay_keys(name, own) for own, name in FOLLOWED if own == family))
     assert overlay_keys("detectron2", family) == wanted - {"MODEL.CONVENTIONS"}
     shipped = values(load_config(BY_FAMILY[family]))
-    content = read_yaml(overlay_file(config_folder() / "conventions", "detectron2", family)).shipped
+    content = read_yaml(overlay_file("detectron2", load_config(BY_FAMILY[family]), {})).shipped
     cfg = get_cfg()
     cfg.merge_from_other_cfg(type(cfg)(content))
     for key in wanted - {"MODEL.CONVENTIONS"}:
@@ -81,12 +83,17 @@ def test_detectron2s_conventions_are_those_of_the_shipped_configs(family):
 
 
 def test_the_family_of_a_detector():
-    assert {family: family_of(load_config(path), {}) for family, path in BY_FAMILY.items()} == {
-        family: family for family in BY_FAMILY
-    }
+    for family, path in BY_FAMILY.items():
+        assert family_of(load_config(path), {}) == family.removesuffix("_mask")
     for other in ("RPN", "RetinaNet", "Panoptic-FPN"):
         assert family_of(load_config(config_folder() / f"Base-{other}-HRNetV2p.yaml"), {}) == ""
+    masked, plain = load_config(CASCADE_MASK), load_config(CASCADE)
+    assert overlay_file("hrnet_object_detection", masked, {}).stem.endswith(".cascade_mask")
+    assert overlay_file("mmdet", masked, {}) == overlay_file("mmdet", plain, {})
     # what is going to be merged counts
+    assert overlay_file("hrnet_object_detection", plain, {"MODEL.MASK_ON": True}).stem.endswith(
+        ".cascade_mask"
+    )
     assert family_of(get_cfg(), {"MODEL.META_ARCHITECTURE": "HTC"}) == "htc"
     assert family_of(get_cfg(), {"MODEL.ROI_HEADS.NAME": "CascadeROIHeads"}) == "cascade"
 
@@ -107,7 +114,7 @@ def test_training_by_family():
     assert rules("", "mmdet") == (-1, 0.0, 0.0, "with_masks", 1000)
     assert rules("cascade", "mmdet") == (0, 1 / 9, 1.0, "never", 2000)
     assert rules("htc", "mmdet") == (0, 1 / 9, 1.0, "always", 2000)
-    for family in ("", "cascade", "htc"):
+    for family in ("", "cascade", "cascade_mask", "htc"):
         assert rules(family, "hrnet_object_detection") == (0, 1 / 9, 1.0, "always", 2000)
         assert rules(family, "maskrcnn_benchmark") == rules(family, "detectron2")
 
@@ -128,6 +135,17 @@ def test_training_of_fcos():
     assert rules("mmdet") == (0.0, "iou_log", "batch", 0.5)
     assert rules("hrnet_object_detection") == (0.0, "iou_log", "images", 0.5)
     assert rules("maskrcnn_benchmark") == (0.0, "iou_log_smooth", "images", 0.6)
+
+
+def test_what_hrnet_object_detection_links_from_mmdetection_1():
+    """Sources: its cascade_mask_rcnn_hrnetv2p_w32_20e.py and htc_hrnetv2p_w32_20e.py, test_cfg."""
+
+    def use(family):
+        cfg = load_config(BY_FAMILY[family], ["MODEL.CONVENTIONS", "hrnet_object_detection"])
+        return cfg.MODEL.RPN.PRE_NMS_TOPK_TEST, cfg.MODEL.RPN.POST_NMS_TOPK_TEST, cfg.INPUT.RESIZE
+
+    assert use("cascade_mask") == use("htc") == (1000, 1000, "opencv")
+    assert use("") == use("cascade") == (2000, 2000, "opencv_float")
 
 
 @pytest.mark.parametrize(("family", "name"), FOLLOWED)

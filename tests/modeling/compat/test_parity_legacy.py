@@ -15,7 +15,7 @@ from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION, MASKRCNN_BENCHM
 from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.config.load import as_run
 from hrnet_det.modeling.compat import conventions
-from hrnet_det.modeling.compat.rcnn import postprocess
+from hrnet_det.modeling.compat.scales import postprocess
 
 CASES = [(source, kind) for source, kinds in reference.SOURCES.items() for kind in kinds]
 # (resized, original): without padding; with padding and two slightly different scales; enlarged,
