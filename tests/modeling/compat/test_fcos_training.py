@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 
+import helpers.legacy_fcos as formulas
 import helpers.mmdet_fcos as theirs
 import helpers.mmdet_reference as reference
 import pytest
@@ -31,6 +32,7 @@ MODEL.FCOS.NUM_CLASSES {theirs.CLASSES}
 """.split()
 NAMES = {"loss_fcos_cls": "loss_cls", "loss_fcos_loc": "loss_bbox"}
 NAMES["loss_fcos_ctr"] = "loss_centerness"
+BENCHMARK = "maskrcnn_benchmark"
 BODY = "backbone.bottom_up."
 LOSS, GRADIENT, UPDATE = 1e-5, 1e-6, 1e-5  # relative
 
@@ -274,6 +276,26 @@ def test_the_shipped_rules_are_detectron2s(monkeypatch):
         )
     )
     assert (model._match_anchors(boxes, levels) > 0).tolist() == [[True, True, True, True]]
+
+
+# --- HRNet-FCOS ---
+
+
+def test_losses_of_hrnet_fcos():
+    """By its formulas: closed boxes, areas with a pixel more, and the images of the batch."""
+    cfg = model_zoo.get_config("fcos_hrnetv2p_w18_1x", [*SMALL, "MODEL.CONVENTIONS", BENCHMARK])
+    torch.manual_seed(0)
+    model, images = model_zoo.build_detector(cfg).train(), batch("tiny objects")
+    maps = [torch.cat([x, -x]).float() for x in pyramid(0)]
+    with EventStorage(), torch.no_grad():
+        predictions = model.head(maps)
+        found = model.forward_training(None, maps, predictions, instances(images))
+    objects = [(image.boxes - torch.tensor([0, 0, 1, 1]), image.classes) for image in images]
+    wanted = formulas.hrnet_fcos_losses(*predictions, objects)
+    assert wanted.positives > 10
+    for name in NAMES:
+        loss = getattr(wanted, name.removeprefix("loss_fcos_"))
+        assert found[name].item() == pytest.approx(loss, rel=LOSS), name
 
 
 # --- formulas ---
