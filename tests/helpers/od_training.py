@@ -157,7 +157,7 @@ def proposals(
         boxes, scores = [], []
         levels = zip(STRIDES, batch.features, logits, moves, strict=True)
         for stride, feature, logit, move in levels:
-            score, best = logit[i].sigmoid().topk(min(top, logit.shape[1]))
+            score, best = logit[i].float().sigmoid().topk(min(top, logit.shape[1]))
             anchors = anchors_of(stride, feature.shape[-2:])[best]
             box = decode(anchors, move[i, best], RPN_STDS, size)
             kept = reference._nms(box, score, reference.RPN_NMS)[:top]

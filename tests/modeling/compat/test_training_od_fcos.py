@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from helpers.od_training import Objects
 
 from hrnet_det import model_zoo
-from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION
+from hrnet_det.checkpoint.formats import MMDET_1
 from hrnet_det.checkpoint.model_config import known_config
 from hrnet_det.modeling.compat.conventions import CONVENTIONS
 
@@ -70,7 +70,7 @@ def run(case, *overrides):
     MODEL.FCOS.NUM_CLASSES {CLASSES}
     """
     model = model_zoo.build_detector(known_config("fcos", OD, [*options.split(), *overrides]))
-    state = {HRNET_OBJECT_DETECTION.to_ours(n): tensor for n, tensor in case.weights.items()}
+    state = {MMDET_1.to_ours(n): tensor for n, tensor in case.weights.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name.startswith("backbone.") for name in missing)
     names = model.head_in_features
