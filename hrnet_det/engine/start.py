@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 from hrnet_det.checkpoint.addresses import IMAGENET, check_connection, find_weights, page_of
 from hrnet_det.checkpoint.latest import LAST, UNNUMBERED, numbered_checkpoints
 from hrnet_det.config import settings
+from hrnet_det.config.recipes import KEYS_OF_RECIPES
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
@@ -61,6 +64,7 @@ def check_weights(job: Job) -> None:
             job.run[settings.WEIGHTS] = ""
         return
     run, given = job.run, str(job.run[settings.WEIGHTS])
+    _say_recipe(run)
     output = str(run[settings.OUTPUT_DIR])
     resumes = bool(job.checkpoint)
     sought = given == IMAGENET and not resumes
@@ -100,6 +104,13 @@ def _imagenet_weights(run: RunConfig) -> str:
         check_connection(address)
         find_weights(address)
     except InputError as error:
+        if run[settings.RECIPE]:
+            raise InputError(
+                f"{run.shown(settings.RECIPE)} starts from ImageNet weights, which cannot be "
+                f"fetched ({error}): fetch {page_of(address)} elsewhere and set "
+                f"{run.shown(settings.WEIGHTS, 'model.safetensors')}; random weights, which are "
+                f"not as published: {run.name(settings.WEIGHTS)} ''"
+            ) from error
         run.note(
             f"ImageNet weights cannot be fetched ({error}): with them a detector learns more from "
             f"less data. By hand: fetch {page_of(address)} elsewhere, and set "
@@ -108,3 +119,18 @@ def _imagenet_weights(run: RunConfig) -> str:
         return ""
     run.note(f"{run.shown(settings.WEIGHTS, address)}: ImageNet weights of the variant.")
     return address
+
+
+def _say_recipe(run: RunConfig) -> None:
+    """Say whose recipe a training follows, and what the user states otherwise."""
+    if not run[settings.RECIPE]:
+        return
+    stated = sorted(KEYS_OF_RECIPES & run.stated)
+    if len(stated) == len(KEYS_OF_RECIPES):  # the config.yaml of a run
+        stated = []
+    values = [f"{key} {reduce(getitem, key.split('.'), run.cfg)}" for key in stated]
+    but = f"; yours are {', '.join(values)}" if values else ""
+    run.note(
+        f"{run.shown(settings.RECIPE)}: optimiser and schedule of its training on COCO, and the "
+        f"rules of {run.shown(settings.CONVENTIONS)}{but}."
+    )

@@ -342,6 +342,30 @@ def test_imagenet_weights_that_cannot_be_had_are_named(hub, monkeypatch, lacking
     )
 
 
+def test_a_recipe_starts_from_imagenet_weights_or_not_at_all(hub, monkeypatch):
+    name, recipe = "faster_rcnn_hrnetv2p_w18_1x", ("SOLVER.RECIPE", "mmdet")
+    given = job(*recipe, config=name)
+    start.check_weights(given)
+    assert given.run[settings.WEIGHTS] == "timm://hrnet_w18.ms_in1k"
+    assert given.run.notes[0] == (
+        "SOLVER.RECIPE mmdet: optimiser and schedule of its training on COCO, and the rules of "
+        "MODEL.CONVENTIONS mmdet."
+    )
+    changed = job(*recipe, "SOLVER.MAX_ITER", 9, "MODEL.CONVENTIONS", "detectron2", config=name)
+    start.check_weights(changed)
+    assert changed.run.notes[0].endswith(
+        "and the rules of MODEL.CONVENTIONS detectron2; yours are SOLVER.MAX_ITER 9."
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    message = refusal(start.check_weights, job(*recipe, config=name))
+    assert message.startswith("SOLVER.RECIPE mmdet starts from ImageNet weights, which cannot be ")
+    assert message.endswith("random weights, which are not as published: MODEL.WEIGHTS ''")
+    assert "elsewhere and set MODEL.WEIGHTS model.safetensors" in message
+    random = job(*recipe, "MODEL.WEIGHTS", "", config=name)
+    start.check_weights(random)
+    assert random.run[settings.NORM_EVAL] is False
+
+
 def test_no_imagenet_weights_are_fetched_to_resume_or_evaluate(hub, tmp_path):
     torch.save({"model": {"w": torch.zeros(1)}}, tmp_path / "model_0000009.pth")
     (tmp_path / "last_checkpoint").write_text("model_0000009.pth")
