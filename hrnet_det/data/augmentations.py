@@ -61,11 +61,12 @@ def _resize(cfg: CfgNode) -> list[T.Augmentation]:
     options = cfg.INPUT
     if options.AUGMENT.SCALE_JITTER:
         return [ScaleJitter(*options.AUGMENT.SCALE_JITTER, *options.AUGMENT.SCALE_JITTER_SIZE)]
+    crops = bool(options.CROP_TRAIN)
     if options.SCALES_TRAIN:
         scales = [T.ResizeShortestEdge(*scale) for scale in options.SCALES_TRAIN]
-        return [OneOf([with_resize_rule(scale, options.RESIZE) for scale in scales])]
+        return [OneOf([with_resize_rule(scale, options.RESIZE, crops=crops) for scale in scales])]
     sides = (options.MIN_SIZE_TRAIN, options.MAX_SIZE_TRAIN, options.MIN_SIZE_TRAIN_SAMPLING)
-    return [with_resize_rule(T.ResizeShortestEdge(*sides), options.RESIZE)]
+    return [with_resize_rule(T.ResizeShortestEdge(*sides), options.RESIZE, crops=crops)]
 
 
 def _rotate(cfg: CfgNode) -> list[T.Augmentation]:

@@ -10,8 +10,8 @@ from detectron2.structures import BoxMode
 from hrnet_det.data.mask_shapes import mask_area
 from hrnet_det.modeling.compat.training_rules import TrainingRules
 
-SMALL = "images with a side under {side} px"  # what is counted
-EMPTIED = "images of which no object is left"
+SMALL = "image with a side under {side} px"  # what is counted, its noun first
+EMPTIED = "image of which no object is left"
 
 
 def leaves_out(rules: TrainingRules) -> bool:
@@ -64,8 +64,11 @@ def has_objects(rows: Sequence[dict]) -> bool:
 
 
 def said(left_out: Counter) -> str:
-    """What was left out in words: "2 objects without an area, 1 images with a side under 32 px"."""
-    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    """What was left out in words: "2 objects without an area, 1 image with a side under 32 px"."""
+    counted = ((count, *reason.partition(" ")) for reason, count in left_out.items())
+    return ", ".join(
+        f"{count} {noun}{'s' * (count != 1)} {rest}" for count, noun, _, rest in counted
+    )
 
 
 def _reason(annotation: dict, row: dict, rules: TrainingRules) -> str:
@@ -76,11 +79,11 @@ def _reason(annotation: dict, row: dict, rules: TrainingRules) -> str:
     if rules.drops_objects_outside and (
         min(x1, row["width"]) <= max(x0, 0) or min(y1, row["height"]) <= max(y0, 0)
     ):
-        return "objects outside their image"
+        return "object outside its image"
     if min(x1 - x0, y1 - y0) < rules.least_object_side:
-        return f"objects with a side under {rules.least_object_side:g} px"
+        return f"object with a side under {rules.least_object_side:g} px"
     if rules.drops_objects_without_area and _area(annotation, (x1 - x0) * (y1 - y0)) <= 0:
-        return "objects without an area"
+        return "object without an area"
     return ""
 
 

@@ -27,20 +27,51 @@ def nearest_sides(height: int, width: int, shortest: int, longest: int) -> tuple
 def floored_sides(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
     """maskrcnn-benchmark's size: the shorter side, and the other one in proportion, floored."""
     low, high = min(height, width), max(height, width)
-    if high / low * shortest > longest:
-        shortest = max(round(longest * low / high), 1)
+    shortest = _shorter_side(low, high, shortest, longest)
     other = int(shortest * high / low)
     return (shortest, other) if height <= width else (other, shortest)
 
 
-class OpenCVResizeTransform(T.ResizeTransform):
+def shorter_scale(height: int, width: int, shortest: int, longest: int) -> float:
+    """The scale of the shorter side by `floored_sides`."""
+    low, high = min(height, width), max(height, width)
+    return _shorter_side(low, high, shortest, longest) / low
+
+
+def _shorter_side(low: int, high: int, shortest: int, longest: int) -> int:
+    return max(round(longest * low / high), 1) if high / low * shortest > longest else shortest
+
+
+class OneScaleTransform(T.ResizeTransform):
+    """Detectron2's resizing; what lies in the image is multiplied by one scale.
+
+    Args:
+        scale: None for that of each axis, new / old side.
+    """
+
+    def __init__(
+        self, height: int, width: int, new_height: int, new_width: int, scale: float | None = None
+    ) -> None:
+        super().__init__(height, width, new_height, new_width)
+        self._set_attributes(locals())
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        if self.scale is None:
+            return super().apply_coords(coords)
+        coords[:, :2] = coords[:, :2] * self.scale
+        return coords
+
+    def inverse(self) -> Transform:
+        sizes = self.new_height, self.new_width, self.height, self.width
+        return type(self)(*sizes, scale=self.scale and 1 / self.scale)
+
+
+class OpenCVResizeTransform(OneScaleTransform):
     """Resizing by OpenCV: bilinear, without averaging pixels that it skips; of labels and masks
     the nearest pixel, which for OpenCV is the one that a pixel's upper left corner falls in.
 
     With `as_float` the result is float32, not rounded to whole levels.
 
-    Args:
-        scale: what coordinates are multiplied by; None for that of each axis, new / old side.
     Raises: InputError if OpenCV is not installed.
     """
 
@@ -53,8 +84,8 @@ class OpenCVResizeTransform(T.ResizeTransform):
         as_float: bool = False,
         scale: float | None = None,
     ) -> None:
-        super().__init__(height, width, new_height, new_width)
-        self._set_attributes(locals())
+        super().__init__(height, width, new_height, new_width, scale)
+        self.as_float = as_float
 
     def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
         """The resized image; with an `interp`, as for semantic labels, the nearest pixels."""
@@ -66,16 +97,10 @@ class OpenCVResizeTransform(T.ResizeTransform):
         resized = cv2.resize(img, size, interpolation=how)
         return resized.reshape(*resized.shape[:2], *img.shape[2:])  # cv2 drops a single channel
 
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        if self.scale is None:
-            return super().apply_coords(coords)
-        coords[:, :2] = coords[:, :2] * self.scale
-        return coords
-
     def inverse(self) -> Transform:
-        sizes = self.new_height, self.new_width, self.height, self.width
-        scale = None if self.scale is None else 1 / self.scale
-        return OpenCVResizeTransform(*sizes, self.as_float, scale)
+        back = super().inverse()
+        back.as_float = self.as_float
+        return back
 
 
 def opencv(key: str = "INPUT.RESIZE opencv") -> object:
@@ -95,17 +120,21 @@ class ResizeRule(NamedTuple):
 
     sides: Callable[[int, int, int, int], tuple[int, int]]
     transform: Callable[..., Transform]
-    one_scale: bool = False  # both axes of coordinates are multiplied by the scale before rounding
+    # Where both axes of coordinates are multiplied by one scale: what it is.
+    scale: Callable[[int, int, int, int], float] | None = None
 
 
 RESIZE_RULES: dict[str, ResizeRule | None] = {
     "pillow": None,  # Detectron2's own ResizeShortestEdge
     "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
     "opencv_float": ResizeRule(
-        nearest_sides, partial(OpenCVResizeTransform, as_float=True), one_scale=True
+        nearest_sides, partial(OpenCVResizeTransform, as_float=True), largest_scale
     ),
     "pillow_floor": ResizeRule(floored_sides, T.ResizeTransform),
 }
+# By an INPUT.RESIZE: how images are resized before they are cropped around an object.
+# Source: RandomResizeCrop of HRNet-Object-Detection.
+BEFORE_CROP = {"opencv_float": ResizeRule(floored_sides, OneScaleTransform, shorter_scale)}
 
 
 def at_least_a_pixel(resize: T.ResizeTransform) -> T.ResizeTransform:
@@ -138,7 +167,8 @@ class CompatResize(T.ResizeShortestEdge):
         if not shortest:
             return NoOpTransform()
         size, limits = image.shape[:2], (shortest, self.plain.max_size)
-        options = {"scale": largest_scale(*size, *limits)} if self.rule.one_scale else {}
+        scale = self.rule.scale
+        options = {} if scale is None else {"scale": scale(*size, *limits)}
         return self.rule.transform(*size, *self.rule.sides(*size, *limits), **options)
 
 
@@ -150,10 +180,18 @@ def check_resize(name: str) -> None:
         opencv()
 
 
-def with_resize_rule(augmentation: T.Augmentation, name: str) -> T.Augmentation:
-    """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check."""
+def with_resize_rule(
+    augmentation: T.Augmentation, name: str, *, crops: bool = False
+) -> T.Augmentation:
+    """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check.
+
+    Args:
+        crops: a CropAroundObject follows.
+    """
     check_resize(name)
     rule, plain = RESIZE_RULES[name], augmentation
+    if crops:
+        rule = BEFORE_CROP.get(name, rule)
     if type(plain) is not T.ResizeShortestEdge:
         return plain
     if rule is not None:

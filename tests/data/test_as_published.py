@@ -173,6 +173,35 @@ def test_boxes_of_hrnet_object_detection_are_closed_ones_times_one_scale(folder,
     assert len(ours[1]["instances"]) == 8
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("limits", [(70, 90), (50, 200)])
+def test_before_a_crop_hrnet_object_detection_resizes_with_pillow(folder, limits, flip):
+    """As its RandomResizeCrop: antialiased, the longer side cut off, the shorter one's scale."""
+    cfg = config("hrnet_object_detection", masks=False)
+    cfg.INPUT.SCALES_TRAIN, cfg.INPUT.CROP_TRAIN = [list(limits)], [300, 300]  # all of the image
+    for image_id, row in mapped(cfg, folder, flip=flip).items():
+        shortest, longest = limits
+        with Image.open(folder / "images" / f"{image_id}.png") as image:
+            width, height = image.size
+            low, high = sorted((width, height))
+            if high / low * shortest > longest:
+                shortest = round(longest / high * low)
+            scale = shortest / low
+            size = (
+                (int(scale * width), shortest) if low == height else (shortest, int(scale * height))
+            )
+            pixels = np.asarray(image.convert("RGB").resize(size, Image.BILINEAR))
+        np.testing.assert_array_equal(
+            row["image"].permute(1, 2, 0), pixels[:, ::-1] if flip else pixels
+        )
+        x, y, w, h = COCO(str(folder / "annotations.json")).imgToAnns[image_id][0]["bbox"]
+        x0, x1 = x * scale, (x + w - 1) * scale + 1
+        x0, x1 = (size[0] - x1, size[0] - x0) if flip else (x0, x1)
+        expected = [x0, y * scale, x1, (y + h - 1) * scale + 1]
+        np.testing.assert_allclose(row["instances"].gt_boxes.tensor[0], expected, rtol=0, atol=5e-5)
+        shortest = limits[0]
+
+
 # --- the mapper ---
 
 
@@ -213,10 +242,10 @@ def test_the_config_says_bitmask_where_masks_are_learned_as_pixels(folder):
 @pytest.mark.parametrize(
     ("conventions", "left_out"),
     [
-        ("mmdet", "1 objects outside their image, 1 images with a side under 32 px"),
+        ("mmdet", "1 object outside its image, 1 image with a side under 32 px"),
         (
             "hrnet_object_detection",
-            "1 images with a side under 32 px, 2 images of which no object is left",
+            "1 image with a side under 32 px, 2 images of which no object is left",
         ),
     ],
 )
@@ -226,7 +255,7 @@ def test_a_line_says_how_many_are_left_out(folder, caplog, conventions, left_out
     lines = [r.getMessage() for r in caplog.records if r.name == "detectron2.hrnet_det"]
     assert lines == [
         f"MODEL.CONVENTIONS {conventions} leaves out 3 objects with a side under 1 px, "
-        f"1 objects without an area, {left_out}."
+        f"1 object without an area, {left_out}."
     ]
 
 
@@ -273,7 +302,7 @@ def test_a_dataset_of_which_nothing_is_left_is_refused(folder):
             rows_to_learn_from(config("mmdet"), ["thin_alone"])
         assert str(error.value) == (
             "DATASETS.TRAIN thin_alone: no image has an object that is left by MODEL.CONVENTIONS "
-            "mmdet, which leaves out 1 objects with a side under 1 px, to learn from"
+            "mmdet, which leaves out 1 object with a side under 1 px, to learn from"
         )
     finally:
         DatasetCatalog.remove("thin_alone")
