@@ -104,7 +104,7 @@ class Detector:
         path = find_weights(str(weights))
         file = read_weights(path, allow_pickle=allow_pickle)
         run = (config_of(file) if config is None else model_zoo.named_run(config)).copy()
-        names = list(class_names or file.classes)
+        names, in_file = list(class_names or ()), list(file.classes)
         data = file.metadata.get("data") or {}
         del file  # its tensors are read again into the model
         if device is None:
@@ -119,7 +119,7 @@ class Detector:
             max_pixels=max_pixels,
         )
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
-        return cls(model, run, _class_names(run, names), report, data)
+        return cls(model, run, _class_names(run, names, in_file), report, data)
 
     def __call__(self, images: Source | Sequence[Source]) -> Instances | list[Instances]:
         """Detect the objects of an image, or of each image of a list.
@@ -216,11 +216,17 @@ def _set_size(run: RunConfig, size: Sequence[int]) -> None:
         node.short_edge_length, node.max_size = shorter, longer
 
 
-def _class_names(run: RunConfig, names: list[str]) -> list[str]:
+def _class_names(run: RunConfig, names: list[str], in_file: list[str]) -> list[str]:
+    """The names that are given; otherwise the file's where they are as many as the classes.
+
+    mmdetection 1 writes COCO's 80 names into files of other data, too.
+    """
     setting = kind_of(run).classes
-    count = run[setting] if setting is not None and run.has(setting) else len(names)
+    count = run[setting] if setting is not None and run.has(setting) else len(names or in_file)
     if names and len(names) != count:
         raise InputError(f"{len(names)} class names ({names[0]}, ...) for {count} classes")
+    if not names and len(in_file) == count:
+        return in_file
     if not names and count == len(COCO_CLASSES):
         return list(COCO_CLASSES)
     return names or [f"class {number}" for number in range(count)]

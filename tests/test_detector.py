@@ -93,7 +93,7 @@ def mmdet(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mmdet")
 
     def file(kind="faster_rcnn", classes=5, names=None):
-        path = folder / f"{kind}_{classes}_{'named' if names else ''}.pth"
+        path = folder / f"{kind}_{classes}_{len(names or ())}.pth"
         if not path.exists():
             meta = {"dataset_meta": {"classes": tuple(names)}} if names else {"epoch": 12}
             torch.save({"state_dict": renamed(MMDET, own(kind, classes)), "meta": meta}, path)
@@ -161,6 +161,8 @@ def test_class_names(mmdet, five):
     assert five.class_names == FIVE  # as the file says
     coco = small(mmdet(classes=80)).class_names
     assert (len(coco), coco[0], coco[11], coco[79]) == (80, "person", "stop sign", "toothbrush")
+    odd = small(mmdet(names=[f"class {k} of another dataset" for k in range(80)]))
+    assert odd.class_names == [f"class {k}" for k in range(5)]  # as many as mmdetection 1 writes
     assert small(mmdet(names=FIVE), class_names=tuple("vwxyz")).class_names == list("vwxyz")
     assert message(lambda: small(mmdet(), class_names=["a", "b"])) == (
         "2 class names (a, ...) for 5 classes"

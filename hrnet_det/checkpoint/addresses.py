@@ -9,6 +9,7 @@ from detectron2.utils.file_io import PathManager
 
 from hrnet_det.errors import InputError, MissingInputError
 
+SECOND_SET = "#ema"  # after an address: of a file with two sets of parameters, the second one
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 IMAGENET = "imagenet"  # MODEL.WEIGHTS of a training: those of the variant, where they can be had
 TIMEOUT = 5  # seconds
@@ -16,15 +17,28 @@ _HASH = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")  # not a date
 ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
 
+def split_set(address: str) -> tuple[str, bool]:
+    """A path or address without SECOND_SET, and whether it had that."""
+    asked = address.endswith(SECOND_SET) and not os.path.isfile(address)
+    return (address.removesuffix(SECOND_SET), True) if asked else (address, False)
+
+
 def find_weights(address: str) -> str:
     """The local file of a path or an address; what it names is downloaded where it is not there.
 
     Args:
         address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_in1k;
-            hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...).
+            hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...); with
+            SECOND_SET at its end or without.
+    Returns: a path, with SECOND_SET at its end where the address has that.
     Raises: MissingInputError if there is no such file; InputError if it cannot be fetched, or is
         not what its name says.
     """
+    file, second = split_set(address)
+    return f"{_find(file)}{SECOND_SET if second else ''}"
+
+
+def _find(address: str) -> str:
     kind, _, rest = address.partition("://")
     if kind == "timm":
         return _download(f"timm/{rest}", "model.safetensors", address)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hrnet_det.checkpoint.addresses import SECOND_SET, split_set
 from hrnet_det.checkpoint.integrity import check_digest, check_zip
 from hrnet_det.checkpoint.signatures import kind_of_file
-from hrnet_det.checkpoint.wrappers import KEYS, unwrap
+from hrnet_det.checkpoint.wrappers import FIRST_SET, KEYS, SECOND_KEY, TWO_SETS, unwrap
 from hrnet_det.errors import InputError
 
 # What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
@@ -79,12 +80,14 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
     """Read a file's tensors; what it is, is told by its content, not by its name.
 
     Args:
-        path: a file of torch.save, of safetensors, or a pickle of arrays.
+        path: a file of torch.save, of safetensors, or a pickle of arrays; with SECOND_SET at its
+            end, the second set of parameters of a file that has two.
         allow_pickle: make the Python objects that the file holds, whatever they run.
     Raises: InputError if it cannot be read as tensors, or only with the permission to unpickle, or
-        if it is not what was written: its checksums are compared.
+        if it is not what was written: its checksums are compared; or if there is no second set.
     """
-    path, left_out = Path(path), []
+    named, (file_name, second) = str(path), split_set(str(path))
+    path, left_out = Path(file_name), []
     if kind := kind_of_file(path):
         raise InputError(
             f"{path} is not a file of weights but {kind}: name a .pth, .pkl or .safetensors file"
@@ -99,9 +102,10 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         content, left_out = (_unpickle(path), []) if allow_pickle else _read_torch(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} has no dictionary of tensors, but a {type(content).__name__}")
-    given, rest = content, {}
-    while key := next((key for key in KEYS if isinstance(given.get(key), dict)), None):
+    given, rest, keys = content, {}, (SECOND_KEY, *KEYS) if second else KEYS
+    while key := next((key for key in keys if isinstance(given.get(key), dict)), None):
         rest |= {k: v for k, v in given.items() if k != key}
+        second = second and key != SECOND_KEY
         given = given[key]
     weights = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in given.items()}
     wrong = [n for n, v in weights.items() if not isinstance(n, str) or not torch.is_tensor(v)]
@@ -113,8 +117,15 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
             f"{path} is no state_dict: {len(wrong)} of its {len(weights)} entries are no "
             f"named tensors ({some(map(str, wrong))}){objects if left_out else ''}"
         )
-    weights, leftovers = unwrap(weights)
-    return WeightsFile(str(path), weights, rest, left_out, leftovers)
+    weights, leftovers = unwrap(weights, second=second)
+    if second and FIRST_SET not in leftovers:
+        raise InputError(
+            f"{named}: the file has one set of parameters, no second one as EMA hooks of "
+            f"mmdetection keep it (ema_..., {SECOND_KEY}): leave {SECOND_SET} away"
+        )
+    if beside := list(_dictionary(rest, SECOND_KEY)):
+        leftovers[TWO_SETS] = beside
+    return WeightsFile(named, weights, rest, left_out, leftovers)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

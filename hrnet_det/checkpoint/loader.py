@@ -10,7 +10,7 @@ from detectron2.utils import comm
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import Tensor, nn
 
-from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.addresses import SECOND_SET, find_weights, split_set
 from hrnet_det.checkpoint.classes import ClassMatch, match_classes, reorder
 from hrnet_det.checkpoint.finite import check_values, named_tensors
 from hrnet_det.checkpoint.formats import BODY, OWN
@@ -107,7 +107,7 @@ class Checkpointer(DetectionCheckpointer):
         self._address = path
         # Of fvcore: Detectron2's looks for a query behind a ? in the path.
         load = super(DetectionCheckpointer, self).load
-        return load(find_weights(path) if path else path, checkpointables)
+        return load(split_set(find_weights(path))[0] if path else path, checkpointables)
 
     def has_checkpoint(self) -> bool:
         """Whether the folder has a checkpoint to go on from, one that can be read."""
@@ -156,7 +156,8 @@ class Checkpointer(DetectionCheckpointer):
         return found
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        file = read_weights(filename, allow_pickle=self.allow_pickle)
+        second = SECOND_SET if split_set(self._address)[1] else ""
+        file = read_weights(f"{filename}{second}", allow_pickle=self.allow_pickle)
         model = self.model.state_dict()
         source = rename(file.weights, self._address, own_names=model)
         inside, outside = self._prefixes()

@@ -33,12 +33,24 @@ KEYS = (
     "net",
     "weights",
 )
+# The key under which mmengine's EMA hook saves another set of tensors beside state_dict.
+SECOND_KEY = "ema_state_dict"
+# mmcv's and mmengine's hooks exchange the sets when an epoch ends: what is saved then has the
+# averages in the first set, and the parameters that are being trained in the second. What mmcv's
+# saves between two epochs has them the other way round.
+TWO_SETS = "the second set of parameters that an EMA hook keeps (#ema after the file's name: it)"
+FIRST_SET = "the first set of parameters beside that of an EMA hook"
 
 
-def unwrap(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+def unwrap(
+    weights: dict[str, Tensor], *, second: bool = False
+) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Tensors by their names inside a detector, and the names of those left out, by reason.
 
     A wrapper is taken off if nearly all tensors are in one (module.backbone...., teacher....).
+
+    Args:
+        second: of parameters that mmcv's EMA hook has kept twice, take the second set.
     """
     leftovers: dict[str, list[str]] = {}
     while chosen := _wrapper_of(weights):
@@ -51,11 +63,16 @@ def unwrap(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, lis
             for name, tensor in weights.items()
             if name.startswith(start)
         }
-    copies = {f"ema_{name.replace('.', '_')}" for name in weights} & weights.keys()
-    if copies:
-        reason = "the second set of parameters that an EMA hook keeps"
-        leftovers[reason] = [name for name in weights if name in copies]
-    return {n: tensor for n, tensor in weights.items() if n not in copies}, leftovers
+    copies = {name: f"ema_{name.replace('.', '_')}" for name in weights}
+    copies = {name: copy for name, copy in copies.items() if copy in weights}
+    seconds = set(copies.values())
+    kept = {name: tensor for name, tensor in weights.items() if name not in seconds}
+    if copies and second:
+        leftovers[FIRST_SET] = list(copies)
+        kept |= {name: weights[copy] for name, copy in copies.items()}
+    elif copies:
+        leftovers[TWO_SETS] = [name for name in weights if name in seconds]
+    return kept, leftovers
 
 
 def _wrapper_of(weights: dict[str, Tensor]) -> str | None:

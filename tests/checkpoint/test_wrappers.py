@@ -10,8 +10,10 @@ from hrnet_det.checkpoint import Checkpointer
 from hrnet_det.checkpoint.convert import convert
 from hrnet_det.checkpoint.formats import IMAGENET, MMDET
 from hrnet_det.checkpoint.io import read_weights
-from hrnet_det.checkpoint.wrappers import unwrap
+from hrnet_det.checkpoint.wrappers import FIRST_SET, TWO_SETS, unwrap
+from hrnet_det.cli import main
 from hrnet_det.config.yaml import merge_overrides
+from hrnet_det.detector import Detector
 from hrnet_det.errors import InputError
 
 ONE = torch.ones(1)
@@ -48,11 +50,71 @@ def test_the_buffers_of_an_ema_hook_are_left_out_and_told(detector, tmp_path):
     copies = {f"ema_{name.replace('.', '_')}": tensor + 1 for name, tensor in weights.items()}
     assert "ema_backbone_conv1_weight" in copies
     torch.save({"state_dict": weights | copies, "meta": {}}, tmp_path / "ema.pth")
-    reason = "the second set of parameters that an EMA hook keeps"
+    reason = TWO_SETS
     assert loaded(detector, tmp_path / "ema.pth").dropped == {reason: list(copies)}
     said = convert(tmp_path / "ema.pth", tmp_path / "plain.pth")
     assert f"left out: {len(copies)} (ema_backbone_conv1_weight, " in said
     assert loaded(detector, tmp_path / "plain.pth").dropped == {}
+
+
+def two_sets(model, form):
+    """A file's content, and the names of the second set: the model's parameters; the first's are
+    others. mmcv's hook keeps the parameters twice, mmengine's a whole model."""
+    parameters = {MMDET.to_theirs(name) for name, _ in model.named_parameters()}
+    weights = mmdet(model)
+    first = {name: t + 1 if name in parameters else t for name, t in weights.items()}
+    if form == "mmengine":
+        second = {f"module.{name}": tensor for name, tensor in weights.items()}
+        second["steps"] = torch.tensor(7)
+        return {"state_dict": first, "ema_state_dict": second, "meta": {}}, list(second)
+    second = {
+        f"ema_{name.replace('.', '_')}": weights[name] for name in first if name in parameters
+    }
+    return {"meta": {}, "state_dict": first | second}, list(second)
+
+
+@pytest.mark.parametrize("form", ["mmcv", "mmengine"])
+def test_the_second_set_is_taken_where_it_is_asked_for(detector, tmp_path, form):
+    content, second = two_sets(detector, form)
+    path = tmp_path / "two.pth"
+    torch.save(content, path)
+    (reason, left) = loaded(detector, f"{path}#ema").dropped.popitem()
+    if form == "mmcv":
+        first = {MMDET.to_theirs(name) for name, _ in detector.named_parameters()}
+        assert (reason, set(left)) == (FIRST_SET, first)
+    else:
+        assert (reason, left) == ("beside the tensors in module.", ["steps"])
+    with pytest.raises(AssertionError):  # the first set is another one
+        loaded(detector, path)
+    file = read_weights(path)
+    assert file.leftovers == {TWO_SETS: second}
+    assert "(#ema after the file's name: it)" in TWO_SETS
+
+
+def test_the_second_set_in_every_command(detector, tmp_path, capsys):
+    content, _ = two_sets(detector, "mmcv")
+    path = tmp_path / "two.pth"
+    torch.save(content, path)
+    assert main(["convert", f"{path}#ema", str(tmp_path / "second.pth")]) == 0
+    assert loaded(detector, tmp_path / "second.pth").dropped == {}
+    found = Detector.from_pretrained(f"{path}#ema", device="cpu").report
+    assert found.complete and found.path == f"{path}#ema"
+
+
+def test_a_file_without_a_second_set(detector, tmp_path):
+    path = tmp_path / "one.pth"
+    torch.save({"state_dict": mmdet(detector)}, path)
+    with pytest.raises(InputError) as error:
+        Checkpointer(detector).load(f"{path}#ema")
+    assert str(error.value) == (
+        f"{path}#ema: the file has one set of parameters, no second one as EMA hooks of "
+        "mmdetection keep it (ema_..., ema_state_dict): leave #ema away"
+    )
+    named = tmp_path / "odd.pth#ema"
+    path.rename(named)  # a file that has such a name is meant
+    assert loaded(detector, named).complete
+    with pytest.raises(InputError, match="are not there"):
+        Checkpointer(detector).load(f"{path}#ema")
 
 
 @pytest.mark.parametrize(
