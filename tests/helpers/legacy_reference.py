@@ -55,6 +55,7 @@ class _Rules(NamedTuple):
 
 _RULES = {
     "hrnet_object_detection": _Rules(2000, -DELTA_LIMIT, 1.0, 0.0, 56.0),
+    "mmdet1": _Rules(1000, -DELTA_LIMIT, 1.0, 0.0, 56.0),  # of mmdet1_reference
     "maskrcnn_benchmark": _Rules(1000, -math.inf, 0.0, 1.0, 224.0),
 }
 
@@ -62,7 +63,7 @@ _RULES = {
 def _names(source: str, stage: int | None) -> dict[str, str]:
     """The source's name of each layer, by its role; `stage` is None without a cascade."""
     i = "" if stage is None else f".{stage}"
-    if source == "hrnet_object_detection":
+    if source != "maskrcnn_benchmark":
         rpn, box, mask = "rpn_head.rpn_", f"bbox_head{i}.", f"mask_head{i}."
         ends = ["conv", "cls", "reg", "shared_fcs.0", "shared_fcs.1", "fc_cls", "fc_reg"]
         ends += [*(f"convs.{k}.conv" for k in range(4)), "upsample", "conv_logits"]
@@ -140,7 +141,7 @@ def resized_size(source: str, original_size: Size, short: int, long: int) -> Siz
         original_size: (H0, W0). short, long: the wanted shorter side, the longest longer side.
     """
     height, width = original_size
-    if source == "hrnet_object_detection":
+    if source != "maskrcnn_benchmark":
         factor = od_scale_factor(original_size, short, long)
         return int(height * factor + 0.5), int(width * factor + 0.5)
     low, high = min(height, width), max(height, width)
@@ -166,14 +167,14 @@ def cell_anchors(source: str, stride: int) -> Tensor:
     """
     centre, anchors = 0.5 * (stride - 1), []
     for ratio in RATIOS:
-        if source == "hrnet_object_detection":
+        if source != "maskrcnn_benchmark":
             width, height = 8 * stride / math.sqrt(ratio), 8 * stride * math.sqrt(ratio)
         else:
             base = round(math.sqrt(stride * stride / ratio))
             width, height = 8 * base, 8 * round(base * ratio)
         x, y = 0.5 * (width - 1), 0.5 * (height - 1)
         box = [centre - x, centre - y, centre + x, centre + y]
-        anchors.append([round(v) for v in box] if source == "hrnet_object_detection" else box)
+        anchors.append([round(v) for v in box] if source != "maskrcnn_benchmark" else box)
     return torch.tensor(anchors, dtype=torch.float32)
 
 
@@ -363,11 +364,11 @@ def detect(
     Raises: ValueError for an unknown source or kind, or where a scale factor is missing.
     """
     _stages(source, kind)
-    if source == "hrnet_object_detection" and scale_factor is None:
+    if source != "maskrcnn_benchmark" and scale_factor is None:
         raise ValueError("hrnet_object_detection needs scale_factor, got None")
     proposals = _proposals(source, weights, features, input_size)
     boxes, scores = _scored_boxes(source, kind, weights, features, proposals, input_size)
-    if source == "hrnet_object_detection":  # NMS in original pixels; masks go back, then forth
+    if source != "maskrcnn_benchmark":  # NMS in original pixels; masks go back, then forth
         boxes, scores, labels = _select(source, boxes / scale_factor, scores)
         rois = boxes * scale_factor
         paste_boxes = rois / scale_factor
