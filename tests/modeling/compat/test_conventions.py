@@ -6,6 +6,7 @@ from helpers.cascades import NAMES, TWO, losses, row
 from helpers.detectors import config as small_config
 
 from hrnet_det import model_zoo
+from hrnet_det.config.yaml import merge_overrides
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat.conventions import CONVENTIONS, check_conventions
 from hrnet_det.modeling.kinds import KINDS
@@ -72,7 +73,7 @@ def test_the_config_names_the_detector_and_what_is_built_follows_the_conventions
     model = model_zoo.build_detector(cfg)
     assert type(model).__name__ == built and model.conventions is CONVENTIONS[name]
     assert cfg == before
-    cfg.MODEL.CONVENTIONS = "detectron2"
+    merge_overrides(cfg, ["MODEL.CONVENTIONS", "detectron2"])
     assert type(model_zoo.build_detector(cfg)).__name__ == architecture
 
 
