@@ -19,6 +19,7 @@ from hrnet_det.data.random_geometry import (
 )
 from hrnet_det.data.transforms import CropAroundObject, OneOf, opencv, with_resize_rule
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.compat.conventions import get_conventions
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 
@@ -57,16 +58,21 @@ def given(cfg: CfgNode, key: str) -> object:
     return value
 
 
+def _resizing(cfg: CfgNode) -> dict[str, object]:
+    one_scale = get_conventions(cfg.MODEL.CONVENTIONS).one_scale
+    return {"name": cfg.INPUT.RESIZE, "one_scale": one_scale}
+
+
 def _resize(cfg: CfgNode) -> list[T.Augmentation]:
     options = cfg.INPUT
     if options.AUGMENT.SCALE_JITTER:
         return [ScaleJitter(*options.AUGMENT.SCALE_JITTER, *options.AUGMENT.SCALE_JITTER_SIZE)]
-    crops = bool(options.CROP_TRAIN)
+    how = _resizing(cfg) | {"crops": bool(options.CROP_TRAIN)}
     if options.SCALES_TRAIN:
         scales = [T.ResizeShortestEdge(*scale) for scale in options.SCALES_TRAIN]
-        return [OneOf([with_resize_rule(scale, options.RESIZE, crops=crops) for scale in scales])]
+        return [OneOf([with_resize_rule(scale, **how) for scale in scales])]
     sides = (options.MIN_SIZE_TRAIN, options.MAX_SIZE_TRAIN, options.MIN_SIZE_TRAIN_SAMPLING)
-    return [with_resize_rule(T.ResizeShortestEdge(*sides), options.RESIZE, crops=crops)]
+    return [with_resize_rule(T.ResizeShortestEdge(*sides), **how)]
 
 
 def _rotate(cfg: CfgNode) -> list[T.Augmentation]:
@@ -132,7 +138,7 @@ def build_augmentations(cfg: CfgNode, *, is_train: bool) -> list[T.Augmentation]
     options = cfg.INPUT
     if not is_train:
         resize = T.ResizeShortestEdge(options.MIN_SIZE_TEST, options.MAX_SIZE_TEST, "choice")
-        return [with_resize_rule(resize, options.RESIZE)]
+        return [with_resize_rule(resize, **_resizing(cfg))]
     return [augmentation for step in STEPS if step.is_on(cfg) for augmentation in step.build(cfg)]
 
 

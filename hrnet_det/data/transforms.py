@@ -120,13 +120,13 @@ class ResizeRule(NamedTuple):
 
     sides: Callable[[int, int, int, int], tuple[int, int]]
     transform: Callable[..., Transform]
-    # Where both axes of coordinates are multiplied by one scale: what it is.
+    # What a code base with one scale (Conventions.one_scale) multiplies coordinates by.
     scale: Callable[[int, int, int, int], float] | None = None
 
 
 RESIZE_RULES: dict[str, ResizeRule | None] = {
     "pillow": None,  # Detectron2's own ResizeShortestEdge
-    "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform),
+    "opencv": ResizeRule(nearest_sides, OpenCVResizeTransform, largest_scale),
     "opencv_float": ResizeRule(
         nearest_sides, partial(OpenCVResizeTransform, as_float=True), largest_scale
     ),
@@ -154,9 +154,11 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
 class CompatResize(T.ResizeShortestEdge):
     """Detectron2's ResizeShortestEdge, whose lengths and sampling it takes, with another rule."""
 
-    def __init__(self, plain: T.ResizeShortestEdge, rule: ResizeRule) -> None:
+    def __init__(
+        self, plain: T.ResizeShortestEdge, rule: ResizeRule, *, one_scale: bool = False
+    ) -> None:
         T.Augmentation.__init__(self)
-        self._init({"plain": plain, "rule": rule})
+        self._init({"plain": plain, "rule": rule, "one_scale": one_scale})
 
     def get_transform(self, image: np.ndarray) -> Transform:
         lengths = self.plain.short_edge_length
@@ -167,9 +169,9 @@ class CompatResize(T.ResizeShortestEdge):
         if not shortest:
             return NoOpTransform()
         size, limits = image.shape[:2], (shortest, self.plain.max_size)
-        scale = self.rule.scale
-        options = {} if scale is None else {"scale": scale(*size, *limits)}
-        return self.rule.transform(*size, *self.rule.sides(*size, *limits), **options)
+        sides, transform, scale = self.rule
+        one = {"scale": scale(*size, *limits)} if self.one_scale and scale else {}
+        return transform(*size, *sides(*size, *limits), **one)
 
 
 def check_resize(name: str) -> None:
@@ -181,12 +183,13 @@ def check_resize(name: str) -> None:
 
 
 def with_resize_rule(
-    augmentation: T.Augmentation, name: str, *, crops: bool = False
+    augmentation: T.Augmentation, name: str, *, crops: bool = False, one_scale: bool = False
 ) -> T.Augmentation:
     """The augmentation; for a ResizeShortestEdge the one of this INPUT.RESIZE, after its check.
 
     Args:
         crops: a CropAroundObject follows.
+        one_scale: both axes of boxes and points are multiplied by the same number.
     """
     check_resize(name)
     rule, plain = RESIZE_RULES[name], augmentation
@@ -195,7 +198,7 @@ def with_resize_rule(
     if type(plain) is not T.ResizeShortestEdge:
         return plain
     if rule is not None:
-        return CompatResize(plain, rule)
+        return CompatResize(plain, rule, one_scale=one_scale)
     style = "range" if plain.is_range else "choice"
     return ResizeShortestEdge(plain.short_edge_length, plain.max_size, style, plain.interp)
 

@@ -135,9 +135,14 @@ def nearest(mask, size):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("limits", LIMITS)
-def test_boxes_of_hrnet_object_detection_are_closed_ones_times_one_scale(folder, limits, flip):
-    ours = mapped(config("hrnet_object_detection", *limits), folder, flip=flip)
+@pytest.mark.parametrize(("limits", "resize"), [(LIMITS[0], "opencv"), (LIMITS[1], "opencv_float")])
+def test_boxes_of_hrnet_object_detection_are_closed_ones_times_one_scale(
+    folder, limits, resize, flip
+):
+    """And of mmdetection 1, which resizes whole levels: INPUT.RESIZE opencv."""
+    cfg = config("hrnet_object_detection", *limits)
+    cfg.INPUT.RESIZE = resize
+    ours = mapped(cfg, folder, flip=flip)
     assert sorted(ours) == LEFT["hrnet_object_detection"]
     coco = COCO(str(folder / "annotations.json"))
     for image_id, row in ours.items():
@@ -165,7 +170,8 @@ def test_boxes_of_hrnet_object_detection_are_closed_ones_times_one_scale(folder,
         np.testing.assert_array_equal(objects.gt_masks.tensor, np.stack(masks))
         assert objects.gt_classes.tolist() == classes
         with Image.open(folder / "images" / f"{image_id}.png") as image:
-            pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+            dtype = np.uint8 if resize == "opencv" else np.float32
+            pixels = np.asarray(image.convert("RGB"), dtype=dtype)
         pixels = cv2.resize(pixels, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
         pixels = pixels[:, ::-1] if flip else pixels
         np.testing.assert_array_equal(row["image"].permute(1, 2, 0), pixels)
