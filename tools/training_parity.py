@@ -20,9 +20,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # whose helpers have the reference
 
+import helpers.fcos_pairs as our_fcos
+import helpers.mmdet_fcos as fcos
 import helpers.mmdet_reference as reference
 import helpers.mmdet_training as mmdet
 import helpers.training_pairs as ours
+
+from hrnet_det import model_zoo
 
 TITLES = {
     "faster_rcnn": "Faster R-CNN",
@@ -32,6 +36,7 @@ TITLES = {
     "htc": "HTC, 183 classes of pixels",
     "htc_without_semantics": "HTC without semantics",
 }
+CPU = ("MODEL.DEVICE", "cpu")
 SIZES = ((250, 320), (200, 301))  # height, width in pixels
 
 
@@ -73,7 +78,25 @@ def compare(kind: str) -> Row:
     return Row(TITLES[kind], *numbers, worst, after.gradient)
 
 
-ROWS: dict[str, Callable[[str], Row]] = dict.fromkeys(TITLES, compare)
+def compare_fcos(_: str) -> Row:
+    """The row of FCOS, of which the shipped config gets mmdetection's pixels, too."""
+    model = fcos.build(small=False)
+    shipped, same = [
+        our_fcos.build(model_zoo.get_config("fcos_hrnetv2p_w18_1x", [*CPU, *words]), model)
+        for words in ((), ours.MMDET)
+    ]
+    found = []
+    for tiny in (2, 0):
+        batch = [fcos.drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
+        before = our_fcos.compare(model, shipped, batch, pixels_of=same)
+        found.append((before, our_fcos.compare(model, same, batch)))
+    (before, after), (without, _) = found
+    worst = max(after.losses.items(), key=lambda item: item[1])
+    numbers = (before.total, without.total, before.gradients["backbone."], before.cosine)
+    return Row("FCOS", *numbers, worst, after.gradients["backbone."])
+
+
+ROWS: dict[str, Callable[[str], Row]] = dict.fromkeys(TITLES, compare) | {"fcos": compare_fcos}
 
 HEAD = """\
 | detector | total loss, shipped rules (without tiny objects) | gradient (cosine) \

@@ -1,4 +1,4 @@
-"""mmdetection 3.3's FCOS in training, on an HRNet of W18-small size: its losses and its updates.
+"""mmdetection 3.3's FCOS in training, W18 or of W18-small size: its losses and its updates.
 
 Nothing here imports hrnet_det or Detectron2; `helpers.mmdet_reference` says what must be installed.
 The networks are float64 and the boxes float32, as FCOS's head itself has them.
@@ -46,8 +46,8 @@ def drawn(size: tuple[int, int], *, tiny: int, seed: int, objects: int = 9) -> I
     return Image(pixels, boxes, torch.randint(CLASSES, (objects,), generator=generator))
 
 
-def config(schedule: str = "1x") -> object:
-    """mmdetection's whole config, with a smaller network and without weights to download."""
+def config(schedule: str = "1x", *, small: bool = True) -> object:
+    """mmdetection's whole config, without weights to download; with a small network or W18."""
     mmdet = reference._import()
     from mmengine.config import Config
 
@@ -55,6 +55,8 @@ def config(schedule: str = "1x") -> object:
     made = Config.fromfile(folder / f"{CONFIG.format(schedule=schedule)}.py")
     model = made.model
     model.backbone.init_cfg = None
+    if not small:
+        return made
     for name, (modules, block, blocks, channels) in STAGES.items():
         model.backbone.extra[name] = {
             "num_modules": modules,
@@ -68,9 +70,9 @@ def config(schedule: str = "1x") -> object:
     return made
 
 
-def build(*, seed: int = 0) -> nn.Module:
+def build(*, small: bool = True, seed: int = 0) -> nn.Module:
     """The detector with its own initial values, float64 and in training mode."""
-    made = config()
+    made = config(small=small)
     from mmdet.registry import MODELS
 
     before = logging.root.manager.disable

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 
+import helpers.fcos_pairs as fcos_pairs
 import helpers.legacy_fcos as formulas
 import helpers.mmdet_fcos as theirs
 import helpers.mmdet_reference as reference
@@ -10,13 +11,13 @@ import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch import fcos as detectron2_fcos
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes
 from detectron2.utils.events import EventStorage
+from helpers.fcos_pairs import NAMES, difference, losses, rows, their_losses
 from torch import distributed
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint.formats import MMDET
-from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.config.yaml import merge_overrides
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
 from hrnet_det.modeling.meta_arch import fcos_training
@@ -30,8 +31,6 @@ MODEL.HRNET.VARIANT w18_small_v1
 MODEL.HRFPN.OUT_CHANNELS {theirs.CHANNELS}
 MODEL.FCOS.NUM_CLASSES {theirs.CLASSES}
 """.split()
-NAMES = {"loss_fcos_cls": "loss_cls", "loss_fcos_loc": "loss_bbox"}
-NAMES["loss_fcos_ctr"] = "loss_centerness"
 BENCHMARK = "maskrcnn_benchmark"
 BODY = "backbone.bottom_up."
 LOSS, GRADIENT, UPDATE = 1e-5, 1e-6, 1e-5  # relative
@@ -61,59 +60,17 @@ def config(*words, schedule="1x"):
     return cfg
 
 
-def rows(images):
-    return [
-        {
-            "image": image.pixels,
-            "instances": Instances(
-                image.pixels.shape[1:], gt_boxes=Boxes(image.boxes), gt_classes=image.classes
-            ),
-        }
-        for image in images
-    ]
-
-
 @pytest.fixture(scope="module")
 def pair():
     """Detectors of the same weights: mmdetection's with its own initial values, and ours."""
     other = theirs.build()
-    ours = model_zoo.build_detector(config())
-    ours.load_state_dict(rename(other.state_dict(), "file").weights, strict=False)
-    return other, ours.double().train()
-
-
-def losses(model, images):
-    with EventStorage():
-        return model(rows(images))
-
-
-def their_losses(pair, images):
-    return theirs.losses(pair[0], pair[1].preprocess_image(rows(images)).tensor, images)
-
-
-def gradients(model, computed, names):
-    model.zero_grad()
-    sum(computed.values()).backward()
-    found = {names(name): p.grad for name, p in model.named_parameters()}
-    return {name: 0 if grad is None else grad.clone() for name, grad in found.items()}
-
-
-def apart(ours, theirs, start):
-    """The norm of the difference by that of theirs, over the tensors of a part."""
-    names = [name for name in ours if name.startswith(start)]
-    difference = sum(float((ours[n] - theirs[n]).pow(2).sum()) for n in names)
-    return math.sqrt(difference / sum(float(theirs[n].pow(2).sum()) for n in names))
+    return other, fcos_pairs.build(config(), other)
 
 
 def compare(pair, images):
-    found, wanted = losses(pair[1], images), their_losses(pair, images)
-    for ours, name in NAMES.items():
-        assert found[ours].item() == pytest.approx(wanted[name].item(), rel=LOSS, abs=1e-12), ours
-    found = gradients(pair[1], found, lambda name: name)
-    wanted = gradients(pair[0], wanted, MMDET.to_ours)
-    assert found.keys() == wanted.keys()
-    for part in (BODY, "head.", ""):
-        assert apart(found, wanted, part) <= GRADIENT, part
+    apart = fcos_pairs.compare(*pair, images)
+    assert max(apart.losses.values()) <= LOSS, apart
+    assert max(apart.gradients.values()) <= GRADIENT, apart
 
 
 @needs_mmdet
@@ -148,15 +105,14 @@ def test_three_updates_are_mmdetections(schedule):
     other, cfg = theirs.build(), config(schedule=schedule)
     with torch.no_grad():
         other.bbox_head.conv_cls.weight.mul_(10)  # for a gradient that is clipped
-    ours = model_zoo.build_detector(cfg).double().train()
-    ours.load_state_dict(rename(other.state_dict(), "file").weights, strict=False)
+    ours = fcos_pairs.build(cfg, other)
     before = {name: p.detach().clone() for name, p in ours.named_parameters()}
     optimizer = build_optimizer(cfg, ours)
     scheduler = build_lr_scheduler(cfg, optimizer)
     updates, norms = theirs.Updates(other, schedule), []
     for seed in range(3):
         images = batch("tiny objects", seed=10 * seed)
-        updates.update(lambda images=images: their_losses((other, ours), images))
+        updates.update(lambda images=images: their_losses(other, ours, images)[0])
         optimizer.zero_grad()
         sum(losses(ours, images).values()).backward()
         norms.append(math.sqrt(sum(float(p.grad.pow(2).sum()) for p in ours.parameters())))
@@ -167,7 +123,7 @@ def test_three_updates_are_mmdetections(schedule):
     wanted = {MMDET.to_ours(name): p.detach() for name, p in other.named_parameters()}
     wanted = {name: p - before[name] for name, p in wanted.items()}
     for part in (BODY, "backbone.", "head.cls_subnet", "head.bbox_subnet", "head."):
-        assert apart(found, wanted, part) <= UPDATE, part
+        assert difference(found, wanted, part) <= UPDATE, part
 
 
 @needs_mmdet
