@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detectron2.modeling.poolers import ROIPooler
 from torch import Tensor, nn
@@ -21,12 +21,14 @@ class Outputs:
         dense: of the heads that look at every cell: scores and deltas of anchors or points.
         pixels: logits of a semantic head, before they are brought to the images' size.
         boxes: of the heads that look at boxes: scores, deltas, masks, heatmaps.
+        centres: of a head that points at objects' centres: heat and offsets.
     """
 
     features: list[Tensor]
     dense: list[Tensor]
     pixels: list[Tensor]
     boxes: list[Tensor]
+    centres: list[Tensor] = field(default_factory=list)
 
 
 def run_layers(model: nn.Module, images: Tensor, *, boxes: int, objects: int) -> Outputs:
@@ -57,7 +59,8 @@ def run_layers(model: nn.Module, images: Tensor, *, boxes: int, objects: int) ->
         maps = {**features, EMBEDDING: embedding}
     heads = getattr(model, "roi_heads", None)
     found = [] if heads is None else _box_outputs(heads, maps, boxes, objects)
-    return Outputs(list(features.values()), dense, pixels, found)
+    centres = model.ins_embed_head.layers(features) if hasattr(model, "ins_embed_head") else ()
+    return Outputs(list(features.values()), dense, pixels, found, list(centres))
 
 
 def semantic_head_of(model: nn.Module) -> nn.Module | None:

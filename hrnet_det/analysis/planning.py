@@ -10,6 +10,7 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -115,7 +116,8 @@ def _live_bytes(
     trained = [p for p in detector.parameters() if p.requires_grad]
     weights = sum(x.nbytes for x in (*detector.parameters(), *detector.buffers()))
     with FakeTensorMode(allow_non_fake_inputs=True):  # shapes without values, but for the weights
-        images = torch.empty(batch, 3, *size)
+        sides = detector.padded(size) if hasattr(detector, "padded") else size
+        images = torch.empty(batch, 3, *sides)
         with LiveBytes() as counted:
             with torch.autocast("cpu", torch.bfloat16, enabled=bool(run[settings.AMP])):
                 outputs = _network(detector, images)
@@ -147,6 +149,9 @@ def _network(detector: nn.Module, images: Tensor) -> list[Tensor]:
     targets = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
     for logits in outputs.pixels:
         losses += semantic_head_of(detector).losses(logits, targets).values()
+    for predictions in outputs.centres:  # beside targets of the image's size, weighted
+        enlarged = F.interpolate(predictions, images.shape[-2:], mode="bilinear")
+        losses.append((enlarged - torch.empty_like(enlarged)) * torch.empty_like(enlarged))
     return [*outputs.dense, *outputs.boxes, *losses]
 
 

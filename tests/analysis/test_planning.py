@@ -24,7 +24,9 @@ from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["faster_rcnn", "rpn", "retinanet", "fcos", "semantic"])
+@pytest.mark.parametrize(
+    "name", ["faster_rcnn", "rpn", "retinanet", "fcos", "semantic", "panoptic_deeplab"]
+)
 def test_plan_predicts_what_a_step_takes(name, monkeypatch):
     """Of the tensors in a whole step with real losses, to 15 %."""
     monkeypatch.setattr(planning, "CHECKPOINTING", {"none": CHECKPOINTING["none"]})
@@ -36,6 +38,9 @@ def test_plan_predicts_what_a_step_takes(name, monkeypatch):
     for row in rows:
         row["instances"].gt_classes %= cfg.MODEL.ROI_HEADS.NUM_CLASSES
         row["sem_seg"] = torch.zeros(256, 256, dtype=torch.long)
+        row["center"], row["sem_seg_weights"] = torch.zeros(256, 256), torch.ones(256, 256)
+        row["center_weights"] = row["offset_weights"] = torch.ones(1, 256, 256)
+        row["offset"] = torch.zeros(2, 256, 256)
 
     def step(model, rows):
         detector.zero_grad()

@@ -114,14 +114,14 @@ class HRNetPanopticDeepLab(nn.Module):
         images = [row["image"].to(self.device) for row in rows]
         images = [(image - self.pixel_mean) / self.pixel_std for image in images]
         sides = torch.tensor([image.shape[-2:] for image in images]).amax(dim=0).tolist()
-        size = self._padded(sides)
+        size = self.padded(sides)
         fill = (self.pixel_mean.floor() - self.pixel_mean) / self.pixel_std
         batch = (fill if self.aligned else 0 * fill).expand(len(images), -1, *size).clone()
         for place, image in zip(batch, images, strict=True):
             place[:, : image.shape[-2], : image.shape[-1]] = image
         return batch
 
-    def _padded(self, sides: Sequence[int]) -> tuple[int, int]:
+    def padded(self, sides: Sequence[int]) -> tuple[int, int]:
         """Height and width of a batch whose largest sides are these."""
         if self.aligned:
             height, width = (-(-(side - 1) // 32) * 32 + 1 for side in sides)
