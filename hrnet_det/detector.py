@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
 from detectron2.structures import Instances
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -27,11 +27,17 @@ from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source, check_pixel_range
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.finite import images_are_named
-from hrnet_det.modeling.kinds import kind_of
+from hrnet_det.modeling.kinds import OBJECTS, SEGMENTS, kind_of
 from hrnet_det.remarks import size_remark
 
 logger = logging.getLogger("detectron2.hrnet_det")
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
+# Those of published weights whose files name none, by what they learn and their number.
+KNOWN_CLASSES = {
+    (OBJECTS, len(COCO_CLASSES)): COCO_CLASSES,
+    (SEGMENTS, 19): tuple(row["name"] for row in CITYSCAPES_CATEGORIES),
+    (SEGMENTS, 133): tuple(row["name"] for row in COCO_CATEGORIES),
+}
 
 
 class Detector:
@@ -221,12 +227,14 @@ def _class_names(run: RunConfig, names: list[str], in_file: list[str]) -> list[s
 
     mmdetection 1 writes COCO's 80 names into files of other data, too.
     """
-    setting = kind_of(run).classes
-    count = run[setting] if setting is not None and run.has(setting) else len(names or in_file)
+    kind = kind_of(run)
+    stated = kind.classes is not None and run.has(kind.classes)
+    count = run[kind.classes] if stated else len(names or in_file)
     if names and len(names) != count:
         raise InputError(f"{len(names)} class names ({names[0]}, ...) for {count} classes")
     if not names and len(in_file) == count:
         return in_file
-    if not names and count == len(COCO_CLASSES):
-        return list(COCO_CLASSES)
+    for (learnt, number), published in KNOWN_CLASSES.items():
+        if not names and learnt in kind.learns and number == count:
+            return list(published)
     return names or [f"class {number}" for number in range(count)]

@@ -30,6 +30,7 @@ PARTS = {
     "roi_heads.mask_head.": "mask head",
     "roi_heads.semantic_head.": "semantic head",
     "sem_seg_head.": "semantic head",
+    "ins_embed_head.": "instance head",
     "roi_heads.keypoint_head.": "keypoint head",
     "head.": "dense head",
 }

@@ -33,6 +33,7 @@ def fcos_levels(shapes: Shapes) -> dict[str, object]:
 
 _PANOPTIC_HEADS = {"MODEL.SEM_SEG_HEAD": "sem_seg_head", "MODEL.INS_EMBED_HEAD": "ins_embed_head"}
 _BRANCHES = ("hr2", "hr3", "hr4")
+COCO_SEGMENTS = 133  # classes of COCO's things and stuff
 
 
 def panoptic_layers(shapes: Shapes) -> dict[str, object]:
@@ -58,6 +59,8 @@ def panoptic_layers(shapes: Shapes) -> dict[str, object]:
         values[f"{key}.CONVS_DIM"] = channels(f"{fuse}.pointwise") or channels(f"{fuse}.1")
     original = "ins_embed_head.center_head.depthwise.weight" in shapes
     separable = "sem_seg_head.head.depthwise.weight" in shapes
+    if channels("sem_seg_head.predictor") == COCO_SEGMENTS:  # published weights, things first
+        values["MODEL.PANOPTIC_DEEPLAB.THING_CLASSES"] = list(range(80))
     return {key: value for key, value in values.items() if value and value != [0] * 3} | {
         "MODEL.PANOPTIC_DEEPLAB.HEADS": "original" if original else "detectron2",
         "MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV": separable,

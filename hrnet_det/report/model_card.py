@@ -11,7 +11,7 @@ import torch
 import hrnet_det
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.modeling.kinds import SEMANTIC_LABELS, kind_of
+from hrnet_det.modeling.kinds import SEGMENTS, SEMANTIC_LABELS, kind_of
 from hrnet_det.report.metrics import results_tables
 
 MANY = 30  # class names; of more only the first are listed
@@ -36,7 +36,7 @@ def model_card(run: RunConfig, file: str, metadata: Mapping[str, Any], results: 
 
 def _front_matter(run: RunConfig) -> str:
     kind = kind_of(run)
-    task = "image-segmentation" if SEMANTIC_LABELS in kind.learns else "object-detection"
+    task = "image-segmentation" if kind.learns & {SEMANTIC_LABELS, SEGMENTS} else "object-detection"
     tags = ["detectron2", "hrnet", *([kind.name] if kind.name else [])]
     lines = ["library_name: hrnet_det", f"pipeline_tag: {task}", f"tags: [{', '.join(tags)}]"]
     return "\n".join(["---", *lines, "---", ""])

@@ -5,63 +5,14 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch.build import META_ARCH_REGISTRY
-from helpers.panoptic_source import Source, head_shapes, random_tensors
-from helpers.quickstart_kinds import BOXES, image
-from torch import nn
+from helpers.panoptic_detectors import config, detector, rows
 
 from hrnet_det import model_zoo
-from hrnet_det.checkpoint.formats.panoptic_deeplab import PANOPTIC_DEEPLAB_D2
-from hrnet_det.checkpoint.io import read_weights
-from hrnet_det.checkpoint.model_config import config_of
-from hrnet_det.checkpoint.renaming import rename
-from hrnet_det.config import settings
 from hrnet_det.errors import InputError
-from hrnet_det.modeling.backbone.variants import VARIANTS
+from hrnet_det.modeling.inference.optimize import last_layers, optimize_for_inference
 from hrnet_det.modeling.meta_arch import panoptic_fusion as fusion
 from hrnet_det.modeling.meta_arch.panoptic_project import panoptic_project
-
-BODY = "backbone.bottom_up."
-CONFIG = "quickstart/panoptic_deeplab"
-SMALL = """
-MODEL.DEVICE cpu
-MODEL.SEM_SEG_HEAD.CONVS_DIM 24
-MODEL.SEM_SEG_HEAD.ASPP_CHANNELS 16
-MODEL.SEM_SEG_HEAD.NUM_CLASSES 7
-MODEL.INS_EMBED_HEAD.CONVS_DIM 24
-MODEL.INS_EMBED_HEAD.ASPP_CHANNELS 16
-MODEL.PANOPTIC_DEEPLAB.THING_CLASSES [0,1,2,3,4,5]
-MODEL.PANOPTIC_DEEPLAB.STUFF_AREA 40
-""".split()  # noqa: SIM905
-
-
-def config(*words):
-    return model_zoo.get_config(CONFIG, [*SMALL, *words])
-
-
-def detector(*words):
-    torch.manual_seed(0)
-    return spread(model_zoo.build_detector(config(*words)))
-
-
-def spread(model):
-    """Predictions that differ from pixel to pixel, with many centres, of norms that fit."""
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = 1.0
-    with torch.no_grad():
-        model.train()(rows())
-    for norm in norms:
-        norm.momentum = 0.1
-    for head, deviation, bias in (
-        (model.sem_seg_head.predictor, 1.0, 0.0),
-        (model.ins_embed_head.center_predictor, 0.2, 0.1),
-        (model.ins_embed_head.offset_predictor, 0.5, 0.0),
-    ):
-        nn.init.normal_(head.weight, std=deviation)
-        nn.init.constant_(head.bias, bias)
-    return model
 
 
 def theirs(cfg, weights):
@@ -78,15 +29,6 @@ def theirs(cfg, weights):
     model = META_ARCH_REGISTRY.get("PanopticDeepLab")(cfg)
     model.load_state_dict(weights)
     return model
-
-
-def rows():
-    """Two images of different sizes, with their targets."""
-    small = {
-        name: x[..., :64, :96] if name not in ("instances", "height", "width") else x
-        for name, x in image(BOXES[:1]).items()
-    }
-    return [image(BOXES), small | {"height": 64, "width": 96}]
 
 
 # --- beside Detectron2's ---
@@ -209,157 +151,6 @@ def test_offsets_grow_with_an_image_that_is_enlarged():
         assert left[0, 0] != right[0, 0]
 
 
-# --- weights of others ---
-
-
-def published_forms(tmp_path):
-    """Files of the same random weights: our model's state, by the names of Detectron2's form."""
-    model = detector()
-    state = {
-        name.replace("backbone.bottom_up.", "backbone.").replace("decoder.hr", "decoder.res"): x
-        for name, x in model.state_dict().items()
-    }
-    torch.save({"model": state, "iteration": 89_999}, tmp_path / "d2.pth")
-    return model, tmp_path / "d2.pth"
-
-
-@torch.no_grad()
-def test_weights_for_detectron2_give_the_same(tmp_path):
-    model, path = published_forms(tmp_path)
-    file = read_weights(path)
-    renamed = rename(file.weights, str(path))
-    assert renamed.format is PANOPTIC_DEEPLAB_D2 and not renamed.unknown
-    assert renamed.detector.title == "Panoptic-DeepLab, HRNet-W18-small-v1, 7 classes"
-    run = config_of(file)
-    run[settings.DEVICE], run[settings.THING_CLASSES] = "cpu", list(range(6))
-    run.cfg.MODEL.PANOPTIC_DEEPLAB.STUFF_AREA, run.cfg.INPUT.CROP_TRAIN = 40, []
-    loaded, report = model_zoo.build_with_weights(run, str(path))
-    assert not report.missing and not report.mismatched
-    (found,), (expected,) = loaded.eval()(rows()[:1]), model.eval()(rows()[:1])
-    for key in ("sem_seg",):
-        torch.testing.assert_close(found[key], expected[key])
-    assert torch.equal(found["panoptic_seg"][0], expected["panoptic_seg"][0])
-
-
-@pytest.mark.parametrize("separable", [True, False])
-def test_the_names_of_w48_for_detectron2(separable):
-    """Detectron2's own heads on res2 to res5 have the names and shapes that we read as ours."""
-    words = ["MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV", str(separable)]
-    cfg = model_zoo.get_config("Cityscapes/panoptic_deeplab_hrnetv2_w48", words)
-    project = panoptic_project()
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        ours = model_zoo.build_detector(cfg).state_dict()
-        names = [f"res{n}" for n in range(2, 6)]
-        cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = cfg.MODEL.INS_EMBED_HEAD.IN_FEATURES = names
-        widths = zip(names, VARIANTS["w48"].widths, (4, 8, 16, 32), strict=True)
-        shapes = {name: ShapeSpec(channels=c, stride=s) for name, c, s in widths}
-        heads = {
-            "sem_seg_head": project.PanopticDeepLabSemSegHead(cfg, shapes),
-            "ins_embed_head": project.PanopticDeepLabInsEmbedHead(cfg, shapes),
-        }
-    found = {
-        PANOPTIC_DEEPLAB_D2.to_ours(f"{name}.{key}"): x.shape
-        for name, head in heads.items()
-        for key, x in head.state_dict().items()
-    }
-    assert found == {k: x.shape for k, x in ours.items() if not k.startswith(BODY)}
-
-
-CHANNELS = {"aspp": 24, "decoder": 20, "head": 12, "projected": (16, 12, 8)}
-INSTANCE = {"aspp": 28, "decoder": 16, "head": 8, "projected": (10, 8, 6)}
-
-
-def original_weights(widths, classes=19, semantic=None, instance=None):
-    shapes = head_shapes("semantic", widths, **(semantic or CHANNELS), outputs=(classes,))
-    shapes |= head_shapes("instance", widths, **(instance or INSTANCE), outputs=(1, 2))
-    return shapes
-
-
-@torch.no_grad()
-def test_weights_of_the_first_code_give_its_maps(tmp_path):
-    widths = VARIANTS["w18_small_v1"].widths
-    tensors = random_tensors(original_weights(widths))
-    body = detector().backbone.bottom_up.state_dict()
-    state = tensors | {f"backbone.{name}": x for name, x in body.items()}
-    path = tmp_path / "final_state.pth"
-    torch.save(state, path)
-    run = config_of(read_weights(path))
-    options = run.cfg.MODEL
-    assert options.PANOPTIC_DEEPLAB.HEADS == "original"
-    assert options.SEM_SEG_HEAD.PROJECT_CHANNELS == [8, 12, 16]
-    assert options.INS_EMBED_HEAD.CONVS_DIM == 16 and options.HRNET.UPSAMPLING == "bilinear"
-    run[settings.DEVICE] = "cpu"
-    model, report = model_zoo.build_with_weights(run, str(path))
-    assert report.title == "Panoptic-DeepLab: Panoptic-DeepLab, HRNet-W18-small-v1, 19 classes"
-    assert not report.missing and not report.mismatched
-    model, tensors = model.double(), {name: x.double() for name, x in tensors.items()}
-    pixels = torch.randint(0, 255, (3, 64, 96), generator=torch.Generator().manual_seed(2)).double()
-    # padded as there, with the whole levels of the mean colour
-    padded = torch.tensor([123.0, 116.0, 103.0]).double().view(3, 1, 1).expand(3, 65, 97).clone()
-    padded[:, :64, :96] = pixels
-    normalised = (padded - model.pixel_mean) / model.pixel_std
-    assert torch.equal(model._batch([{"image": pixels}])[0], normalised)
-    features = list(model.backbone(normalised[None]).values())
-    assert [tuple(x.shape[-2:]) for x in features] == [(17, 25), (9, 13), (5, 7), (3, 4)]
-    expected = Source(tensors)(features, (65, 97))
-    names = [f"hr{n}" for n in range(2, 6)]
-    given = dict(zip(names, features, strict=True))
-    logits, _ = model.sem_seg_head(given)
-    heat, offsets, *_ = model.ins_embed_head(given)
-    for found, key in ((logits, "semantic"), (heat, "center"), (offsets, "offset")):
-        assert expected[key].std() > 0.1
-        torch.testing.assert_close(found.double(), expected[key], rtol=1e-5, atol=1e-5)
-    (found,) = model([{"image": pixels, "height": 64, "width": 96}])
-    torch.testing.assert_close(
-        found["sem_seg"].double(), expected["semantic"][0, :, :64, :96], rtol=1e-5, atol=1e-5
-    )
-
-
-def test_the_names_of_w48_of_the_first_code():
-    """All tensors of the published recipe's heads have a place, and nothing is missing."""
-    published = {"decoder": 256, "head": 256, "aspp": 256, "projected": (128, 64, 32)}
-    instance = {"decoder": 128, "head": 32, "aspp": 256, "projected": (64, 32, 16)}
-    theirs = original_weights(VARIANTS["w48"].widths, semantic=published, instance=instance)
-    words = ["MODEL.PANOPTIC_DEEPLAB.HEADS", "original"]
-    words += ["MODEL.INS_EMBED_HEAD.PROJECT_CHANNELS", "[16, 32, 64]", "MODEL.DEVICE", "meta"]
-    cfg = model_zoo.get_config("Cityscapes/panoptic_deeplab_hrnetv2_w48", words)
-    with torch.device("meta"):
-        ours = model_zoo.build_detector(cfg).state_dict()
-    renamed = rename(
-        {name: torch.empty(shape, device="meta") for name, shape in theirs.items()}, "file.pth"
-    )
-    assert not renamed.unknown
-    assert {k: tuple(x.shape) for k, x in renamed.weights.items()} == {
-        k: tuple(x.shape) for k, x in ours.items() if not k.startswith(BODY)
-    }
-
-
-def test_losses_of_the_first_code():
-    """Its formulas, of its maps: hardest pixels, and means over pixels and directions."""
-    words = ["MODEL.PANOPTIC_DEEPLAB.HEADS", "original", "MODEL.SEM_SEG_HEAD.ASPP_DROPOUT", "0.0"]
-    model = detector(*words, "MODEL.INS_EMBED_HEAD.ASPP_DROPOUT", "0.0").train()
-    row = image(BOXES)
-    losses = model([row])
-    features = model.backbone(model._batch([row]))
-    heat, offsets = model.ins_embed_head.layers(features)
-    logits = model.sem_seg_head.layers(features)
-
-    def full(x):
-        return F.interpolate(x, (97, 129), mode="bilinear", align_corners=True)[0, :, :96, :128]
-
-    semantic = F.cross_entropy(full(logits)[None], row["sem_seg"][None], reduction="none")[0]
-    hardest = semantic.mul(row["sem_seg_weights"]).flatten().topk(int(0.2 * 97 * 129)).values
-    centre = (full(heat)[0] - row["center"]).square() * row["center_weights"][0]
-    centre = 200 * centre.sum() / row["center_weights"].sum()
-    offset = (4 * full(offsets) - row["offset"]).abs() * row["offset_weights"]
-    offset = 0.01 * offset.sum() / (2 * row["offset_weights"].sum())
-    expected = {"loss_sem_seg": hardest.mean(), "loss_center": centre, "loss_offset": offset}
-    assert set(losses) == set(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-6)
-
-
 # --- what is refused ---
 
 
@@ -382,3 +173,16 @@ def test_the_stand_in_of_panopticapi_does_not_stay():
     panoptic_project()
     package = sys.modules.get("panopticapi")
     assert package is None or package.__spec__ is not None
+
+
+def test_the_form_for_inference_computes_the_same():
+    model = detector().eval()
+    fast = optimize_for_inference(model)
+    with torch.no_grad():
+        (found,), (expected,) = fast(rows()[:1]), model(rows()[:1])
+    torch.testing.assert_close(found["sem_seg"], expected["sem_seg"], rtol=1e-3, atol=1e-3)
+    different = found["panoptic_seg"][0] != expected["panoptic_seg"][0]
+    assert different.float().mean() < 0.01
+    last = {id(layer) for layer in last_layers(fast)}
+    heads = (fast.sem_seg_head.predictor, fast.ins_embed_head.center_predictor)
+    assert {id(layer) for layer in (*heads, fast.ins_embed_head.offset_predictor)} <= last
