@@ -25,6 +25,7 @@ import helpers.mmdet_fcos as fcos
 import helpers.mmdet_reference as reference
 import helpers.mmdet_training as mmdet
 import helpers.training_pairs as ours
+from helpers.drawn_objects import drawn
 
 from hrnet_det import model_zoo
 
@@ -69,9 +70,10 @@ def compare(kind: str) -> Row:
     ]
     found = []
     for tiny in (2, 0):
-        batch = [mmdet.drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
-        before = ours.compare(model, shipped, batch, bitmaps=False)
-        found.append((before, ours.compare(model, same, batch)))
+        batch = [drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
+        goal = ours.expected(model, batch)
+        before = ours.compare(goal, shipped, batch, bitmaps=False)
+        found.append((before, ours.compare(goal, same, batch)))
     (before, after), (without, _) = found
     worst = max(after.losses.items(), key=lambda item: item[1])
     numbers = (before.total, without.total, before.gradient, before.cosine)

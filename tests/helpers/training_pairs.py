@@ -12,6 +12,7 @@ from detectron2.modeling.proposal_generator import rpn as detectron2_rpn
 from detectron2.modeling.roi_heads import roi_heads as detectron2_heads
 from detectron2.structures import BitMasks, Boxes, Instances, PolygonMasks
 from detectron2.utils.events import EventStorage
+from helpers.drawn_objects import Objects
 from torch import Tensor, nn
 
 from hrnet_det import model_zoo
@@ -87,7 +88,7 @@ def build(cfg: CfgNode, reference: nn.Module) -> nn.Module:
 
 
 def step(
-    model: nn.Module, batch: Sequence[theirs.Objects], proposals: list | None, *, bitmaps: bool
+    model: nn.Module, batch: Sequence[Objects], proposals: list | None, *, bitmaps: bool
 ) -> theirs.Step:
     """Losses of a batch, with gradients to follow, and the proposals of our own RPN.
 
@@ -137,50 +138,67 @@ def repeated_choice() -> Iterator[None]:
         yield
 
 
+class Expected(NamedTuple):
+    """mmdetection's training step.
+
+    Attributes:
+        gradients: of all parameters, by our names; weights where there is none.
+    """
+
+    step: theirs.Step
+    gradients: dict[str, Tensor]
+
+
+def expected(reference: nn.Module, batch: Sequence[Objects]) -> Expected:
+    """mmdetection's training step, and its gradients."""
+    reference.zero_grad()
+    found = theirs.step(reference, batch)
+    sum(found.losses.values()).backward()
+    given = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
+    given |= {name: x.grad for name, x in reference.named_parameters() if x.grad is not None}
+    return Expected(found, rename(given, "mmdetection's gradients").weights)
+
+
 def compare(
-    reference: nn.Module,
+    reference: Expected,
     model: nn.Module,
-    batch: Sequence[theirs.Objects],
+    batch: Sequence[Objects],
     *,
     bitmaps: bool = True,
     injected: bool = True,
 ) -> Apart:
-    """One training step of both detectors; their gradients are left in their parameters."""
-    reference.zero_grad()
+    """Our training step of the same batch beside mmdetection's.
+
+    Args:
+        injected: whether our RoI heads get mmdetection's proposals.
+    """
     model.zero_grad()
-    expected = theirs.step(reference, batch)
-    found = step(model, batch, expected.proposals if injected else None, bitmaps=bitmaps)
+    goal = reference.step
+    found = step(model, batch, goal.proposals if injected else None, bitmaps=bitmaps)
     losses = {}
-    for name, loss in expected.losses.items():
+    for name, loss in goal.losses.items():
         stage, _, term = name.rpartition(".")
         ours = f"{LOSSES[term]}_stage{stage[1:]}" if stage else LOSSES[term]
         losses[ours] = ((found.losses[ours] - loss).abs() / loss).item()
     assert set(losses) == set(found.losses)
-    theirs_total, ours_total = sum(expected.losses.values()), sum(found.losses.values())
-    theirs_total.backward()
-    ours_total.backward()
-    mine, other = _gradients(model, reference)
+    total = sum(found.losses.values())
+    total.backward()
+    own = {f"backbone.{n}": x.grad for n, x in model.backbone.named_parameters()}
+    names = [name for name, gradient in own.items() if gradient is not None]
+    assert len(names) > 100
+    mine, other = (
+        torch.cat([g[name].flatten() for name in names]) for g in (own, reference.gradients)
+    )
     return Apart(
         losses,
-        (ours_total / theirs_total - 1).item(),
+        (total / sum(goal.losses.values()) - 1).item(),
         ((mine - other).norm() / other.norm()).item(),
         torch.cosine_similarity(mine, other, dim=0).item(),
-        list(zip(found.proposals, expected.proposals, strict=True)),
+        list(zip(found.proposals, goal.proposals, strict=True)),
     )
 
 
-def _gradients(model: nn.Module, reference: nn.Module) -> tuple[Tensor, Tensor]:
-    """Ours and theirs of backbone and pyramid, in one row each."""
-    given = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
-    given |= {name: x.grad for name, x in reference.named_parameters() if x.grad is not None}
-    renamed = rename(given, "mmdetection's gradients").weights
-    ours = {f"backbone.{n}": x.grad for n, x in model.backbone.named_parameters()}
-    names = [name for name, gradient in ours.items() if gradient is not None]
-    assert len(names) > 100
-    return tuple(torch.cat([g[name].flatten() for name in names]) for g in (ours, renamed))
-
-
-def _row(objects: theirs.Objects, *, bitmaps: bool) -> dict:
+def _row(objects: Objects, *, bitmaps: bool) -> dict:
     """What Detectron2's mapper makes of an image."""
     size = objects.image.shape[:2]
     found = Instances(size, gt_boxes=Boxes(objects.boxes.clone()), gt_classes=objects.classes)

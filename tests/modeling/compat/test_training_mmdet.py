@@ -6,6 +6,7 @@ import helpers.mmdet_reference as reference
 import helpers.mmdet_training as mmdet
 import helpers.training_pairs as ours
 import pytest
+from helpers.drawn_objects import drawn
 from helpers.parity import distance
 
 REASON = reference.unavailable()
@@ -22,13 +23,14 @@ def pair(kind):
 
 
 def batch(tiny=2):
-    return [mmdet.drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
+    return [drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
 
 
 @pytest.mark.parametrize("tiny", [2, 0])  # objects under 15 pixels in each image
 @pytest.mark.parametrize("kind", mmdet.KINDS)
 def test_losses_gradients_and_proposals(kind, tiny):
-    apart = ours.compare(*pair(kind), batch(tiny))
+    model, own = pair(kind)
+    apart = ours.compare(ours.expected(model, batch(tiny)), own, batch(tiny))
     for name, difference in apart.losses.items():
         assert difference <= (MASK_LOSS if "mask" in name else LOSS), name
     assert len(apart.losses) == {"faster_rcnn": 4, "mask_rcnn": 5, "cascade_rcnn": 8}.get(
@@ -41,7 +43,8 @@ def test_losses_gradients_and_proposals(kind, tiny):
 
 
 def test_the_same_with_our_own_proposals():
-    apart = ours.compare(*pair("mask_rcnn"), batch(), injected=False)
+    model, own = pair("mask_rcnn")
+    apart = ours.compare(ours.expected(model, batch()), own, batch(), injected=False)
     assert max(apart.losses.values()) <= MASK_LOSS and apart.gradient <= GRADIENT["mask_rcnn"]
 
 
@@ -49,6 +52,6 @@ def test_shipped_rules_differ():
     """What the comparison above would not let through: Detectron2's rules with the same weights."""
     model, _ = pair("mask_rcnn")
     shipped = ours.build(ours.config("mask_rcnn", small=True), model)
-    apart = ours.compare(model, shipped, batch(), bitmaps=False)
+    apart = ours.compare(ours.expected(model, batch()), shipped, batch(), bitmaps=False)
     assert apart.losses["loss_rpn_loc"] > 0.1 and apart.losses["loss_mask"] > 1e-3
     assert apart.gradient > 0.05

@@ -8,6 +8,7 @@ import helpers.training_pairs as ours
 import pytest
 import torch
 from detectron2.structures import Boxes
+from helpers.drawn_objects import drawn
 
 from hrnet_det.modeling.compat.conventions import CONVENTIONS
 from hrnet_det.modeling.compat.matching import TakeoverMatcher, sampled_share, usable_anchors
@@ -92,12 +93,13 @@ def test_each_rule_shows(kind, rule, value, term, monkeypatch):
         with torch.no_grad():
             model.roi_head.bbox_head[0].fc_reg.weight *= 100
     tiny = 9 if rule == "divides_by_sampled" else 2
-    batch = [mmdet.drawn((128, 160)), mmdet.drawn((96, 151), tiny=tiny, seed=1)]
+    batch = [drawn((128, 160)), drawn((96, 151), tiny=tiny, seed=1)]
     cfg = ours.config(kind, small=True, overrides=ours.MMDET)
-    same = ours.compare(model, ours.build(cfg, model), batch)
+    goal = ours.expected(model, batch)
+    same = ours.compare(goal, ours.build(cfg, model), batch)
     rules = CONVENTIONS["mmdet"]
     changed = replace(rules, training=replace(rules.training, **{rule: value}))
     monkeypatch.setitem(CONVENTIONS, "mmdet", changed)
     bitmaps = rule != "mask_targets"
-    other = ours.compare(model, ours.build(cfg, model), batch, bitmaps=bitmaps)
+    other = ours.compare(goal, ours.build(cfg, model), batch, bitmaps=bitmaps)
     assert same.losses[term] <= 5e-5 < 1e-3 < other.losses[term]

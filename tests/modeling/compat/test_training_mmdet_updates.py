@@ -5,6 +5,7 @@ import helpers.mmdet_training as mmdet
 import helpers.training_pairs as ours
 import pytest
 import torch
+from helpers.drawn_objects import drawn
 
 from hrnet_det.checkpoint.renaming import rename
 from hrnet_det.engine.optimizer import build_lr_scheduler, build_optimizer
@@ -31,7 +32,7 @@ def test_three_updates(first):
     schedule = build_lr_scheduler(cfg, optimizer)
     for _ in range(first):
         schedule.step()
-    batch = [mmdet.drawn((96, 128)), mmdet.drawn((96, 119), seed=1)]
+    batch = [drawn((96, 128)), drawn((96, 119), seed=1)]
     before, expected = named(theirs), mmdet.updates(made, theirs, batch, first)
     for _ in range(3):
         their_step = next(expected)
