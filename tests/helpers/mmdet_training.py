@@ -16,17 +16,11 @@ import helpers.mmdet_reference as reference
 import numpy as np
 import torch
 from helpers.drawn_objects import Objects
+from helpers.mmdet_fcos import STAGES
 from torch import Tensor, nn
 from torchvision import ops
 
 KINDS = (*[kind for kind in reference.KINDS if kind != "fcos"], "htc_without_semantics")
-# w18_small_v1: modules, block, blocks and channels of the stages.
-SMALL = {
-    "stage1": (1, "BOTTLENECK", (1,), (32,)),
-    "stage2": (1, "BASIC", (2, 2), (16, 32)),
-    "stage3": (1, "BASIC", (2, 2, 2), (16, 32, 64)),
-    "stage4": (1, "BASIC", (2, 2, 2, 2), (16, 32, 64, 128)),
-}
 SMALL_CHANNELS, SMALL_HIDDEN, SMALL_SAMPLES = 32, 48, 64
 # By the end of a layer's name, factors of its initial weights.
 SPREAD = {"rpn_cls": 30.0, "rpn_reg": 10.0, "fc_cls": 10.0, "fc_reg": 30.0}
@@ -183,7 +177,7 @@ def _inputs(model: nn.Module, batch: Sequence[Objects]) -> dict:
 
 
 def _make_small(model: object) -> None:
-    for name, (modules, block, blocks, channels) in SMALL.items():
+    for name, (modules, block, blocks, channels) in STAGES.items():
         model.backbone.extra[name] = {
             "num_modules": modules,
             "num_branches": len(blocks),
@@ -191,7 +185,7 @@ def _make_small(model: object) -> None:
             "num_blocks": blocks,
             "num_channels": channels,
         }
-    model.neck.in_channels = list(SMALL["stage4"][3])
+    model.neck.in_channels = list(STAGES["stage4"][3])
     model.neck.out_channels = SMALL_CHANNELS
     for part in (model.rpn_head, model.roi_head):
         _fewer_channels(part)
