@@ -25,6 +25,7 @@ import helpers.mmdet_fcos as fcos
 import helpers.mmdet_reference as reference
 import helpers.mmdet_training as mmdet
 import helpers.training_pairs as ours
+import torch
 from helpers.drawn_objects import drawn
 
 from hrnet_det import model_zoo
@@ -89,7 +90,11 @@ def compare_fcos(_: str) -> Row:
     ]
     found = []
     for tiny in (2, 0):
-        batch = [fcos.drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
+        objects = [drawn(size, tiny=tiny, seed=n) for n, size in enumerate(SIZES)]
+        batch = [
+            fcos.Image(torch.from_numpy(x.image.transpose(2, 0, 1).copy()), x.boxes, x.classes)
+            for x in objects
+        ]
         before = our_fcos.compare(model, shipped, batch, pixels_of=same)
         found.append((before, our_fcos.compare(model, same, batch)))
     (before, after), (without, _) = found

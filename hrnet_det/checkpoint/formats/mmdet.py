@@ -46,6 +46,8 @@ def _cannot_hold(names: Names) -> str:
     kind = recognise_kind(names)
     if has(names, "backbone.fpn_convs.") and not has(names, "backbone.fpn_convs.1."):
         return "mmdetection's HRFPN has no convolution for all levels"
+    if kind and kind.name == "fcos" and {f"head.cls_subnet.{k}.bias" for k in (0, 1)} <= set(names):
+        return "mmdetection's FCOS has no biases beside its norms, these towers have"
     if kind and kind.name == "cascade_rcnn_one_mask":
         return (
             "mmdetection's Cascade Mask R-CNN has a mask head for each of its three stages, this "

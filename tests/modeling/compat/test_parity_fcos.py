@@ -10,12 +10,15 @@ from helpers.legacy_reference import od_scale_factor
 from helpers.parity import distance
 
 from hrnet_det import model_zoo
+from hrnet_det.checkpoint.convert import convert
 from hrnet_det.checkpoint.formats import HRNET_FCOS, MMDET_1, recognise
-from hrnet_det.checkpoint.infer import fcos_levels, infer_detector
+from hrnet_det.checkpoint.infer import infer_detector
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.checkpoint.renaming import rename
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.compat import conventions
+from hrnet_det.modeling.read_layers import fcos_levels
 
 CLASSES, CHANNELS = 5, 64
 CANDIDATES = 60  # of a level, for how they are chosen to count in small images; 1000 as published
@@ -158,6 +161,17 @@ def test_a_file_tells_its_detector(cases, source, count):
     strides = [shape.stride for shape in model.backbone.output_shape().values()]
     assert tuple(strides) == reference.STRIDES[count]
     assert [f"p{k}" for k in range(8 - count, 8)] == options.IN_FEATURES
+
+
+def test_a_file_with_six_levels_is_converted(cases, tmp_path):
+    """Into ours, which computes the same; mmdetection has no biases in the towers."""
+    path, traces = cases("maskrcnn_benchmark", 6)
+    said = convert(path, tmp_path / "ours.pth")
+    assert "tensors of FCOS, HRNetV2p-W18-small-v1, 5 classes, as hrnet_det names them" in said
+    resized, original, maps, trace = traces[0]
+    compare(run(build(str(tmp_path / "ours.pth"))[0], resized, original, maps), trace)
+    with pytest.raises(InputError, match="mmdetection's FCOS has no biases beside its norms"):
+        convert(path, tmp_path / "theirs.pth", to="mmdet")
 
 
 # The forms that HRNet-FCOS publishes, and those of mmdetection 1: README.md and configs/fcos
