@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 def config(conventions, shortest=50, longest=70, *, masks=True, empty=False):
     cfg = get_cfg()
     merge_overrides(cfg, ["MODEL.CONVENTIONS", conventions])
-    cfg.MODEL.MASK_ON = masks
+    cfg.INPUT.FORMAT, cfg.MODEL.MASK_ON = "RGB", masks
     cfg.DATASETS.TRAIN = (NAME,)
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = not empty
     cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (shortest,), longest
