@@ -7,11 +7,12 @@ from pathlib import Path
 
 from hrnet_det.convert_config.conversion import Conversion
 from hrnet_det.convert_config.nodes import plain
-from hrnet_det.convert_config.splits import Split
+from hrnet_det.convert_config.splits import Split, split_of
 
 # COCO train2017: images with objects, of 118,287 (mmdetection's filter_empty_gt leaves these).
 COCO_TRAINING_IMAGES = 117_266
-CLASSES_DEFINED = ("MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.FCOS.NUM_CLASSES")
+COCO_CLASSES = 80
+CLASS_COUNTS = tuple(f"MODEL.{group}.NUM_CLASSES" for group in ("ROI_HEADS", "FCOS", "RETINANET"))
 
 
 def compare_classes(conversion: Conversion, train: Split | None) -> None:
@@ -22,7 +23,7 @@ def compare_classes(conversion: Conversion, train: Split | None) -> None:
     conversion.use(train.node.find("metainfo"))
     names = plain(node) if node is not None else None
     names = [names] if isinstance(names, str) else list(names or ())
-    count = next((conversion.values[k] for k in CLASSES_DEFINED if k in conversion.values), None)
+    count = next((conversion.values[k] for k in CLASS_COUNTS if k in conversion.values), None)
     if names and count is not None and count.value != len(names):
         conversion.lack(
             count.sources[0], f"metainfo.classes has {len(names)} names: the json decides"
@@ -52,17 +53,19 @@ def read_json(path: str) -> dict:
 
 def images_of(conversion: Conversion) -> int | None:
     """Images of an epoch, as mmdetection's filters leave them; None where they are not known."""
-    train = conversion.train
-    if conversion.images is not None or train is None:
+    train = split_of(conversion, "train_dataloader")
+    if train is None:
         return conversion.images
+    if conversion.images is not None:
+        return conversion.images * train.times
     if train.coco_name == "coco_2017_train":
         return COCO_TRAINING_IMAGES * train.times
     content = read_json(train.json)
     if not content:
         return None
-    filtering = conversion.find("train_dataloader.dataset.filter_cfg.filter_empty_gt")
+    filtering = train.node.find("filter_cfg.filter_empty_gt")
     rows = content.get("images", [])
-    if filtering is None or filtering.value:
+    if filtering is not None and filtering.value:
         with_objects = {row.get("image_id") for row in content.get("annotations", [])}
         rows = [row for row in rows if row.get("id") in with_objects]
     return len(rows) * train.times

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hrnet_det.convert_config.nodes import Node, children, plain
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, shown
 
 
 class Chosen(NamedTuple):
@@ -48,6 +48,7 @@ class Conversion:
     Attributes:
         kind: the detector, a key of `KINDS`.
         values: by our keys, what they become.
+        splits: by dataloader, what it reads (`splits.split_of`).
         lacking: what has no counterpart. remarks: what the user should know besides.
     """
 
@@ -55,9 +56,9 @@ class Conversion:
     version: int = 3
     gpus: int | None = None
     images: int | None = None
-    train: object = None
     kind: str = ""
     values: dict[str, Chosen] = field(default_factory=dict)
+    splits: dict[str, object] = field(default_factory=dict)
     lacking: list[Lacking] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     _used: set[int] = field(default_factory=set)
@@ -112,7 +113,7 @@ class Conversion:
 
     def refuse(self, node: Node, why: str) -> InputError:
         """The error for a detector that there is none of here."""
-        return InputError(f"{node.place}: {node.name} is {plain(node)!r}: {why}")
+        return InputError(f"{node.place}: {node.name} is {shown(plain(node))}: {why}")
 
     def unread(self, node: Node | None = None) -> Iterator[Node]:
         """What nothing has read: whole groups where none of their parts was."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from hrnet_det import __version__
-from hrnet_det.config.keys import get_cfg
-from hrnet_det.config.yaml_files import flat
+from hrnet_det.config.files import config_folder
+from hrnet_det.config.yaml import merged
+from hrnet_det.config.yaml_files import BASE, YamlFile, read_yaml
 from hrnet_det.convert_config import (
     datasets,
     dense,
@@ -24,7 +29,6 @@ from hrnet_det.convert_config import (
 from hrnet_det.convert_config.conversion import Chosen, Conversion, Lacking, Row
 from hrnet_det.convert_config.counterparts import Base, counterpart
 from hrnet_det.convert_config.detectors import find_kind
-from hrnet_det.convert_config.nodes import Node
 from hrnet_det.convert_config.reading import read_config
 from hrnet_det.convert_config.version2 import as_version3, version_of
 from hrnet_det.convert_config.writing import document, lacking_lines
@@ -84,21 +88,61 @@ def convert_config(
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(f"config {path} is not there")
-    root = read_config(path)
-    version = version_of(root)
-    if version == 2:
-        root = as_version3(root)
-    conversion = Conversion(root, version, gpus, images)
-    conversion.kind = find_kind(conversion)
+    conversion = _started(path, gpus, images)
     for row in ROWS[conversion.kind]:
-        row.convert(conversion)
-    for node in _left(conversion):
-        conversion.lack(node, NO_KEY)
-    known = flat(get_cfg())
-    conversion.values = {k: v for k, v in conversion.values.items() if k in known}
+        with _wrong_values(conversion, row.names):
+            row.convert(conversion)
+    for node in conversion.unread():
+        if node.name.split(".")[0] in runtime.SECTIONS:
+            conversion.lack(node, NO_KEY)
     base, stated = counterpart(conversion)
     text = document(_header(path, conversion), base, stated)
+    _check(text, base, stated)
     return Converted(text, base, conversion.values, stated, conversion.lacking, conversion.remarks)
+
+
+def _started(path: Path, gpus: int | None, images: int | None) -> Conversion:
+    """A config in version 3's layout, and which of our detectors it is of."""
+    root = read_config(path)
+    conversion = Conversion(root, version_of(root), gpus, images)
+    with _wrong_values(conversion, ()):
+        if conversion.version == 2:
+            conversion.root = as_version3(root)
+        conversion.kind = find_kind(conversion)
+    return conversion
+
+
+@contextlib.contextmanager
+def _wrong_values(conversion: Conversion, names: Sequence[str]) -> Iterator[None]:
+    """Values of a kind that mmdetection does not take there are told with their line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        found = [node for name in names for node in conversion.nodes(name)]
+        node = found[0] if found else conversion.find("model") or conversion.root
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{node.place}: {node.name or 'the config'} cannot be converted: mmdetection takes "
+            f"other values there ({reason})"
+        ) from error
+
+
+def _check(text: str, base: Base, stated: dict[str, Chosen]) -> None:
+    """Raises: InputError with the line of the other config whose value ours cannot have."""
+    shipped = read_yaml(config_folder() / base.name).shipped
+    try:
+        merged(YamlFile(shipped, _own(text)), "the converted config")
+    except (InputError, yaml.YAMLError) as error:
+        nodes = [n for key, c in stated.items() if f"{key} " in str(error) for n in c.sources[:1]]
+        place = f"{nodes[0].place}: {nodes[0].name} cannot be converted: " if nodes else ""
+        raise InputError(f"{place}{error}") from error
+
+
+def _own(text: str) -> dict:
+    """What a text states of its own."""
+    return {key: value for key, value in yaml.safe_load(text).items() if key != BASE}
 
 
 def write_config(
@@ -123,11 +167,6 @@ def write_config(
         lines.append(f"Without a counterpart here, {len(converted.lacking)}:")
         lines += [f"  {line}" for line in lacking_lines(converted.lacking)]
     return "\n".join([*lines, f"Next: hrnet-det train --config-file {output}"])
-
-
-def _left(conversion: Conversion) -> list[Node]:
-    """What no row has read, of the sections that mmdetection's runner reads."""
-    return [node for node in conversion.unread() if node.name.split(".")[0] in runtime.SECTIONS]
 
 
 def _header(path: Path, conversion: Conversion) -> list[str]:

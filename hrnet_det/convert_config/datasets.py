@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrnet_det.convert_config.classes import compare_classes
+from hrnet_det.convert_config.classes import CLASS_COUNTS, COCO_CLASSES, compare_classes
 from hrnet_det.convert_config.conversion import Conversion, Row, rows_of, same, unneeded
 from hrnet_det.convert_config.nodes import plain
 from hrnet_det.convert_config.splits import Split, split_of
@@ -21,18 +21,17 @@ STUFFTHING = "coco_2017_train_stuffthing"  # COCO's objects with the maps of stu
 def _data(conversion: Conversion) -> None:
     train = split_of(conversion, "train_dataloader")
     test = split_of(conversion, "val_dataloader") or split_of(conversion, "test_dataloader")
-    if train is not None:
-        conversion.train = train
     names = [split.coco_name if split else "" for split in (train, test)]
     if all(split is None or name for split, name in zip((train, test), names, strict=True)):
         for split, name, key in zip((train, test), names, ("TRAIN", "TEST"), strict=True):
             if split is not None:
                 name = STUFFTHING if split.maps and name == "coco_2017_train" else name
                 conversion.set(f"DATASETS.{key}", [name], split.node.find("ann_file"))
+        _check_coco_classes(conversion)
         if train is not None:
             conversion.remarks.append(
-                "COCO is looked for in $DETECTRON2_DATASETS/coco: DETECTRON2_DATASETS="
-                f"{train.coco_root} for this config's"
+                "COCO is looked for in $DETECTRON2_DATASETS/coco: for this config's set "
+                f"DETECTRON2_DATASETS={train.coco_root}"
             )
     else:
         for split, key in ((train, "TRAIN"), (test, "TEST")):
@@ -43,6 +42,23 @@ def _data(conversion: Conversion) -> None:
                 conversion.set(f"DATASETS.CUSTOM.{key}_IMAGES", split.images, images)
         compare_classes(conversion, train)
     _other_test(conversion, test)
+
+
+def _check_coco_classes(conversion: Conversion) -> None:
+    """Of COCO's classes all are learned here."""
+    count = next((conversion.values[k] for k in CLASS_COUNTS if k in conversion.values), None)
+    for split in (
+        conversion.splits.get("train_dataloader"),
+        conversion.splits.get("val_dataloader"),
+    ):
+        if split is not None:
+            conversion.use(split.node.find("metainfo"))
+    if count is not None and count.value != COCO_CLASSES and count.sources:
+        conversion.lack(
+            count.sources[0],
+            f"the json has {COCO_CLASSES} categories, all of which are learned here: name one with "
+            "the others left out, as DATASETS.CUSTOM.TRAIN_JSON and TEST_JSON",
+        )
 
 
 def _other_test(conversion: Conversion, test: Split | None) -> None:
@@ -63,7 +79,7 @@ def _other_test(conversion: Conversion, test: Split | None) -> None:
     "train_dataloader.dataset.filter_cfg.filter_empty_gt", "DATALOADER.FILTER_EMPTY_ANNOTATIONS"
 )
 def _filter(conversion: Conversion) -> None:
-    train = conversion.train
+    train = split_of(conversion, "train_dataloader")
     if train is None:
         return
     options = train.node.find("filter_cfg")

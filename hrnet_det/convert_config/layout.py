@@ -92,6 +92,8 @@ def _steps(steps: list[Node], layout: Layout) -> list[Node]:
             scale = values.get("img_scale")
             inner = [_with_scale(part, scale) for part in inner if _kind(part) != "RandomFlip"]
             found += _steps(inner, layout)
+            if (flips := values.get("flip")) is not None and flips.value:
+                found.append(Node({"type": values["type"]}, flips.place, flips.name))
             continue
         if kind == "Pad" and (divisor := values.get("size_divisor")) is not None:
             layout.put("model.data_preprocessor.pad_size_divisor", divisor)

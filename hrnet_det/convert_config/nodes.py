@@ -127,7 +127,7 @@ def merged(over: Node, base: Node, key: str = "") -> Node:
         else:
             result[name] = without_marks(node)
     result.pop(DELETE, None)
-    return Node(result, base.place)
+    return Node(result, over.place)
 
 
 def without_marks(node: Node) -> Node:

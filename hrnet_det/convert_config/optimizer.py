@@ -80,7 +80,7 @@ def _clipping(conversion: Conversion) -> None:
     node = conversion.take("optim_wrapper.clip_grad")
     options = plain(node) if node is not None else None
     group = "SOLVER.CLIP_GRADIENTS"
-    conversion.set(f"{group}.ENABLED", bool(options), node)
+    conversion.set(f"{group}.ENABLED", bool(options), node, why="" if options else "no clip_grad")
     if not options:
         return
     if "max_norm" in options:

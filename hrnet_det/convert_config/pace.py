@@ -9,6 +9,9 @@ from typing import NamedTuple
 from hrnet_det.convert_config.classes import images_of
 from hrnet_det.convert_config.conversion import Conversion, Row, rows_of
 
+# Learning rates for 16 images; of other detectors 0.02.
+USUAL_RATES = {"fcos": 0.01, "retinanet": 0.01}
+
 
 class Pace(NamedTuple):
     """How iterations follow from epochs.
@@ -34,7 +37,7 @@ def pace_of(conversion: Conversion) -> Pace:
     """Batch and epoch."""
     loader = conversion.find("train_dataloader.batch_size")
     each = 2 if loader is None else loader.value
-    gpus = conversion.gpus or _gpus(conversion, each)
+    gpus = conversion.gpus or _gpus(conversion, each)[0]
     accumulated = conversion.value("optim_wrapper.accumulative_counts", 1)
     images = images_of(conversion)
     epoch = None
@@ -43,14 +46,23 @@ def pace_of(conversion: Conversion) -> Pace:
     return Pace(each * gpus * accumulated, gpus, accumulated, epoch)
 
 
-def _gpus(conversion: Conversion, each: int) -> int:
-    """Where the user does not say: by the file's name, as in 4xb4, or by what the rate is for."""
+def _gpus(conversion: Conversion, each: int) -> tuple[int, str]:
+    """How many, and what says so, where the user does not."""
     stem = conversion.root.place.path.stem
     if (found := re.search(r"_(\d+)xb?(\d+)[-_]", f"{stem}_")) and int(found[2]) == each:
-        return int(found[1])
+        return int(found[1]), "the file's name"
     base = conversion.find("auto_scale_lr.base_batch_size")
     total = 16 if base is None else base.value
-    return max(1, total // each) if total % each == 0 else 8
+    usual = conversion.find("optim_wrapper.optimizer.lr")
+    rate = USUAL_RATES.get(conversion.kind, 0.02)
+    scaled = conversion.find("auto_scale_lr.enable")
+    known = usual is not None and isinstance(usual.value, (int, float))
+    if known and not (scaled is not None and scaled.value):
+        batch = total * usual.value / rate
+        count = round(batch / each)
+        if count >= 1 and abs(count * each - batch) < 1e-6 * batch:
+            return count, f"its learning rate, where {rate:g} is for {total} images"
+    return max(1, total // each), f"the usual {total} images"
 
 
 @rows_of(
@@ -61,9 +73,15 @@ def _gpus(conversion: Conversion, each: int) -> int:
 def _batch(conversion: Conversion) -> None:
     pace, node = pace_of(conversion), conversion.take("train_dataloader.batch_size")
     each = pace.batch // pace.gpus // pace.accumulated
-    why = f"{pace.gpus} GPUs x {each} images"
+    parts = [f"{pace.gpus} GPU{'s' if pace.gpus > 1 else ''}", f"{each} images"]
+    parts += [f"{pace.accumulated} accumulated batches"] if pace.accumulated > 1 else []
+    why = " x ".join(parts)
     if conversion.gpus is None:
-        why += ": the config does not say how many GPUs, --gpus does"
+        reason = _gpus(conversion, each)[1]
+        conversion.remarks.append(
+            f"A batch of {pace.batch}: {why}, taken by {reason}, as the config does not say how "
+            "many GPUs; --gpus N does."
+        )
     conversion.set("SOLVER.IMS_PER_BATCH", pace.batch, node, why=why)
     count = conversion.take("optim_wrapper.accumulative_counts")
     conversion.set("SOLVER.GRADIENT_ACCUMULATION_STEPS", pace.accumulated, count)

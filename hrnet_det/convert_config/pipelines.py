@@ -29,6 +29,7 @@ ADVICE = {
     "RandomAffine": "INPUT.AUGMENT.ROTATION and SCALE_JITTER are near to it",
     "Rotate": "INPUT.AUGMENT.ROTATION is near to it",
     "FilterAnnotations": "objects are dropped by the rules of MODEL.CONVENTIONS here",
+    "MultiScaleFlipAug": "TEST.AUG.ENABLED True tests flipped images too, and several sizes",
     "Mosaic": "several images are not joined here",
     "MixUp": "several images are not mixed here",
 }

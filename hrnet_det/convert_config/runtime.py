@@ -81,6 +81,7 @@ SECTIONS = (
     *("train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator"),
     *("train_cfg", "val_cfg", "test_cfg", "default_hooks", "custom_hooks", "custom_imports"),
     *("env_cfg", "work_dir", "randomness", "tta_model", "tta_pipeline", "data", "lr_config"),
+    *("optimizer_config", "momentum_config"),
 )
 ROWS: list[Row] = [
     _load_from,

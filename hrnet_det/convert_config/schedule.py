@@ -6,6 +6,7 @@ from hrnet_det.convert_config.conversion import Conversion, Row, rows_of
 from hrnet_det.convert_config.nodes import Node, children, plain
 from hrnet_det.convert_config.optimizer import OPTIMIZER
 from hrnet_det.convert_config.pace import Pace, pace_of
+from hrnet_det.convert_config.splits import split_of
 
 EPOCHS = "train_cfg.max_epochs"
 DROPS = (8 / 12, 11 / 12)  # what SOLVER.EPOCHS sets SOLVER.STEPS to, of a training
@@ -28,7 +29,7 @@ def _length(conversion: Conversion) -> None:
             why = f"{epochs.value} epochs of {_plainly(pace.epoch)} iterations"
             conversion.set("SOLVER.MAX_ITER", total, epochs, why=why)
         else:
-            train = conversion.train
+            train = split_of(conversion, "train_dataloader")
             times = train.times if train is not None else 1
             why = "iterations follow from the data; --images N states them"
             conversion.set("SOLVER.EPOCHS", epochs.value * times, epochs, why=why)

@@ -10,6 +10,7 @@ from detectron2.data.datasets import builtin
 from hrnet_det.convert_config.conversion import Conversion
 from hrnet_det.convert_config.nodes import Node, children, plain
 
+KNOWN = ("CocoDataset", "None")
 JSON = "a json in COCO's format is needed: DATASETS.CUSTOM.TRAIN_JSON, TRAIN_IMAGES, or --data"
 
 
@@ -46,28 +47,39 @@ def _ends(path: str, end: str) -> bool:
 
 
 def split_of(conversion: Conversion, loader: str) -> Split | None:
-    """The dataset of a dataloader; wrappers that repeat or choose are followed and told."""
-    node, times = conversion.find(f"{loader}.dataset"), 1
-    while node is not None and (kind := plain(node).get("type")) and kind != "CocoDataset":
-        conversion.use(node.find("type"))
-        inner = node.find("dataset")
-        if kind == "RepeatDataset":
-            times *= conversion.value(f"{node.name}.times", 1)
-            conversion.use(node.find("times"))
-        elif kind == "ClassBalancedDataset":
-            _class_balanced(conversion, node)
-        elif kind == "ConcatDataset":
-            inner = _only(conversion, node)
-        elif inner is None:
-            conversion.lack(node, f"{kind}: {JSON}")
-            return None
-        else:
-            conversion.lack(node.find("type"), "there is no such wrapper of datasets here")
-        node = inner
+    """What a dataloader reads, found once; None where it has no dataset that can be read here."""
+    if loader not in conversion.splits:
+        node = conversion.find(f"{loader}.dataset")
+        conversion.splits[loader] = None if node is None else _found(conversion, node)
+    return conversion.splits[loader]
+
+
+def _found(conversion: Conversion, node: Node | None, times: int = 1) -> Split | None:
+    """The innermost dataset; wrappers that repeat or choose are followed and told."""
     if node is None:
         return None
+    kind, inner = str(plain(node).get("type")), node.find("dataset")
     conversion.use(node.find("type"))
-    return _paths(conversion, node, times)
+    if kind == "RepeatDataset":
+        count = node.find("times")
+        conversion.use(count)
+        return _found(conversion, inner, times * (1 if count is None else count.value))
+    if kind == "ClassBalancedDataset":
+        _class_balanced(conversion, node)
+        return _found(conversion, inner, times)
+    if kind == "ConcatDataset":
+        return _found(conversion, _only(conversion, node), times)
+    if inner is not None:
+        conversion.lack(node.find("type"), "there is no such wrapper of datasets here")
+        return _found(conversion, inner, times)
+    split = _paths(conversion, node, times)
+    if not split.json.endswith(".json"):
+        conversion.lack(node.find("type") or node, JSON)
+        conversion.use(node)
+        return None
+    if kind not in KNOWN:
+        conversion.remarks.append(f"{kind}: {split.json} is taken as a json in COCO's format.")
+    return split
 
 
 def _class_balanced(conversion: Conversion, node: Node) -> None:
@@ -96,9 +108,11 @@ def _paths(conversion: Conversion, node: Node, times: int) -> Split:
         above = root.value if root is not None and root.value else ""
         return os.path.join(above, str(path)) if path else ""
 
-    if isinstance(json_file and json_file.value, (list, tuple)):
-        conversion.lack(json_file, "one json for each split is here: join them")
-    path = str(plain(json_file)) if json_file is not None else ""
+    path = plain(json_file) if json_file is not None else ""
+    if isinstance(path, (list, tuple)):  # of version 2, with as many folders
+        conversion.lack(json_file, "one json for each split is here: join them; the first is taken")
+        path = path[0] if path else ""
+        parts = {k: v[0] if isinstance(v, (list, tuple)) and v else v for k, v in parts.items()}
     images = joined(parts.get("img") or parts.get("img_path")) or (root and str(root.value)) or ""
     maps = joined(parts.get("seg") or parts.get("seg_map_path"))
     return Split(node, times, joined(path), images, maps)

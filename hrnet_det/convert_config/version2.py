@@ -89,18 +89,41 @@ def _model(layout: Layout) -> None:
     for inner in _all(model):
         if isinstance(inner.value, dict):
             _old_names(inner)
+    _moved(model)
+
+
+# Names of the first releases of version 2, and what replaced them.
+OLD_NAMES = (
+    ("iou_thr", "iou_threshold"),
+    ("max_num", "max_per_img"),
+    ("out_size", "output_size"),
+    ("sample_num", "sampling_ratio"),
+)
 
 
 def _old_names(options: Node) -> None:
-    """Names of the first versions of 2: nms_thr, max_num, nms.iou_thr."""
+    """Give old names their new ones; where both are there, the new one counts."""
     values = options.value
-    if "iou_thr" in values and "iou_threshold" not in values:
-        values["iou_threshold"] = values.pop("iou_thr")
-    if "max_num" in values and "max_per_img" not in values:
-        values["max_per_img"] = values.pop("max_num")
-    if "nms_thr" in values and "nms" not in values:
-        threshold = values.pop("nms_thr")
-        values["nms"] = Node({"iou_threshold": threshold}, threshold.place, threshold.name)
+    for old, new in OLD_NAMES:
+        if old in values:
+            values.setdefault(new, values.pop(old))
+    if (threshold := values.pop("nms_thr", None)) is not None:
+        inner = Node({"iou_threshold": threshold}, threshold.place, threshold.name)
+        values.setdefault("nms", inner)
+    ignored = values.pop("ignore_label", None)
+    if ignored is not None:  # of HTC's semantic head
+        loss = {"ignore_index": ignored, "loss_weight": values.pop("loss_weight", None)}
+        loss = {key: node for key, node in loss.items() if node is not None}
+        values.setdefault("loss_seg", Node(loss, ignored.place, options.name))
+
+
+def _moved(model: Node) -> None:
+    """The weights of a cascade's stages, which were a part of train_cfg."""
+    rules, heads = model.find("train_cfg"), model.find("roi_head")
+    if rules is not None and isinstance(rules.value, dict) and heads is not None:
+        weights = rules.value.pop("stage_loss_weights", None)
+        if weights is not None:
+            heads.value.setdefault("stage_loss_weights", weights)
 
 
 def _all(node: Node) -> list[Node]:
@@ -117,6 +140,9 @@ def _optimizer(layout: Layout) -> None:
     if config is not None and isinstance(config.value, dict):
         layout.put("optim_wrapper.clip_grad", config.find("grad_clip"))
         layout.put("optim_wrapper.accumulative_counts", config.find("cumulative_iters"))
+        read = ("grad_clip", "cumulative_iters", "type", "loss_scale", "distributed")
+        rest = {key: node for key, node in config.value.items() if key not in read}
+        layout.put("optimizer_config", Node(rest, config.place, config.name) if rest else None)
     if half is not None and half.value is not None:
         layout.put("optim_wrapper.type", Node("AmpOptimWrapper", half.place, half.name))
 

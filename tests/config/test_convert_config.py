@@ -30,15 +30,10 @@ def test_a_published_config_keeps_its_values(path, tmp_path):
     if matches is not None:
         means = {"always": True, "never": False, "with_masks": found["MODEL.MASK_ON"]}
         assert means[found["MODEL.ROI_HEADS.LOW_QUALITY_MATCHES"]] == matches
-    differing = {key: found[key] for key in values if not close(found[key], values[key])}
+    differing = {
+        key: found[key] for key in values if not mmdet_config.close(found[key], values[key])
+    }
     assert not differing
-
-
-def close(one, other):
-    """Numbers to nine digits, lists and tuples item by item."""
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(close, one, other))
-    return one == (other if isinstance(other, (str, bool)) else pytest.approx(other, rel=1e-9))
 
 
 @needs_mmdet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from math import ceil, log2
+from math import ceil, isclose, log2
 from pathlib import Path
 
 SPEC = importlib.util.find_spec("mmdet")
@@ -196,3 +196,17 @@ def expected(path: Path) -> dict[str, object]:
     if cfg.model.type != "FCOS":
         found["low quality"] = low_quality(cfg.model)
     return found
+
+
+def close(one, other) -> bool:
+    """Whether values are the same: numbers to six digits, lists and tuples item by item."""
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(close, one, other))
+    if isinstance(other, (str, bool)) or isinstance(one, (str, bool)):
+        return one == other
+    return isclose(one, other, rel_tol=1e-6)
+
+
+def differing(found, expected) -> dict[str, tuple]:
+    """{key: (found, expected)} of the expected keys whose values are others."""
+    return {k: (found[k], v) for k, v in expected.items() if not close(found[k], v)}
