@@ -55,3 +55,13 @@ def test_shipped_rules_differ():
     apart = ours.compare(ours.expected(model, batch()), shipped, batch(), bitmaps=False)
     assert apart.losses["loss_rpn_loc"] > 0.1 and apart.losses["loss_mask"] > 1e-3
     assert apart.gradient > 0.05
+
+
+@pytest.mark.parametrize("kind", ["mask_rcnn", "htc"])
+def test_an_image_without_objects_beside_others(kind):
+    (first, second), (model, own) = batch(), pair(kind)
+    second = second._replace(
+        boxes=second.boxes[:0], classes=second.classes[:0], polygons=[], masks=second.masks[:0]
+    )
+    apart = ours.compare(ours.expected(model, [first, second]), own, [first, second])
+    assert max(apart.losses.values()) <= MASK_LOSS and apart.gradient <= GRADIENT[kind]
