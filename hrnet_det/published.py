@@ -53,7 +53,8 @@ class Published:
     @property
     def name(self) -> str:
         """Such as "mmdet/faster_rcnn_hrnetv2p_w18_1x"."""
-        return f"{self.source}/{self.kind}_hrnetv2p_{self.variant}_{self.schedule}"
+        network = "hrnetv2p" if "HRNetV2p" in KINDS[self.kind].base else "hrnetv2"
+        return f"{self.source}/{self.kind}_{network}_{self.variant}_{self.schedule}"
 
     @property
     def conventions(self) -> str:

@@ -47,6 +47,7 @@ SOURCES = {  # and how many checkpoints each has
     "bdd100k": 10,
     "pedestron": 4,
     "cascadetabnet": 7,
+    "panoptic_deeplab": 2,
 }
 
 
@@ -116,6 +117,8 @@ def test_every_checkpoint_has_its_config():
     for row in model_zoo.checkpoints():
         cfg = row.config()
         model = cfg.MODEL
+        if row.kind == "panoptic_deeplab":
+            continue
         expected = [ARCHITECTURES.get(row.kind, "GeneralizedRCNN")]
         expected += [conventions.get(row.source, row.source)]
         assert expected == [model.META_ARCHITECTURE, model.CONVENTIONS], row.name
@@ -149,6 +152,17 @@ def test_every_checkpoint_has_its_config():
 def test_the_sizes_that_a_checkpoint_was_tested_at(name, sides):
     cfg = model_zoo.named_run(name).cfg
     assert sides == (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+
+
+@pytest.mark.parametrize(("name", "heads"), [("dsconv", "detectron2"), ("os4", "original")])
+def test_both_forms_of_panoptic_deeplab(name, heads):
+    (row,) = [row for row in model_zoo.checkpoints() if row.schedule == f"90k_{name}"]
+    assert row.name == f"panoptic_deeplab/panoptic_deeplab_hrnetv2_w48_90k_{name}"
+    model = row.config().MODEL
+    found = (model.META_ARCHITECTURE, model.HRNET.VARIANT, model.SEM_SEG_HEAD.NUM_CLASSES)
+    assert found == ("HRNetPanopticDeepLab", "w48", 19)
+    assert (heads, "detectron2") == (model.PANOPTIC_DEEPLAB.HEADS, model.CONVENTIONS)
+    assert row.ap.startswith("PQ 63.4, mask AP ")
 
 
 @pytest.mark.parametrize(("levels", "first", "last"), [("5l", 3, 7), ("6l", 2, 7)])

@@ -53,6 +53,8 @@ def test_forms_of_all_projects():
         "hrnet_object_detection",
         "maskrcnn_benchmark",
         "hrnet_fcos",
+        "panoptic_deeplab",
+        "panoptic_deeplab_detectron2",
     }
     found = {(row.source, row.kind, row.classes) for row in ROWS.values()}
     assert {
@@ -76,7 +78,7 @@ def test_what_a_file_is_follows_from_its_tensors(form):
     assert (report.conventions, report.overrides) == (row.conventions, renamed.format.overrides)
     found = renamed.detector
     assert (found.kind.name, found.variant, found.classes) == (row.kind, row.variant, row.classes)
-    assert f"{FORMS[row.form].title}: {found.kind.title}, HRNetV2p-" in report.title
+    assert f"{FORMS[row.form].title}: {found.kind.title}, HRNet" in report.title
     # The detector that the file alone gives is the row's, but for what the row's settings say.
     words = [*renamed.format.overrides, *found.overrides()]
     inferred = known_config(found.kind.name, renamed.conventions, words)
