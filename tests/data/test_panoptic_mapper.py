@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import BitMasks, Instances
+from helpers.coco_shape import datasets_at, write_cityscapes
 from PIL import Image
 
 from hrnet_det import model_zoo
@@ -180,22 +181,23 @@ def drawn(tmp_path_factory):
     registration.register_quickstart()
 
 
-def perfect(row, things):
+def perfect(row, things, dataset=VAL):
     """The truth of an image as a prediction."""
     ids = torch.from_numpy(segment_ids(np.asarray(Image.open(row["pan_seg_file_name"]))))
     segments = [s | {"isthing": s["category_id"] in things} for s in row["segments_info"]]
     objects = [s for s in segments if s["isthing"]]
     found = Instances(tuple(ids.shape))
     found.pred_masks = torch.stack([ids == s["id"] for s in objects])
-    truth, _ = ground_truth(row, tuple(ids.shape), MetadataCatalog.get(VAL))
+    truth, _ = ground_truth(row, tuple(ids.shape), MetadataCatalog.get(dataset))
     assert len(truth) == sum(not s["iscrowd"] for s in objects)
     assert set(truth.gt_classes.tolist()) == {s["category_id"] for s in objects if not s["iscrowd"]}
     found.pred_classes = torch.tensor([s["category_id"] for s in objects])
     found.scores = torch.ones(len(objects))
-    boxes = torch.tensor([s["bbox"] for s in objects]).float()
-    boxes[:, 2:] += boxes[:, :2]
-    found.pred_boxes = Boxes(boxes)
-    return {"instances": found, "panoptic_seg": (ids, segments)}
+    found.pred_boxes = BitMasks(found.pred_masks).get_bounding_boxes()
+    logits = torch.zeros(19, *ids.shape)
+    for segment in segments:
+        logits[segment["category_id"]][ids == segment["id"]] = 1
+    return {"instances": found, "panoptic_seg": (ids, segments), "sem_seg": logits}
 
 
 def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
@@ -211,6 +213,21 @@ def test_the_truth_of_the_quickstart_is_a_perfect_prediction(drawn, tmp_path):
         assert results["panoptic_seg"][name] == pytest.approx(100)
     assert results["bbox"]["AP50"] == pytest.approx(100)
     assert results["segm"]["AP50"] == pytest.approx(100)
+
+
+def test_the_truth_of_cityscapes_is_a_perfect_prediction(tmp_path):
+    write_cityscapes(tmp_path)
+    name = "cityscapes_fine_panoptic_val"
+    with datasets_at(tmp_path):
+        run = RunConfig(config("DATASETS.TEST", f"('{name}',)", "OUTPUT_DIR", str(tmp_path)))
+        evaluator = build_evaluator(run, name)
+        evaluator.reset()
+        (row,) = DatasetCatalog.get(name)
+        evaluator.process([row], [perfect(row, range(11, 19), name)])
+        results = evaluator.evaluate()
+    assert set(results) == {"panoptic_seg", "segm", "sem_seg"}
+    assert results["panoptic_seg"]["PQ"] == results["panoptic_seg"]["PQ_th"] == 100
+    assert results["segm"]["AP"] == pytest.approx(100) and results["sem_seg"]["IoU"] == 100
 
 
 def test_classes_and_things_follow_the_data(drawn, capsys):

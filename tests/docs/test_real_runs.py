@@ -47,6 +47,7 @@ TEST.DETECTIONS_PER_IMAGE 5
 INPUT.MIN_SIZE_TRAIN (96,)
 INPUT.MIN_SIZE_TEST 96
 INPUT.SCALES_TRAIN []
+INPUT.CROP_TRAIN []
 INPUT.CROP.ENABLED False
 SOLVER.IMS_PER_BATCH 1
 SOLVER.MAX_ITER 1
@@ -90,6 +91,7 @@ RUNS = {
         *("bbox", "segm", "sem_seg", "panoptic_seg"),
     },
     "Cityscapes/semantic_hrnetv2_w40.yaml": {"sem_seg"},
+    "Cityscapes/panoptic_deeplab_hrnetv2_w48.yaml": {"segm", "sem_seg", "panoptic_seg"},
 }
 
 

@@ -138,6 +138,36 @@ def write_cityscapes(root: Path) -> None:
             Image.fromarray(label).save(truth / f"{stem}_gtFine_{kind}.png")
         content = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": []}
         (truth / f"{stem}_gtFine_polygons.json").write_text(json.dumps(content))
+        _write_city_segments(truth.parents[1], split, stem)
+
+
+def _write_city_segments(folder: Path, split: str, stem: str) -> None:
+    """What cityscapesscripts' createPanopticImgs.py writes: ids of pixels, and a json."""
+    name = f"cityscapes_panoptic_{split}"
+    (folder / name).mkdir()
+    numbers = {label.name: label.id for label in cityscapes_labels}
+    ids = np.full((HEIGHT, WIDTH), numbers["road"])
+    ids[: HEIGHT // 2] = numbers["sky"]
+    ids[CAR] = 1000 * numbers["car"]
+    pixels = np.dstack([ids % 256, ids // 256, 0 * ids]).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / name / f"{stem}_gtFine_panoptic.png")
+    segments = [
+        {"id": int(n), "category_id": int(n if n < 1000 else n // 1000), "iscrowd": 0}
+        | {"area": int((ids == n).sum())}
+        for n in np.unique(ids)
+    ]
+    file = f"{stem}_gtFine_panoptic.png"
+    categories = [
+        {"id": label.id, "name": label.name, "isthing": int(label.hasInstances)}
+        for label in cityscapes_labels
+        if not label.ignoreInEval
+    ]
+    content = {
+        "images": [{"id": stem, "width": WIDTH, "height": HEIGHT}],
+        "annotations": [{"image_id": stem, "file_name": file, "segments_info": segments}],
+        "categories": categories,
+    }
+    write_json(folder / f"{name}.json", content)
 
 
 @contextmanager
@@ -149,6 +179,7 @@ def datasets_at(root: Path) -> Iterator[None]:
             patch.setattr(catalog, "data", {}, raising=True)
         builtin.register_all_coco(str(root))
         builtin.register_all_cityscapes(str(root))
+        builtin.register_all_cityscapes_panoptic(str(root))
         builtin.register_all_pascal_voc(str(root))
         yield
 
