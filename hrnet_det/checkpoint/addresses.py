@@ -13,6 +13,16 @@ SECOND_SET = "#ema"  # after an address: of a file with two sets of parameters, 
 SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
 IMAGENET = "imagenet"  # MODEL.WEIGHTS of a training: those of the variant, where they can be had
 TIMEOUT = 5  # seconds
+# The ImageNet weights that mmdetection's configs name open-mmlab://msra/..., by what follows msra/.
+# Source: mmengine/hub/openmmlab.json.
+_OPEN_MMLAB = "https://download.openmmlab.com/pretrain/third_party/"
+OPEN_MMLAB = {
+    "hrnetv2_w18_small": "hrnetv2_w18_small-b5a04e21.pth",
+    "hrnetv2_w18": "hrnetv2_w18-00eb2006.pth",
+    "hrnetv2_w32": "hrnetv2_w32-dc9eeb4f.pth",
+    "hrnetv2_w40": "hrnetv2_w40-ed0b031c.pth",
+    "hrnetv2_w48": "hrnetv2_w48-d2186c55.pth",
+}
 _HASH = re.compile(r"-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$")  # not a date: -20200130.pth
 ELSEWHERE = "Without a connection: fetch the file elsewhere and name its path"
 
@@ -28,8 +38,8 @@ def find_weights(address: str) -> str:
 
     Args:
         address: a path; timm://MODEL.TAG, such as timm://hrnet_w18.ms_in1k;
-            hf://ORG/REPOSITORY/FILE; or an address that Detectron2 knows (https://...); with
-            SECOND_SET at its end or without.
+            hf://ORG/REPOSITORY/FILE; open-mmlab://msra/NAME, of `OPEN_MMLAB`; or an address that
+            Detectron2 knows (https://...); with SECOND_SET at its end or without.
     Returns: a path, with SECOND_SET at its end where the address has that.
     Raises: MissingInputError if there is no such file; InputError if it cannot be fetched, or is
         not what its name says.
@@ -40,6 +50,14 @@ def find_weights(address: str) -> str:
 
 def _find(address: str) -> str:
     kind, _, rest = address.partition("://")
+    if kind == "open-mmlab":
+        name = rest.removeprefix("msra/")
+        if name not in OPEN_MMLAB:
+            raise InputError(
+                f"weights {address}: of mmdetection's ImageNet weights those of HRNets are known: "
+                f"{', '.join(f'open-mmlab://msra/{known}' for known in OPEN_MMLAB)}"
+            )
+        return _find(_OPEN_MMLAB + OPEN_MMLAB[name])
     if kind == "timm":
         return _download(f"timm/{rest}", "model.safetensors", address)
     if kind == "hf":
@@ -65,7 +83,7 @@ def _find(address: str) -> str:
     if not Path(path).is_file():
         raise InputError(
             f"weights {address}: nothing here fetches {kind}:// addresses; known are a path, "
-            "https://, timm:// and hf://"
+            "https://, timm://, hf:// and open-mmlab://"
         )
     _check_hash(address, Path(path))
     return path

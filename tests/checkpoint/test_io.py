@@ -6,6 +6,8 @@ import pickle
 import sys
 import types
 from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.addresses import OPEN_MMLAB, find_weights
 from hrnet_det.checkpoint.convert import convert
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.errors import InputError, MissingInputError
@@ -380,6 +382,36 @@ def test_a_fetched_file_is_what_its_name_says(monkeypatch, tmp_path):
         f"weights {address}: the file that was fetched has the SHA-256 ba7816bf..., not ba7816be, "
     )
     assert not path.exists()  # so that it is fetched again
+
+
+def test_mmdetections_imagenet_weights_have_its_names(monkeypatch, tmp_path):
+    """As mmengine/hub/openmmlab.json names them; a file is checked by the hash in its address."""
+    asked, path = [], tmp_path / "fetched"
+
+    def fetched(address):
+        asked.append(address)
+        path.write_bytes(b"another file")
+        return str(path)
+
+    monkeypatch.setattr("hrnet_det.checkpoint.addresses.PathManager.get_local_path", fetched)
+    with pytest.raises(InputError, match=r"the SHA-256 \w{8}\.\.\., not dc9eeb4f, which its"):
+        find_weights("open-mmlab://msra/hrnetv2_w32")
+    folder = "https://download.openmmlab.com/pretrain/third_party"
+    assert asked == [f"{folder}/hrnetv2_w32-dc9eeb4f.pth"]
+    assert not_found("open-mmlab://msra/hrnetv2_w64").startswith(
+        "weights open-mmlab://msra/hrnetv2_w64: of mmdetection's ImageNet weights those of HRNets "
+        "are known: open-mmlab://msra/hrnetv2_w18_small, open-mmlab://msra/hrnetv2_w18, "
+    )
+
+
+@pytest.mark.skipif(find_spec("mmengine") is None, reason="compared with mmengine's own table")
+def test_the_addresses_are_mmengines():
+    file = Path(find_spec("mmengine").origin).parent / "hub" / "openmmlab.json"
+    theirs = json.loads(file.read_text())
+    ours = {f"msra/{name}": file for name, file in OPEN_MMLAB.items()}
+    known = {name: address for name, address in theirs.items() if name.startswith("msra/hrnetv2_")}
+    assert known.keys() == ours.keys()
+    assert all(known[name].endswith(f"/third_party/{file}") for name, file in ours.items())
 
 
 def test_what_comes_without_https_is_refused():
