@@ -151,13 +151,17 @@ def rpn_losses(batch: Batch, logits: list[Tensor], moves: list[Tensor]) -> dict[
 def proposals(
     batch: Batch, logits: list[Tensor], moves: list[Tensor], top: int = 2000
 ) -> list[Tensor]:
-    """(R, 4) of each image: the best of each level, NMS, then the best of all levels."""
+    """(R, 4) of each image: the best of each level, NMS, then the best of all levels.
+
+    Those whose probabilities are equal when rounded, whose order the source leaves open, are in
+    that of their logits.
+    """
     results = []
     for i, size in enumerate(batch.sizes):
         boxes, scores = [], []
         levels = zip(STRIDES, batch.features, logits, moves, strict=True)
         for stride, feature, logit, move in levels:
-            score, best = logit[i].float().sigmoid().topk(min(top, logit.shape[1]))
+            score, best = logit[i].float().topk(min(top, logit.shape[1]))
             anchors = anchors_of(stride, feature.shape[-2:])[best]
             box = decode(anchors, move[i, best], RPN_STDS, size)
             kept = reference._nms(box, score, reference.RPN_NMS)[:top]
@@ -191,38 +195,36 @@ def pool(
     features: Sequence[Tensor], boxes: Sequence[Tensor], bins: int, strides: Sequence[int]
 ) -> Tensor:
     """RoIAlign of two points a bin on each axis: (R, C, bins, bins) of all images' closed boxes."""
-    images = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
     rois = torch.cat(list(boxes))
+    images = torch.cat([torch.full((len(b),), i) for i, b in enumerate(boxes)])
     scales = (rois[:, 2:] - rois[:, :2] + 1).prod(1).sqrt()
     levels = (scales / 56 + 1e-6).log2().floor().clamp(0, len(strides) - 1).long()
     pooled = features[0].new_zeros(len(rois), features[0].shape[1], bins, bins)
     for level, stride in enumerate(strides):
-        chosen = (levels == level).nonzero()[:, 0]
-        cells, image = features[level], images[chosen][:, None, None]
-        roi = rois[chosen].to(cells)
-        first, last = roi[:, :2] / stride, (roi[:, 2:] + 1) / stride
-        columns, rows = (_points(first[:, a], last[:, a], bins, cells.shape[3 - a]) for a in (0, 1))
-        values = 0
-        for row, row_weight in rows:
-            for column, column_weight in columns:
-                weight = row_weight[:, :, None] * column_weight[:, None, :]
-                at = cells[image, :, row[:, :, None], column[:, None, :]]  # (R, 2b, 2b, C)
-                values = values + at * weight[..., None]
-        values = values.unflatten(2, (bins, 2)).unflatten(1, (bins, 2)).mean((2, 4))
-        pooled = pooled.index_copy(0, chosen, values.permute(0, 3, 1, 2))
+        for image, cells in enumerate(features[level]):
+            chosen = ((levels == level) & (images == image)).nonzero()[:, 0]
+            roi = rois[chosen].to(cells)
+            first, last = roi[:, :2] / stride, (roi[:, 2:] + 1) / stride
+            down, across = (
+                _parts(first[:, a], last[:, a], bins, cells.shape[2 - a]) for a in (1, 0)
+            )
+            found = torch.einsum("rph,chw,rqw->rcpq", down, cells, across)
+            pooled = pooled.index_copy(0, chosen, found)
     return pooled
 
 
-def _points(start: Tensor, end: Tensor, bins: int, cells: int) -> list[tuple[Tensor, Tensor]]:
-    """Lower and upper cell (R, 2 bins) of the points on one axis, and their weights."""
+def _parts(start: Tensor, end: Tensor, bins: int, cells: int) -> Tensor:
+    """(R, bins, cells): what part each cell of an axis has in the mean of a bin's two points."""
     steps = (torch.arange(2 * bins).to(start) + 0.5) / 2
     at = start[:, None] + steps * (end - start).clamp(min=0)[:, None] / bins
     inside = (at >= -1) & (at <= cells)
     at = at.clamp(0, cells - 1)
     lower = at.long()
-    part = at - lower
     upper = (lower + 1).clamp(max=cells - 1)
-    return [(lower, (1 - part) * inside), (upper, part * inside)]
+    parts = start.new_zeros(len(start), 2 * bins, cells)
+    for cell, weight in ((lower, 1 - (at - lower)), (upper, at - lower)):
+        parts = parts.scatter_add(2, cell[..., None], (weight * inside)[..., None])
+    return parts.unflatten(1, (bins, 2)).mean(2)
 
 
 def crop_targets(samples: Samples, masks: Tensor, side: int = 28) -> Tensor:
