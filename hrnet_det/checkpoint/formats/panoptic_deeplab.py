@@ -69,6 +69,7 @@ PANOPTIC_DEEPLAB = Format(
     recognises=_is_first,
     rules=(*_BACKBONE, *_of_head("semantic"), *_of_head("instance")),
     conventions="detectron2",
+    overrides=("MODEL.HRNET.UPSAMPLING", "bilinear", "MODEL.PANOPTIC_DEEPLAB.HEADS", "original"),
 )
 PANOPTIC_DEEPLAB_D2 = Format(
     name="panoptic_deeplab_detectron2",
@@ -84,4 +85,5 @@ PANOPTIC_DEEPLAB_D2 = Format(
         *((f"{head}.{{name}}", f"{head}.{{name}}") for head in ("sem_seg_head", "ins_embed_head")),
     ),
     conventions="detectron2",
+    overrides=("MODEL.HRNET.UPSAMPLING", "bilinear"),
 )

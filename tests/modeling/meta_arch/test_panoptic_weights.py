@@ -53,8 +53,9 @@ def test_weights_for_detectron2_give_the_same(tmp_path):
 @pytest.mark.parametrize("separable", [True, False])
 def test_the_names_of_w48_for_detectron2(separable):
     """Detectron2's own heads on res2 to res5 have the names and shapes that we read as ours."""
-    words = ["MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV", str(separable)]
-    cfg = model_zoo.get_config("Cityscapes/panoptic_deeplab_hrnetv2_w48", words)
+    cfg = model_zoo.named_run("panoptic_deeplab/panoptic_deeplab_hrnetv2_w48_90k_dsconv").cfg
+    assert cfg.MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV
+    cfg.MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV = separable
     project = panoptic_project()
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
@@ -130,9 +131,8 @@ def test_the_names_of_w48_of_the_first_code():
     published = {"decoder": 256, "head": 256, "aspp": 256, "projected": (128, 64, 32)}
     instance = {"decoder": 128, "head": 32, "aspp": 256, "projected": (64, 32, 16)}
     theirs = original_weights(VARIANTS["w48"].widths, semantic=published, instance=instance)
-    words = ["MODEL.PANOPTIC_DEEPLAB.HEADS", "original"]
-    words += ["MODEL.INS_EMBED_HEAD.PROJECT_CHANNELS", "[16, 32, 64]", "MODEL.DEVICE", "meta"]
-    cfg = model_zoo.get_config("Cityscapes/panoptic_deeplab_hrnetv2_w48", words)
+    cfg = model_zoo.named_run("panoptic_deeplab/panoptic_deeplab_hrnetv2_w48_90k_os4").cfg
+    cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         ours = model_zoo.build_detector(cfg).state_dict()
     renamed = rename(
