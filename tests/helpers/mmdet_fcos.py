@@ -71,8 +71,9 @@ def config(schedule: str = "1x", *, small: bool = True) -> object:
 
 
 def build(*, small: bool = True, seed: int = 0) -> nn.Module:
-    """The detector with its own initial values, float64 and in training mode."""
+    """The detector with its own initial values and norm statistics of images, float64, training."""
     made = config(small=small)
+    from helpers.mmdet_training import _settle  # which imports this module
     from mmdet.registry import MODELS
 
     before = logging.root.manager.disable
@@ -82,6 +83,7 @@ def build(*, small: bool = True, seed: int = 0) -> nn.Module:
         logging.disable(logging.CRITICAL)  # a line for each tensor
         model.init_weights()
         logging.disable(before)
+        _settle(model, {})
     return model.double().train()
 
 

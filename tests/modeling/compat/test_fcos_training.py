@@ -104,7 +104,7 @@ def test_three_updates_are_mmdetections(schedule):
     """With its warm-up, clipping and rates and decays of biases, from SOLVER.RECIPE mmdet."""
     other, cfg = theirs.build(), config(schedule=schedule)
     with torch.no_grad():
-        other.bbox_head.conv_cls.weight.mul_(10)  # for a gradient that is clipped
+        other.bbox_head.conv_cls.weight.mul_(30)  # for a gradient that is clipped
     ours = fcos_pairs.build(cfg, other)
     before = {name: p.detach().clone() for name, p in ours.named_parameters()}
     optimizer = build_optimizer(cfg, ours)
