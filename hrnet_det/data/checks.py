@@ -39,14 +39,14 @@ def check_labels(run: RunConfig, splits: Splits) -> None:
     if not kind.learns:
         return
     for name in filter(dataset_kind, splits.train):
-        _check_learned(kind, name, _needed(run))
+        _check_learned(kind, name, learned_from(run))
     for name in filter(dataset_kind, splits.test):
         _check_predicted(kind, name, run.name(settings.TEST_DATASETS))
 
 
 def check_test_losses(run: RunConfig, tests: Iterable[str]) -> None:
     """Raises: InputError if a test set lacks annotations that losses are computed from."""
-    kind, needed = kind_of(run), _needed(run)
+    kind, needed = kind_of(run), learned_from(run)
     for name in filter(dataset_kind, tests):
         lacks = sorted(needed - labels_of(name))
         if kind.masks and not dataset_kind(name).masks:
@@ -74,7 +74,7 @@ def check_proposal_files(run: RunConfig, splits: Splits) -> None:
             )
 
 
-def _needed(run: RunConfig) -> frozenset[str]:
+def learned_from(run: RunConfig) -> frozenset[str]:
     """What a run's detector learns from, the semantic branch of its RoI heads included."""
     kind = kind_of(run)
     branch = kind.semantic_classes is not None and run.semantic_branch

@@ -23,6 +23,7 @@ from hrnet_det.data.augmentations import (
 )
 from hrnet_det.data.copy_paste import CopyPaste
 from hrnet_det.data.images import MOST_PIXELS
+from hrnet_det.data.label_images import labels_to_learn, read_labels
 from hrnet_det.data.moved import as_run_lengths, moved_box
 from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.data.random_geometry import RandomRotation
@@ -96,10 +97,11 @@ class Mapper(DatasetMapper):
         pixel_range: Sequence[float] = (),
         max_pixels: int = MOST_PIXELS,
         rules: TrainingRules = DETECTRON2_RULES,
+        labels: tuple[int, int] | None = None,
         **options: object,
     ) -> None:
         super().__init__(**options)
-        self.rules = rules
+        self.rules, self.labels = rules, labels
         self.pixel_range, self.max_pixels = tuple(pixel_range), max_pixels
 
     @classmethod
@@ -116,6 +118,7 @@ class Mapper(DatasetMapper):
             "pixel_range": cfg.INPUT.PIXEL_RANGE,
             "max_pixels": cfg.INPUT.MAX_PIXELS,
             "rules": rules,
+            "labels": labels_to_learn(cfg),
             "recompute_boxes": is_train and cfg.MODEL.MASK_ON and cuts_objects(cfg),
         }
 
@@ -153,7 +156,7 @@ class Mapper(DatasetMapper):
         image = self.read(row["file_name"], self.image_format)
         utils.check_image_size(row, image)
         path = row.pop("sem_seg_file_name", None)
-        return image, None if path is None else utils.read_image(path, "L").squeeze(2)
+        return image, None if path is None else read_labels(path, image.shape[:2], self.labels)
 
     def _transform_annotations(
         self, dataset_dict: dict, transforms: TransformList, image_shape: tuple[int, int]
