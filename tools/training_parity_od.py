@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # whose helpers have the formulas
 
-import helpers.mmdet_training as scenes
+import helpers.drawn_objects as scenes
 import helpers.od_training_heads as formulas
 import helpers.training_pairs as ours
 from helpers.od_training import Batch, Objects

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from helpers.legacy_reference import RPN_STDS, STRIDES, Size, Weights
 from torch import Tensor
+from torchvision.ops import nms
 
 OD = "hrnet_object_detection"
 RPN_BETA, ROI_BETA = 1 / 9, 1.0  # below which the smooth L1 loss is a square
@@ -164,7 +165,7 @@ def proposals(
             score, best = logit[i].float().topk(min(top, logit.shape[1]))
             anchors = anchors_of(stride, feature.shape[-2:])[best]
             box = decode(anchors, move[i, best], RPN_STDS, size)
-            kept = reference._nms(box, score, reference.RPN_NMS)[:top]
+            kept = nms(box + box.new_tensor([0, 0, 1, 1]), score, reference.RPN_NMS)[:top]
             boxes.append(box[kept])
             scores.append(score[kept])
         scores = torch.cat(scores)
