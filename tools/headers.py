@@ -73,7 +73,7 @@ def header_text(name: str) -> str:
 
 
 def _wrapped(line: str) -> str:
-    """A comment of several lines, in which "SOLVER.RECIPE NAME" and a source stay together."""
+    """A comment of several lines, in which "SOLVER.RECIPE NAME" and its source stay together."""
     pattern = r" \(.*?\)|SOLVER\.RECIPE \w+"
     line = re.sub(pattern, lambda kept: kept[0].replace(" ", "\0"), line)
     indents = {"initial_indent": "# ", "subsequent_indent": "#   "}

@@ -97,7 +97,7 @@ def published_line(found: Sequence[Result]) -> str:
 
 
 def recipe_line(found: Sequence[Result], *, lazy: bool) -> str:
-    """Which override trains as for which of the values; "" where none does.
+    """Which override trains as for which source's value; "" where none does.
 
     Args:
         lazy: of a LazyConfig, which has no recipes.
@@ -105,9 +105,9 @@ def recipe_line(found: Sequence[Result], *, lazy: bool) -> str:
     known = [result for result in found if result.source in RECIPES]
     if not known:
         return ""
-    words = [f"SOLVER.RECIPE {RECIPES[r.source]} for {r.text} ({r.source})" for r in known]
-    listed = "by SOLVER.RECIPE of the YAML config" if lazy else ", ".join(words)
+    words = ", ".join(f"{RECIPES[result.source]} ({result.source})" for result in known)
+    listed = "of the YAML config" if lazy else words
     return (
-        f"As published: {listed}. {'This config' if lazy else 'Without it the config'} trains by "
-        "Detectron2's rules: not the training of any number above."
+        f"As published: SOLVER.RECIPE {listed}; without it Detectron2's rules, which are not the "
+        "training of any number above."
     )

@@ -2,8 +2,8 @@
 # Cascade R-CNN, HRNetV2p-W32, 20e, for 8 GPUs, 2 images each.
 # Published box AP on COCO val2017: 43.7 (arXiv:1908.07919), 43.7 (HRNet-Object-Detection),
 #   43.3 (mmdetection)
-# As published: by SOLVER.RECIPE of the YAML config. This config trains by Detectron2's rules: not
-#   the training of any number above.
+# As published: SOLVER.RECIPE of the YAML config; without it Detectron2's rules, which are not the
+#   training of any number above.
 from ..common.data.coco_boxes import dataloader
 from ..common.models.cascade_rcnn import model
 from ..common.optim import optimizer

@@ -2,8 +2,8 @@
 # Cascade Mask R-CNN, HRNetV2p-W32, 20e, for 8 GPUs, 2 images each.
 # Published box/mask AP on COCO val2017: 44.5/38.5 (arXiv:1908.07919),
 #   44.5/38.5 (HRNet-Object-Detection), 44.3/38.6 (mmdetection)
-# As published: by SOLVER.RECIPE of the YAML config. This config trains by Detectron2's rules: not
-#   the training of any number above.
+# As published: SOLVER.RECIPE of the YAML config; without it Detectron2's rules, which are not the
+#   training of any number above.
 from ..common.data.coco import dataloader
 from ..common.models.cascade_mask_rcnn import model
 from ..common.optim import optimizer

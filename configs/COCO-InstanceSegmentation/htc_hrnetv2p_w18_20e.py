@@ -2,8 +2,8 @@
 # Hybrid Task Cascade, HRNetV2p-W18, 20e, for 8 GPUs, 2 images each.
 # Published box/mask AP on COCO val2017: 43.1/37.9 (arXiv:1908.07919),
 #   43.1/37.9 (HRNet-Object-Detection), 42.8/37.9 (mmdetection)
-# As published: by SOLVER.RECIPE of the YAML config. This config trains by Detectron2's rules: not
-#   the training of any number above.
+# As published: SOLVER.RECIPE of the YAML config; without it Detectron2's rules, which are not the
+#   training of any number above.
 from ..common.data.coco_stuff import dataloader
 from ..common.models.htc import model
 from ..common.optim import optimizer

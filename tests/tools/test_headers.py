@@ -60,16 +60,17 @@ def test_the_line_that_says_what_is_published():
 
 def test_the_line_that_says_which_override_trains_as_published():
     assert recipe_line(MASK_RESULTS, lazy=False) == (
-        "As published: SOLVER.RECIPE hrnet_object_detection for 42.1/37.6 (HRNet-Object-Detection)"
-        ", SOLVER.RECIPE mmdet for 42.5/37.8 (mmdetection). Without it the config trains by "
-        "Detectron2's rules: not the training of any number above."
+        "As published: SOLVER.RECIPE hrnet_object_detection (HRNet-Object-Detection), mmdet "
+        "(mmdetection); without it Detectron2's rules, which are not the training of any number "
+        "above."
     )
     assert recipe_line(MASK_RESULTS, lazy=True) == (
-        "As published: by SOLVER.RECIPE of the YAML config. This config trains by Detectron2's "
-        "rules: not the training of any number above."
+        "As published: SOLVER.RECIPE of the YAML config; without it Detectron2's rules, which are "
+        "not the training of any number above."
     )
     older = [Result("a", "mmdetection 1", 47.0, 41.0, None)]
-    assert "SOLVER.RECIPE hrnet_object_detection for 47.0/41.0" in recipe_line(older, lazy=False)
+    said = recipe_line(older, lazy=False)
+    assert "SOLVER.RECIPE hrnet_object_detection (mmdetection 1);" in said
     assert recipe_line([], lazy=False) == recipe_line(MASK_RESULTS[:1], lazy=True) == ""
     assert set(OVERRIDES) < set(SOURCES) and set(OVERRIDES.values()) == set(RECIPES_OF_SOLVER)
 
@@ -139,9 +140,9 @@ def test_headers_are_written_anew_and_what_follows_stays(tmp_path, monkeypatch):
         second.strip(),
         "# Published box/mask AP on COCO val2017: 30.0/29.0 (a source with a long name, number 0),",
         "#   31.0/29.0 (a source with a long name, number 1), 33.0/31.0 (mmdetection)",
-        "# As published: SOLVER.RECIPE mmdet for 33.0/31.0 (mmdetection). Without it the config "
-        "trains by",
-        "#   Detectron2's rules: not the training of any number above.",
+        "# As published: SOLVER.RECIPE mmdet (mmdetection); without it Detectron2's rules, which "
+        "are not the",
+        "#   training of any number above.",
         "# Why.",
         "SEED: 1",
     ]
