@@ -40,7 +40,7 @@ def zoo_names() -> list[str]:
 def zoo_table() -> str:
     """Markdown: a row for each shipped config."""
     counted: dict[str, Complexity] = {}  # of each model, which several recipes share
-    return _table([zoo_row(name, counted) for name in zoo_names()], [*COLUMNS, *_sources()])
+    return markdown([zoo_row(name, counted) for name in zoo_names()], [*COLUMNS, *_sources()])
 
 
 def zoo_row(name: str, counted: dict[str, Complexity]) -> list[str]:
@@ -75,7 +75,7 @@ def checkpoint_table() -> str:
             known = cells.setdefault(name, dict.fromkeys(CHECKPOINTS, "-"))
             known[row.source] = row.ap.partition(" ")[0]
     rows = [[name, *known.values()] for name, known in cells.items()]
-    return _table(rows, ["checkpoint", *(f"`{source}/`" for source in CHECKPOINTS)])
+    return markdown(rows, ["checkpoint", *(f"`{source}/`" for source in CHECKPOINTS)])
 
 
 def other_checkpoint_table() -> str:
@@ -85,7 +85,7 @@ def other_checkpoint_table() -> str:
         for row in model_zoo.checkpoints()
         if row.data != COCO
     ]
-    return _table(rows, ["checkpoint", "trained on", "published", "licence"])
+    return markdown(rows, ["checkpoint", "trained on", "published", "licence"])
 
 
 def model_key(cfg: CfgNode) -> str:
@@ -106,7 +106,7 @@ def _sources() -> list[str]:
     return list(dict.fromkeys(SOURCES.values()))
 
 
-def _table(rows: list[list[str]], heads: list[str]) -> str:
+def markdown(rows: list[list[str]], heads: list[str]) -> str:
     """Markdown that does not change in one row because another has become wider."""
     padded = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
     return re.sub("-{3,}", "---", re.sub(" +", " ", padded))

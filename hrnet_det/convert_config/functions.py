@@ -76,9 +76,19 @@ IMPORTED: dict[str, Callable] = {
 
 
 def _update(owner: Node, *others: Node, **options: Node) -> None:
-    """As mmengine's dicts do it: dicts in dicts are merged."""
+    """dict.update; a dict of a `_base_` file is mmengine's, whose dicts inside are updated too."""
     for other in (*(node.value for node in others), options):
-        owner.value.update(merged(Node(dict(other), owner.place), owner).value)
+        for key, node in dict(other).items():
+            before = owner.value.get(key)
+            both = before is not None and isinstance(before.value, dict)
+            if both and isinstance(node.value, dict) and before.place.path != node.place.path:
+                _update(before, node)
+            else:
+                owner.value[key] = node
+
+
+def _merge(owner: Node, other: Node) -> None:
+    owner.value.update(merged(other, owner).value)
 
 
 def _replace(text: str, old: str, new: str) -> str:
@@ -111,7 +121,7 @@ _METHODS: dict[type, dict[str, Callable]] = {
     tuple: {"index": lambda owner, node: plain(owner).index(plain(node))},
     dict: {
         "update": _update,
-        "merge": _update,
+        "merge": _merge,
         "pop": lambda owner, key, *other: owner.value.pop(key.value, *other),
         "get": lambda owner, key, *other: owner.value.get(key.value, *other),
         "setdefault": lambda owner, key, node: owner.value.setdefault(key.value, node),

@@ -61,9 +61,7 @@ def test_a_config_of_version_2_is_as_one_of_version_3(tmp_path):
         expected = mmdet_config.expected(path) | {"SOLVER.WARMUP_ITERS": 500}
         matches = expected.pop("low quality")
         assert values["MODEL.ROI_HEADS.LOW_QUALITY_MATCHES"] == "with_masks" and not matches
-        assert not {
-            k: values[k] for k in expected if not mmdet_config.close(values[k], expected[k])
-        }
+        assert mmdet_config.differing(values, expected) == {}
 
 
 def test_values_of_version_2_are_told_with_their_own_names_and_lines(tmp_path):

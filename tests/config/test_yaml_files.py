@@ -41,6 +41,18 @@ def test_a_base_that_two_files_share_is_no_ring(write):
     assert (cfg.SEED, cfg.TEST.EVAL_PERIOD) == (3, 7)  # of several the last one counts
 
 
+def test_a_base_may_be_the_name_of_a_shipped_config(write):
+    """With its folder; a file of that path beside the user's own comes first."""
+    name = "COCO-Detection/fcos_hrnetv2p_w18_1x.yaml"
+    path = write(f"_BASE_: {name}\nSEED: 3\n")
+    assert read_yaml(path).shipped == read_yaml(FCOS).shipped
+    (path.parent / "COCO-Detection").mkdir()
+    write("SEED: 5\nTEST: {EVAL_PERIOD: 5}\n", name)
+    assert read_yaml(path) == ({}, {"SEED": 3, "TEST": {"EVAL_PERIOD": 5}})
+    with pytest.raises(InputError, match=r"its _BASE_ .*w18_1x\.yaml is not there"):
+        read_yaml(write("_BASE_: fcos_hrnetv2p_w18_1x.yaml\n"))
+
+
 def test_what_a_shipped_config_states_the_user_does_not(write):
     path = write(f"_BASE_: {FASTER}\nSEED: 3\n")
     assert load_run(path, ["SOLVER.MAX_ITER", "5"]).stated == {"SEED", "SOLVER.MAX_ITER"}
