@@ -26,7 +26,7 @@ _INSTANCES = {
     "CONVS_DIM": 128,
     "HEAD_CHANNELS": 32,
     "COMMON_STRIDE": 4,
-    "NORM": "SyncBN",
+    "NORM": "",
     "CENTER_LOSS_WEIGHT": 200.0,
     "OFFSET_LOSS_WEIGHT": 0.01,
 }

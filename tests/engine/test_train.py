@@ -384,6 +384,7 @@ def test_amp_on_the_cpu_trains_in_bfloat16_and_evaluates_in_float32(coco, tmp_pa
         ("Base-Cascade-RCNN-HRNetV2p", "mmdet"),
         ("Base-FCOS-HRNetV2p", "detectron2"),
         ("Base-FCOS-HRNetV2p", "mmdet"),
+        ("Base-FCOS-HRNetV2p", "maskrcnn_benchmark"),
     ],
 )
 def test_training_with_other_conventions(coco, tmp_path, base, conventions):
