@@ -87,6 +87,7 @@ def prepare_datasets(config: RunConfig | CfgNode, *, trains: bool = True) -> Spl
         follow_keypoints(run, splits)
     if SEGMENTS in kind_of(run).learns:
         follow_things(run, splits.names[0])
+        check_segments(splits.names)
     statistics = {name: Statistics.of(file.content) for name, file in files.items()}
     raise_limits(run, statistics.values())
     deep = {name: file.deep for name, file in files.items()}
@@ -174,6 +175,17 @@ def follow_things(run: RunConfig, dataset: str) -> None:
         )
     run[setting] = things
     run.note(f"{run.shown(setting)}, as {dataset} has.")
+
+
+def check_segments(names: Sequence[str]) -> None:
+    """Raises: MissingInputError if files that Cityscapes' scripts write are not there."""
+    for name in names:
+        try:
+            DatasetCatalog.get(name)
+        except AssertionError as error:
+            if "cityscapesscripts" not in str(error):
+                raise
+            raise MissingInputError(f"dataset {name}: {error}") from error
 
 
 def _follow(run: RunConfig, setting: Setting, dataset: str, what: str, found: list[str]) -> None:

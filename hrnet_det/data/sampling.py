@@ -181,6 +181,9 @@ def _default_sampler(dataset: list[dict] | Dataset) -> Sampler | None:
 
 
 def _wide(rows: Sequence[dict]) -> list[bool]:
+    """Of each row; empty where rows do not say sizes, as those of Detectron2's panoptic sets."""
+    if not len(rows) or "width" not in rows[0]:
+        return []
     shapes = ((row["width"], row["height"]) for row in map(rows.__getitem__, range(len(rows))))
     return [width > height for width, height in shapes]
 
