@@ -72,7 +72,6 @@ RULES: dict[str, dict[str, Rule]] = {
         "WEIGHT_DECAY_BIAS": either(None, AMOUNT, "none for WEIGHT_DECAY"),
         "BIAS_LR_FACTOR": AMOUNT,
         "BIAS_LR_FACTOR_NORM": either(None, AMOUNT, "none for BIAS_LR_FACTOR"),
-        "RECIPE": one_of("", "mmdet", "hrnet_object_detection"),
         "GAMMA": number(0, ends="(]"),
         "STEPS": several(COUNT, 0, rising=True),
         "WARMUP_ITERS": number(0, whole=True),
