@@ -56,6 +56,7 @@ def _facts(run: RunConfig, metadata: Mapping[str, Any]) -> list[str]:
         "trained on": trained,
         "training": f"{metadata['iterations']} iterations of {batch} images, from {weights}",
         "weights": f"their moving average (EMA, decay {decay})" if decay else "",
+        "recipe": str(run[settings.RECIPE]),  # as published; "" for the config's own
         "conventions": metadata.get("conventions", ""),
         "pixels": ", ".join(f"{k} {v}" for k, v in pixels.items()) if pixels else "",
         "made with": f"hrnet_det {hrnet_det.__version__}, torch {torch.__version__}",

@@ -43,6 +43,12 @@ def test_what_is_known_stands_in_a_table():
     assert "It has not been evaluated." in text and "## Results" not in text
 
 
+def test_a_published_recipe_is_named():
+    config, words = "COCO-Detection/faster_rcnn_hrnetv2p_w18_1x", ["SOLVER.RECIPE", "mmdet"]
+    found = facts(card(config, words=words, conventions="mmdet"))
+    assert (found["recipe"], found["conventions"]) == ("mmdet", "mmdet")
+
+
 def test_what_is_not_known_has_no_row():
     found = facts(card(classes=[str(number) for number in range(40)]))
     assert list(found) == ["classes", "trained on", "training", "made with"]
