@@ -63,26 +63,26 @@ def join(
     other panoptic models give them, in the order of their source.
 
     Args:
-        labels: (H, W), the class of each pixel. numbers: (H, W), of its object; 0 for none.
+        labels: (H, W), the class of each pixel. numbers: (H, W), of its object; 0 for
+            none, and wherever the class is no thing.
         things: the classes of objects. stuff_area: pixels that a segment of stuff has at least.
     Output: (H, W) int32 ids, VOID for none, and {"id", "isthing", "category_id", "area"} of each;
         objects of a class also have "instance_id", from 1 on.
     """
     ids = torch.full_like(labels, VOID, dtype=torch.int32)
-    of_things = torch.isin(labels, torch.as_tensor(things, device=labels.device, dtype=torch.long))
     segments: list[dict] = []
     counts: Counter[int] = Counter()
-    for number in torch.unique(numbers[of_things]).tolist():
+    for number in torch.unique(numbers).tolist():
         if number == 0:
             continue
-        mask = (numbers == number) & of_things
+        mask = numbers == number
         category = torch.mode(labels[mask]).values.item()
         counts[category] += 1
         row = {"isthing": True, "instance_id": counts[category]}
         segments.append(_added(ids, mask, len(segments) + 1, category) | row)
-    for category in torch.unique(labels[~of_things]).tolist():
-        mask = (labels == category) & (numbers == 0)
-        if mask.sum() >= stuff_area:
+    for category in torch.unique(labels).tolist():
+        mask = labels == category
+        if category not in things and mask.sum() >= stuff_area:
             segments.append(_added(ids, mask, len(segments) + 1, category) | {"isthing": False})
     return ids, segments
 

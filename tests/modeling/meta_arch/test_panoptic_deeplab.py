@@ -133,8 +133,8 @@ def test_offsets_grow_with_an_image_that_is_enlarged():
     model = detector().eval()
     row = {"image": torch.zeros(3, 64, 96)}
     places = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij"))
-    centres = torch.tensor([[32.0, 20.0], [32.0, 70.0]])
-    sides = (places[1] > 45).long()
+    centres = torch.tensor([[32.0, 20.0], [32.0, 78.0]])
+    sides = (places[1] > 66).long()  # of the left object most pixels lie nearer to the right centre
     offsets = centres[sides].permute(2, 0, 1) - places
     heat = torch.zeros(1, 64, 96)
     for y, x in centres.long().tolist():
@@ -146,7 +146,7 @@ def test_offsets_grow_with_an_image_that_is_enlarged():
         size = {"height": 64 * scale, "width": 96 * scale}
         ids, segments = model._segments(logits, heat, offsets, row | size)["panoptic_seg"]
         assert [s["category_id"] for s in segments] == [0, 0]
-        left, right = ids[:, : 44 * scale], ids[:, 48 * scale :]
+        left, right = ids[:, : 65 * scale], ids[:, 69 * scale :]
         assert len(left.unique()) == len(right.unique()) == 1
         assert left[0, 0] != right[0, 0]
 
