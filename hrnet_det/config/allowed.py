@@ -13,6 +13,7 @@ from operator import getitem
 
 from detectron2.config import CfgNode
 
+from hrnet_det.config.panoptic_keys import PANOPTIC_DEEPLAB_RULES
 from hrnet_det.config.rules import (
     Rule,
     are_different_names,
@@ -197,6 +198,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "TOPK_CANDIDATES_TEST": COUNT,
     },
 }
+for _group, _rules in PANOPTIC_DEEPLAB_RULES.items():
+    RULES.setdefault(_group, {}).update(_rules)
 
 
 def check_values(cfg: CfgNode, *, source: str, typed: Collection[str] = ()) -> None:

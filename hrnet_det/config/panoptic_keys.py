@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hrnet_det.config.rules import Rule, number, one_of, several
+
 # What both heads have: of Detectron2's project panoptic_deeplab, for its HRNet-W48.
 _DECODER = {
     "PROJECT_CHANNELS": [32, 64, 128],  # of hr2, hr3, hr4 before they join the decoder
@@ -63,4 +65,41 @@ PANOPTIC_DEEPLAB_KEYS: dict[str, object] = {
         ("INPUT", _TARGETS),
     )
     for name, default in keys.items()
+}
+
+_COUNT, _AMOUNT = number(1, whole=True), number(0)
+_CHANNELS = number(1, 65_536, whole=True)
+_DECODER_RULES = {
+    "PROJECT_CHANNELS": several(_CHANNELS),
+    "ASPP_CHANNELS": _CHANNELS,
+    "ASPP_DILATIONS": several(_COUNT, 3, 3),
+    "ASPP_DROPOUT": number(0, 1, ends="[)"),
+    "HEAD_CHANNELS": _CHANNELS,
+}
+# By the group of keys, the rules of those in it, as `allowed.RULES` has them.
+PANOPTIC_DEEPLAB_RULES: dict[str, dict[str, Rule]] = {
+    "MODEL.SEM_SEG_HEAD.": {
+        **_DECODER_RULES,
+        "LOSS_TYPE": one_of("hard_pixel_mining", "cross_entropy"),
+        "LOSS_TOP_K": number(0, 1, ends="(]"),
+    },
+    "MODEL.INS_EMBED_HEAD.": {
+        **_DECODER_RULES,
+        "CONVS_DIM": _CHANNELS,
+        "COMMON_STRIDE": _COUNT,
+        "CENTER_LOSS_WEIGHT": _AMOUNT,
+        "OFFSET_LOSS_WEIGHT": _AMOUNT,
+    },
+    "MODEL.PANOPTIC_DEEPLAB.": {
+        "THING_CLASSES": several(number(0, whole=True), 0),
+        "STUFF_AREA": _AMOUNT,
+        "CENTER_THRESHOLD": _AMOUNT,
+        "NMS_KERNEL": Rule(lambda side: _COUNT.is_right(side) and side % 2 == 1, "an odd number"),
+        "TOP_K_INSTANCE": _COUNT,
+    },
+    "INPUT.": {
+        "GAUSSIAN_SIGMA": _COUNT,
+        "SMALL_INSTANCE_AREA": _AMOUNT,
+        "SMALL_INSTANCE_WEIGHT": _AMOUNT,
+    },
 }
