@@ -11,7 +11,7 @@ from helpers.detectors import ARCHITECTURES, HEADS, has_masks
 from helpers.tiny import CLASSES, TINY, custom, train_net
 
 from hrnet_det import model_zoo
-from hrnet_det.checkpoint.formats import MMDET
+from hrnet_det.checkpoint.formats import MMDET, MMDET_1
 from hrnet_det.cli import main
 from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder
@@ -422,6 +422,25 @@ def test_evaluation_with_as_many_other_classes_warns(weights, evaluate):
         f"{path} was trained for other classes than those of the data (star in place of absent); "
         "its class layers are used all the same"
     ) in outcome.out
+
+
+def test_evaluation_of_what_a_version_of_its_conventions_computes(evaluate, tmp_path):
+    """mmdetection 1 resizes whole numbers, and has half of HRNet-Object-Detection's proposals."""
+    cfg = model_zoo.get_config(FASTER)
+    merge_overrides(cfg, [*TINY, "MODEL.ROI_HEADS.NUM_CLASSES", "3"])
+    weights = model_zoo.build_detector(cfg).state_dict()
+    head = "roi_heads.box_predictor."
+    for part in ("weight", "bias"):  # the background first
+        weights[f"{head}cls_score.{part}"] = weights[f"{head}cls_score.{part}"].roll(1, 0)
+        boxes = weights[f"{head}bbox_pred.{part}"]
+        weights[f"{head}bbox_pred.{part}"] = torch.cat([boxes[:4], boxes])
+    path = tmp_path / "one.pth"
+    torch.save({"state_dict": {MMDET_1.to_theirs(n): t for n, t in weights.items()}}, path)
+    outcome = evaluate(path, "MODEL.CONVENTIONS", "hrnet_object_detection")
+    said = "3 classes, which has INPUT.RESIZE opencv MODEL.RPN.PRE_NMS_TOPK_TEST 1000 "
+    assert outcome.code == 0 and said in outcome.out and outcome.out.count("; add that for") == 1
+    words = ["MODEL.CONVENTIONS", "hrnet_object_detection", *MMDET_1.overrides]
+    assert "; add that for" not in evaluate(path, *words).out
 
 
 def test_evaluation_of_an_imagenet_backbone_is_refused(evaluate, tmp_path):

@@ -1,5 +1,6 @@
 """What of a file went where: the table that each load prints, and the errors it can end in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -85,6 +86,11 @@ class LoadReport:
     def contradicts(self, conventions: str) -> bool:
         """The file's detector follows other conventions than these, a key of `CONVENTIONS`."""
         return self.conventions not in ("", conventions)
+
+    def differing(self, values: Mapping[str, object]) -> dict[str, str]:
+        """Of `overrides`, the keys and values that a config's differ from, by YAML key."""
+        pairs = zip(self.overrides[::2], self.overrides[1::2], strict=True)
+        return {key: value for key, value in pairs if str(values.get(key)) != value}
 
     def __str__(self) -> str:
         rows = []

@@ -23,6 +23,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.config.yaml import flat
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.own_data import register_again
 from hrnet_det.engine import signals
@@ -235,3 +236,6 @@ def _compare_with_file(run: RunConfig, checkpointer: Checkpointer) -> None:
             f"{report.path} follows MODEL.CONVENTIONS {report.conventions} (pixels, resizing, "
             f"boxes), the config {conventions}"
         )
+    elif not run.is_lazy and (missing := report.differing(flat(run.cfg))):
+        advice = " ".join(f"{key} {value}" for key, value in missing.items())
+        logger.warning(f"{report.path} is {report.title}, which has {advice}; add that for its AP")
