@@ -178,7 +178,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "NUM_CONVS": LAYERS,
         "PRIOR_PROB": number(0, 1, ends="()"),
         "CENTER_SAMPLING_RADIUS": AMOUNT,
-        "BOX_LOSS": one_of("giou", "iou_log", "iou_log_smooth"),
+        "BOX_LOSS": one_of("giou", "giou_weighted", "iou_log", "iou_log_smooth"),
         "NORMALIZER": one_of("moving_average", "batch", "images"),
         **DETECTION,
         "TOPK_CANDIDATES_TEST": COUNT,

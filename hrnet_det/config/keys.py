@@ -46,7 +46,8 @@ KEYS: dict[str, object] = {
     # How it learns: Detectron2's rules, improvements of the published ones ("center sampling" and
     # GIoU). Points this near to a box's centre, in strides, are positive; 0: all in the box.
     "MODEL.FCOS.CENTER_SAMPLING_RADIUS": 1.5,
-    # "giou"; mmdetection's "iou_log", weighted by the centerness; HRNet-FCOS's "iou_log_smooth".
+    # "giou"; mmdetection's "iou_log" and "giou_weighted", where points count by their centerness;
+    # HRNet-FCOS's "iou_log_smooth", likewise.
     "MODEL.FCOS.BOX_LOSS": "giou",
     # What losses are divided by. "moving_average": positive points, from 300 on; "batch": this
     # batch's, averaged over the processes; "images": this batch's and the images of the process.

@@ -100,7 +100,7 @@ def _centre(conversion: Conversion) -> None:
     conversion.set("MODEL.FCOS.CENTER_SAMPLING_RADIUS", value, on, radius)
 
 
-FCOS_LOSSES = {"IoULoss": "iou_log", "GIoULoss": "giou"}
+FCOS_LOSSES = {"IoULoss": "iou_log", "GIoULoss": "giou_weighted"}
 
 
 @rows_of(f"{HEAD}.loss_bbox.type", "MODEL.FCOS.BOX_LOSS", "`IoULoss` is `iou_log`")

@@ -128,7 +128,7 @@ KEYS = (
     ("MODEL.FCOS.NUM_CONVS", ("-1",), FROM_0),
     ("MODEL.FCOS.IN_FEATURES", ("[]",), NAMES),
     ("MODEL.FCOS.CENTER_SAMPLING_RADIUS", ("-1",), AT_LEAST_0),
-    ("MODEL.FCOS.BOX_LOSS", ("diou",), "giou, iou_log, iou_log_smooth"),
+    ("MODEL.FCOS.BOX_LOSS", ("diou",), "giou, giou_weighted, iou_log, iou_log_smooth"),
     ("MODEL.FCOS.NORMALIZER", ("ema",), "moving_average, batch, images"),
     ("MODEL.FCOS.TOPK_CANDIDATES_TEST", ("0",), COUNT),
     ("MODEL.RETINANET.PRIOR_PROB", ("2",), "a number above 0 and below 1"),

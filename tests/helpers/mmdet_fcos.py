@@ -120,6 +120,17 @@ def center_sampling(model: nn.Module) -> Iterator[None]:
     model.bbox_head.center_sampling = False
 
 
+@contextmanager
+def giou(model: nn.Module) -> Iterator[None]:
+    """While it lasts, the head has GIoU for the loss of boxes."""
+    from mmdet.models.losses import GIoULoss
+
+    head, before = model.bbox_head, model.bbox_head.loss_bbox
+    head.loss_bbox = GIoULoss()
+    yield
+    head.loss_bbox = before
+
+
 class Updates:
     """mmdetection's optimizer and schedules of a config: `update` is a training step.
 

@@ -74,7 +74,7 @@ class Positives(NamedTuple):
 
 
 def _giou(found: Positives) -> Tensor:
-    """1 - generalised IoU; Detectron2's."""
+    """1 - generalised IoU; Detectron2's, and mmdetection's GIoULoss."""
     return giou_loss(found.corners(found.predicted), found.corners(found.wanted))
 
 
@@ -105,6 +105,7 @@ def _areas(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
 # MODEL.FCOS.BOX_LOSS: a loss for each point, and whether points count by their centerness.
 BOX_LOSSES: dict[str, tuple[Callable[[Positives], Tensor], bool]] = {
     "giou": (_giou, False),
+    "giou_weighted": (_giou, True),
     "iou_log": (_iou_log, True),
     "iou_log_smooth": (_iou_log_smooth, True),
 }

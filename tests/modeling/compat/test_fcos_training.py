@@ -87,6 +87,13 @@ def test_center_sampling_of_mmdetection(pair, monkeypatch):
 
 
 @needs_mmdet
+def test_giou_of_mmdetection(pair, monkeypatch):
+    monkeypatch.setattr(pair[1], "box_loss", "giou_weighted")
+    with theirs.giou(pair[0]):
+        compare(pair, batch("large objects"))
+
+
+@needs_mmdet
 @pytest.mark.parametrize(
     ("key", "value"), [("center_sampling_radius", 1.5), ("box_loss", "giou"),
                        ("normalizer", "images"), ("normalizer", "moving_average")]
@@ -332,7 +339,7 @@ def test_what_losses_are_divided_by():
     assert by("moving_average", 0)[1] == [1]
 
 
-@pytest.mark.parametrize(("key", "known"), [("BOX_LOSS", "giou, iou_log"), ("NORMALIZER", "batch")])
+@pytest.mark.parametrize(("key", "known"), [("BOX_LOSS", "iou_log, "), ("NORMALIZER", "batch")])
 def test_rules_that_do_not_exist(key, known):
     cfg = config()
     cfg.MODEL.FCOS[key] = "other"
