@@ -16,6 +16,7 @@ from hrnet_det.cli import main
 from hrnet_det.config import settings
 from hrnet_det.config.files import config_folder
 from hrnet_det.config.yaml import load_config, merge_overrides
+from hrnet_det.detector import Detector
 from hrnet_det.errors import InputError
 
 FCOS = "mmdet/fcos_hrnetv2p_w18_1x"
@@ -255,6 +256,8 @@ def test_a_published_name_with_weights(fcos):
     assert not loaded.training
     loaded = loaded.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+    found = Detector.from_pretrained(path, config=FCOS, device="cpu")
+    assert found.report.complete and found.cfg.MODEL.CONVENTIONS == "mmdet"
     assert refusal(lambda: model_zoo.get("mmdet/fcos_hrnetv2p_w32_1x", weights=path)) == (
         f"{path} has the weights of w18, but MODEL.HRNET.VARIANT is w32: set MODEL.HRNET.VARIANT "
         "w18, or take weights of w32"
