@@ -90,6 +90,8 @@ def label_usable_anchors(
     """`RPN.label_and_sample_anchors`, in which unusable anchors take no part in the matching.
 
     Output: labels (A,) int8 and boxes (A, 4) of each image's matched objects.
+    Differs from source: mmdetection 3 ends with an error where an image has no usable anchor, as
+        one smaller than the smallest anchors may; here it has no part in the losses.
     """
     everything = Boxes.cat(list(anchors))
     per_cell = rpn.anchor_generator.num_anchors

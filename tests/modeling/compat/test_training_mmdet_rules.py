@@ -103,3 +103,23 @@ def test_each_rule_shows(kind, rule, value, term, monkeypatch):
     bitmaps = rule != "mask_targets"
     other = ours.compare(goal, ours.build(cfg, model), batch, bitmaps=bitmaps)
     assert same.losses[term] <= 5e-5 < 1e-3 < other.losses[term]
+
+
+@needs_mmdetection
+@pytest.mark.parametrize("kind", ["mask_rcnn", "htc_without_semantics"])
+def test_masks_are_padded_but_for_htc(kind, monkeypatch):
+    """In the image's corner, which an object fills, a padded mask goes on with 0."""
+    model = mmdet.build(kind, small=True)
+    image = drawn((96, 151), seed=1)
+    image.boxes[-1] = torch.tensor([143.0, 88, 151, 96])  # cells of 2 / 7 pixels
+    image.masks[-1] = 0
+    image.masks[-1, 88:, 143:] = 1
+    batch = [drawn((128, 160)), image]
+    own = ours.build(ours.config(kind, small=True, overrides=ours.MMDET), model)
+    goal = ours.expected(model, batch)
+    losses = ours.compare(goal, own, batch).losses
+    terms = [name for name in losses if "mask" in name]
+    assert max(losses[name] for name in terms) <= 1e-6
+    monkeypatch.setattr(type(own.roi_heads), "pads_masks", kind != "mask_rcnn")
+    other = ours.compare(goal, own, batch).losses
+    assert max(other[name] for name in terms) > 1e-5
