@@ -27,7 +27,7 @@ from hrnet_det.convert_config import (
     schedule,
 )
 from hrnet_det.convert_config.conversion import Chosen, Conversion, Lacking, Row
-from hrnet_det.convert_config.counterparts import Base, counterpart
+from hrnet_det.convert_config.counterparts import Base, counterpart, remark_of
 from hrnet_det.convert_config.detectors import find_kind
 from hrnet_det.convert_config.reading import read_config
 from hrnet_det.convert_config.version2 import as_version3, version_of
@@ -95,6 +95,7 @@ def convert_config(
     for node in conversion.unread():
         if node.name.split(".")[0] in runtime.SECTIONS:
             conversion.lack(node, NO_KEY)
+    conversion.remarks += remark_of(conversion.kind)
     base, stated = counterpart(conversion)
     text = document(_header(path, conversion), base, stated)
     _check(text, base, stated)

@@ -22,6 +22,16 @@ def conventions_of(kind: str) -> str:
     return CONVENTIONS if CONVENTIONS in KINDS[kind].conventions else ""
 
 
+def remark_of(kind: str) -> list[str]:
+    """What is said of a detector that does not follow mmdetection's rules here."""
+    if conventions_of(kind):
+        return []
+    return [
+        f"{KINDS[kind].title} trains and computes by Detectron2's rules here: MODEL.CONVENTIONS "
+        "mmdet is for the other detectors."
+    ]
+
+
 def leaves(kind: str, variant: str) -> list[str]:
     """The shipped configs of a kind: of the variant, or of any where that has none."""
     of_kind = [

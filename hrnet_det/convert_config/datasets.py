@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from hrnet_det.convert_config.classes import CLASS_COUNTS, COCO_CLASSES, compare_classes
-from hrnet_det.convert_config.conversion import Conversion, Row, rows_of, same, unneeded
+from hrnet_det.convert_config.conversion import Conversion, Row, always, rows_of, same, unneeded
 from hrnet_det.convert_config.nodes import plain
 from hrnet_det.convert_config.splits import Split, split_of
 from hrnet_det.modeling.kinds import KINDS
 
+EVALUATOR = ("ann_file", "metric", "format_only", "backend_args", "classwise", "outfile_prefix")
 STUFFTHING = "coco_2017_train_stuffthing"  # COCO's objects with the maps of stuff and things
 
 
@@ -38,10 +39,18 @@ def _data(conversion: Conversion) -> None:
             if split is not None:
                 source = split.node.find("ann_file")
                 conversion.set(f"DATASETS.CUSTOM.{key}_JSON", split.json, source)
+                if split.maps:
+                    conversion.lack(split.node.find("data_prefix"), MAPS)
                 images = split.node.find("data_prefix")
                 conversion.set(f"DATASETS.CUSTOM.{key}_IMAGES", split.images, images)
         compare_classes(conversion, train)
     _other_test(conversion, test)
+
+
+MAPS = (
+    "maps of pixels are of COCO's train2017 here: register a dataset with sem_seg_file_name in "
+    "Python, or train with MODEL.HTC.SEMANTIC_ON False"
+)
 
 
 def _check_coco_classes(conversion: Conversion) -> None:
@@ -109,7 +118,9 @@ ROWS: list[Row] = [
     _filter,
     _batches,
     same("train_dataloader.num_workers", "DATALOADER.NUM_WORKERS"),
+    always("val_evaluator.type", "CocoMetric", advice="COCO's AP is what is computed here"),
     *unneeded(
+        "test_evaluator.type",
         "train_dataloader.persistent_workers",
         "train_dataloader.pin_memory",
         "train_dataloader.sampler.type",
@@ -129,8 +140,7 @@ ROWS: list[Row] = [
         *(f"{split}_dataloader.dataset.test_mode" for split in ("train", "val", "test")),
         *(f"{split}_dataloader.dataset.backend_args" for split in ("train", "val", "test")),
         *(f"{split}_dataloader.dataset.metainfo" for split in ("val", "test")),
-        "val_evaluator",
-        "test_evaluator",
+        *(f"{split}_evaluator.{name}" for split in ("val", "test") for name in EVALUATOR),
         "val_dataloader.dataset.filter_cfg",
     ),
 ]

@@ -15,8 +15,11 @@ from hrnet_det.convert_config.heads import (
 )
 from hrnet_det.convert_config.network import levels
 from hrnet_det.convert_config.nodes import plain
+from hrnet_det.modeling.compat.training_rules import DETECTRON2_RULES, MMDET_RULES
+from hrnet_det.modeling.kinds import KINDS
 
 HEAD, TRAIN, TEST = "model.rpn_head", "model.train_cfg.rpn", "model.test_cfg.rpn"
+CONVENTIONS = "mmdet"
 PROPOSAL = "model.train_cfg.rpn_proposal"
 
 
@@ -69,13 +72,14 @@ def _thresholds(conversion: Conversion) -> None:
     conversion.set("MODEL.RPN.IOU_THRESHOLDS", [node.value for node in ends], *ends)
 
 
-def least_iou(path: str, least: float) -> Row:
-    """The least IoU of low-quality matches, which MODEL.CONVENTIONS mmdet has in its code."""
-    return always(
-        path,
-        least,
-        advice=f"low-quality matches count from an IoU of {least:g} on under these conventions",
-    )
+@rows_of(f"{TRAIN}.assigner.min_pos_iou")
+def _least_iou(conversion: Conversion) -> None:
+    """The least IoU of low-quality matches, which a code base's rules have."""
+    follows = CONVENTIONS in KINDS[conversion.kind].conventions
+    least = MMDET_RULES.rpn_least_iou if follows else DETECTRON2_RULES.rpn_least_iou
+    node = conversion.take(f"{TRAIN}.assigner.min_pos_iou")
+    if node is not None and node.value != least:
+        conversion.lack(node, f"low-quality matches count from an IoU of {least:g} on here")
 
 
 # Both are the numbers of proposals in training and in use.
@@ -127,7 +131,7 @@ RPN: list[Row] = [
     box_loss(HEAD, "MODEL.RPN.BBOX_REG_LOSS_TYPE", "MODEL.RPN.SMOOTH_L1_BETA", "L1: 0.0"),
     _weights,
     _thresholds,
-    least_iou(f"{TRAIN}.assigner.min_pos_iou", 0.3),
+    _least_iou,
     always(f"{TRAIN}.assigner.match_low_quality", True),
     *assigner(f"{TRAIN}.assigner"),
     same(f"{TRAIN}.sampler.num", "MODEL.RPN.BATCH_SIZE_PER_IMAGE"),

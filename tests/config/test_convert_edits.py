@@ -366,6 +366,57 @@ def test_an_edit_of_version_3(edit, expected, tmp_path):
     assert converted.lacking == []
 
 
+ONE_STAGE = """\
+model = dict(type='RetinaNet', bbox_head=dict(
+    _delete_=True, type='RetinaHead', num_classes=80, in_channels=256, stacked_convs=4,
+    feat_channels=256, loss_bbox=dict(type='SmoothL1Loss', beta=0.11),
+    loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=1.5, alpha=0.3),
+    anchor_generator=dict(type='AnchorGenerator', octave_base_scale=4, scales_per_octave=2,
+                          ratios=[0.5, 1.0, 2.0], strides=[8, 16, 32, 64, 128]),
+    bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=[0.5, 0.5, 0.5, 0.5])),
+    train_cfg=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.3)))
+"""
+PROPOSALS = "model = dict(type='RPN', roi_head=None, train_cfg=dict(rcnn=None), " + (
+    "test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=300), rcnn=None))\n"
+)
+
+
+@needs_mmdet
+def test_detectors_that_have_no_conventions_here(tmp_path):
+    base = "fcos_hrnetv2p-w32-gn-head_4xb4-1x_coco"
+    converted = convert_config(edited(tmp_path, ONE_STAGE, base=base))
+    values = loaded(converted, tmp_path)
+    assert converted.base == ("COCO-Detection/retinanet_hrnetv2p_w32_1x.yaml", "", "")
+    assert converted.lacking == []
+    assert converted.remarks[-1].startswith("RetinaNet trains and computes by Detectron2's rules")
+    expected = {
+        "MODEL.ANCHOR_GENERATOR.SIZES": [
+            [4 * stride, 4 * stride * 2**0.5] for stride in (8, 16, 32, 64, 128)
+        ],
+        "MODEL.RETINANET.IOU_THRESHOLDS": [0.3, 0.6],
+        "MODEL.RETINANET.BBOX_REG_WEIGHTS": [2.0] * 4,
+        "MODEL.RETINANET.SMOOTH_L1_LOSS_BETA": 0.11,
+        "MODEL.RETINANET.FOCAL_LOSS_GAMMA": 1.5,
+        "MODEL.RETINANET.FOCAL_LOSS_ALPHA": 0.3,
+        "MODEL.RETINANET.SCORE_THRESH_TEST": 0.05,
+        "MODEL.RETINANET.NMS_THRESH_TEST": 0.5,
+        "SOLVER.BASE_LR": 0.01,
+        "MODEL.CONVENTIONS": "detectron2",
+    }
+    assert mmdet_config.differing(values, expected) == {}
+    converted = convert_config(edited(tmp_path, PROPOSALS))
+    values = loaded(converted, tmp_path)
+    assert converted.base.name == "COCO-Detection/rpn_hrnetv2p_w18_1x.yaml"
+    assert values["MODEL.RPN.PRE_NMS_TOPK_TEST"] == 500
+    assert values["MODEL.RPN.POST_NMS_TOPK_TEST"] == 300
+    assert lacking(converted) == [
+        (
+            "model.train_cfg.rpn.assigner.min_pos_iou",
+            "low-quality matches count from an IoU of 0 on here",
+        )
+    ]
+
+
 WITHOUT = {  # edits that have no counterpart: key, what is said, key of ours that stays
     "model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', min_score=0.05))))\n": {
         "model.test_cfg.rcnn.nms.type": "here it is 'nms'",
@@ -402,6 +453,9 @@ WITHOUT = {  # edits that have no counterpart: key, what is said, key of ours th
     },
     HEAD.format("num_classes=3"): {
         "model.roi_head.bbox_head.num_classes": "the json has 80 categories",
+    },
+    "val_evaluator = dict(_delete_=True, type='VOCMetric', metric='mAP')\n": {
+        "val_evaluator.type": "COCO's AP is what is computed here",
     },
     "resume = True\n": {"resume": "--resume of the command"},
     "model = dict(train_cfg=dict(rpn=dict(assigner=dict(min_pos_iou=0.1), sampler=dict("
