@@ -159,7 +159,7 @@ def write_config(
     if target.exists():
         raise InputError(f"-o {output} is there already: name a new file, or remove it")
     converted = convert_config(path, gpus=gpus, images=images)
-    check_folder(target.parent, shown=f"-o {output}", advice="give another file")
+    check_folder(target.absolute().parent, shown=f"-o {output}", advice="give another file")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(converted.text, encoding="utf-8")
     lines = [f"{output}: {converted.base.name} and {len(converted.stated)} values that differ"]

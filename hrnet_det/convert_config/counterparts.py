@@ -82,8 +82,8 @@ def counterpart(conversion: Conversion) -> tuple[Base, dict[str, Chosen]]:
     """
     conventions = conventions_of(conversion.kind)
     variant = conversion.values["MODEL.HRNET.VARIANT"].value
-    by_epochs = "SOLVER.EPOCHS" in conversion.values  # which a recipe would contradict
-    recipes = ("",) if by_epochs or not conventions else ("", CONVENTIONS)
+    own_data = "DATASETS.CUSTOM.TRAIN_JSON" in conversion.values  # recipes are COCO's
+    recipes = ("",) if own_data or not conventions else ("", CONVENTIONS)
     bases = [Base(n, conventions, r) for n in leaves(conversion.kind, variant) for r in recipes]
     found = {
         base: differences(conversion.values, values)

@@ -26,7 +26,7 @@ def _length(conversion: Conversion) -> None:
     elif epochs is not None:
         total = pace.steps(epochs.value, by_epoch=True)
         if total is not None:
-            why = f"{epochs.value} epochs of {_plainly(pace.epoch)} iterations"
+            why = f"epochs of {_plainly(pace.epoch)} iterations"
             conversion.set("SOLVER.MAX_ITER", total, epochs, why=why)
         else:
             train = split_of(conversion, "train_dataloader")

@@ -101,6 +101,12 @@ def test_the_command_writes_what_it_shows(config, tmp_path, capsys):
     assert run.stated >= {"MODEL.CONVENTIONS", "SOLVER.RECIPE"} and run[settings.MAX_ITER] == 87960
 
 
+def test_a_file_beside(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["convert-config", config.name, "-o", "mine.yaml"]) == 0
+    assert load_run("mine.yaml")[settings.VARIANT] == "w18"
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
