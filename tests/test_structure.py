@@ -28,7 +28,7 @@ def imported(file: Path) -> set[str]:
 FLOORS = [
     ["errors", "environment", "install", "outputs"],
     ["config"],
-    ["modeling.kind", "modeling.kinds", "modeling.backbone"],
+    [f"modeling.{name}" for name in ("backbone", "kind", "kinds", "read_layers", "segment_ids")],
     ["modeling.inference"],
     ["modeling.roi_heads"],
     [

@@ -13,8 +13,8 @@ from detectron2.data import transforms as T
 from PIL import Image
 
 from hrnet_det.data.mapper import Mapper
-from hrnet_det.evaluation.panoptic import segment_ids
 from hrnet_det.modeling.meta_arch.panoptic_project import panoptic_project
+from hrnet_det.modeling.segment_ids import segment_ids
 
 FILL = 255  # of labels, by augmentations that leave a part of an image uncovered
 

@@ -14,7 +14,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from PIL import Image
 
-VOID = 0  # the id of pixels that belong to no segment
+from hrnet_det.modeling.segment_ids import VOID, segment_ids
+
 Segments = Sequence[Mapping[str, object]]
 
 
@@ -75,11 +76,6 @@ class PanopticEvaluator(DatasetEvaluator):
             for name, value in quality(chosen).items():
                 results[name + suffix] = 100 * value
         return OrderedDict(panoptic_seg=results)
-
-
-def segment_ids(pixels: np.ndarray) -> np.ndarray:
-    """Ids (H, W) of a panoptic image (H, W, 3) uint8: R + 256 G + 65536 B."""
-    return pixels.astype(np.int64) @ np.array([1, 256, 65536])
 
 
 def compare(

@@ -17,7 +17,7 @@ from torch import nn
 
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
-from hrnet_det.evaluation.panoptic import segment_ids
+from hrnet_det.modeling.segment_ids import segment_ids
 from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
 from hrnet_det.report.canvas import font
 

@@ -15,7 +15,8 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.quickstart import make_quickstart
 from hrnet_det.data.registration import register_quickstart
 from hrnet_det.evaluation.evaluators import build_evaluator
-from hrnet_det.evaluation.panoptic import PanopticEvaluator, compare, quality, segment_ids
+from hrnet_det.evaluation.panoptic import PanopticEvaluator, compare, quality
+from hrnet_det.modeling.segment_ids import segment_ids
 
 THING, OTHER, STUFF = 1, 2, 9  # categories
 

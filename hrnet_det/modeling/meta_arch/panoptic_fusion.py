@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from detectron2.structures import BitMasks, Boxes, Instances
 from torch import Tensor
 
-VOID = 0  # the id of pixels of no segment
+from hrnet_det.modeling.segment_ids import VOID
+
 DISTANCES = 2**24  # at most so many at a time, of centres to pixels
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import detectron2
 
-from hrnet_det.evaluation.panoptic import segment_ids
+from hrnet_det.modeling.segment_ids import segment_ids
 
 PROJECT = "detectron2.projects.panoptic_deeplab"
 
