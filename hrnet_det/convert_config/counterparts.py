@@ -82,8 +82,9 @@ def counterpart(conversion: Conversion) -> tuple[Base, dict[str, Chosen]]:
     """
     conventions = conventions_of(conversion.kind)
     variant = conversion.values["MODEL.HRNET.VARIANT"].value
-    own_data = "DATASETS.CUSTOM.TRAIN_JSON" in conversion.values  # recipes are COCO's
-    recipes = ("",) if own_data or not conventions else ("", CONVENTIONS)
+    # Recipes are of COCO, and contradict epochs.
+    unlike = {"DATASETS.CUSTOM.TRAIN_JSON", "SOLVER.EPOCHS"} & conversion.values.keys()
+    recipes = ("",) if unlike or not conventions else ("", CONVENTIONS)
     bases = [Base(n, conventions, r) for n in leaves(conversion.kind, variant) for r in recipes]
     found = {
         base: differences(conversion.values, values)
