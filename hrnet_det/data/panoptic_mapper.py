@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class PanopticMapper(Mapper):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, object]:
-        targets = panoptic_project().target_generator.PanopticDeepLabTargetGenerator(
+        targets = partial(
+            make_targets,
             ignore_label=cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
             thing_ids=cfg.MODEL.PANOPTIC_DEEPLAB.THING_CLASSES,
             sigma=cfg.INPUT.GAUSSIAN_SIGMA,
@@ -66,6 +68,18 @@ class PanopticMapper(Mapper):
         made = self.targets(_decoded(given.sem_seg), numbered)
         made.pop("center_points")
         return row | made
+
+
+def make_targets(ids: np.ndarray, segments: Sequence[dict], **options: object) -> dict:
+    """What Detectron2's PanopticDeepLabTargetGenerator makes of an image.
+
+    A generator for each image, so that a mapper can go to processes without panopticapi.
+
+    Args:
+        options: the generator's.
+    """
+    generator = panoptic_project().target_generator.PanopticDeepLabTargetGenerator
+    return generator(**options)(ids, segments)
 
 
 def _read(path: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Targets of Panoptic-DeepLab, of images that are resized, cropped, flipped and turned."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -149,3 +151,10 @@ def test_images_to_test_on_have_no_targets(row):
     row, _ = row
     mapped = build_mapper(config(), is_train=False)(row)
     assert set(mapped) == {"file_name", "image_id", "height", "width", "image"}
+
+
+def test_a_mapper_can_go_to_processes_that_have_not_imported_the_project(row):
+    row, ids = row
+    packed = pickle.dumps(build_mapper(config("INPUT.RANDOM_FLIP", "none"), is_train=True))
+    assert b"detectron2.projects" not in packed
+    check_targets(pickle.loads(packed)(row), ids)
