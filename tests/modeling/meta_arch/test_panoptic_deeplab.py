@@ -34,8 +34,7 @@ def theirs(cfg, weights):
 # --- beside Detectron2's ---
 
 
-@pytest.mark.parametrize("separable", ["True", "False"])
-@pytest.mark.parametrize("crop", ["[]", "[32, 64]"])
+@pytest.mark.parametrize(("separable", "crop"), [("True", "[32, 64]"), ("False", "[]")])
 def test_losses_and_gradients_are_detectron2s(separable, crop):
     words = ["MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV", separable]
     words += ["INPUT.CROP_TRAIN", crop]
