@@ -181,7 +181,7 @@ def same(
     return Row((name,), (key,), convert, says)
 
 
-def always(name: str, *allowed: object, advice: str = "", default: object = None) -> Row:
+def always(name: str, *allowed: object, advice: str = "") -> Row:
     """A key that has one meaning here; another value has no counterpart."""
 
     def convert(conversion: Conversion) -> None:
@@ -193,6 +193,25 @@ def always(name: str, *allowed: object, advice: str = "", default: object = None
                 conversion.lack(node, advice or said)
 
     return Row((name,), (), convert)
+
+
+def shared_by(first: str, others: str, key: str, advice: str) -> Row:
+    """Two keys that are one number here: that of the first path, whose other value is told.
+
+    Args:
+        first, others: paths; the first one that is there has the value.
+        advice: where they differ.
+    """
+
+    @rows_of(f"{others} {first}", key, "one for training and use")
+    def row(conversion: Conversion) -> None:
+        given = [n for n in (conversion.take(path) for path in (first, others)) if n is not None]
+        if given:
+            conversion.set(key, float(given[0].value), given[0])
+        if len(given) == 2 and given[0].value != given[1].value:
+            conversion.lack(given[1], advice)
+
+    return row
 
 
 def unneeded(*names: str) -> list[Row]:

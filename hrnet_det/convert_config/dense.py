@@ -7,9 +7,9 @@ from hrnet_det.convert_config.heads import (
     anchors,
     assigner,
     box_loss,
-    box_weights,
-    check_coders,
+    coder,
     suppression,
+    thresholds,
 )
 from hrnet_det.convert_config.network import NORMS, levels
 from hrnet_det.convert_config.nodes import plain
@@ -114,6 +114,15 @@ def _fcos_loss(conversion: Conversion) -> None:
         conversion.set("MODEL.FCOS.BOX_LOSS", name, loss and loss.find("type"))
 
 
+@rows_of(f"{HEAD}.conv_bias", "MODEL.FCOS.CONV_BIAS", "beside a norm; `auto` is without")
+def _biases(conversion: Conversion) -> None:
+    node = conversion.take(f"{HEAD}.conv_bias")
+    conversion.set("MODEL.FCOS.CONV_BIAS", node is not None and node.value is True, node)
+    norm = conversion.values.get("MODEL.FCOS.NORM")
+    if node is not None and node.value is False and norm is not None and not norm.value:
+        conversion.lack(node, "convolutions without a norm have biases here")
+
+
 def _ranges() -> Row:
     given = tuple(tuple(pair) for pair in FCOS_RANGES)
     as_lists = [list(pair) for pair in FCOS_RANGES]
@@ -131,7 +140,7 @@ FCOS: list[Row] = [
     always(f"{HEAD}.norm_on_bbox", False, advice="distances are pixels here"),
     always(f"{HEAD}.centerness_on_reg", False, advice="centerness is beside the classes here"),
     always(f"{HEAD}.dcn_on_last_conv", False),
-    always(f"{HEAD}.conv_bias", "auto", False, advice="convolutions with a norm have no bias here"),
+    _biases,
     always(f"{HEAD}.loss_centerness.type", "CrossEntropyLoss"),
     always(f"{HEAD}.loss_centerness.use_sigmoid", True),
     always(f"{HEAD}.loss_centerness.loss_weight", 1),
@@ -139,32 +148,15 @@ FCOS: list[Row] = [
 ]
 
 
-@rows_of(f"{HEAD}.bbox_coder.target_stds", "MODEL.RETINANET.BBOX_REG_WEIGHTS", "1 / target_stds")
-def _coder(conversion: Conversion) -> None:
-    check_coders(conversion, HEAD)
-    node = conversion.take(f"{HEAD}.bbox_coder.target_stds")
-    stds = [1.0] * 4 if node is None else plain(node)
-    conversion.set("MODEL.RETINANET.BBOX_REG_WEIGHTS", box_weights(stds), node)
-
-
-@rows_of(
-    f"{TRAIN}.assigner.neg_iou_thr {TRAIN}.assigner.pos_iou_thr", "MODEL.RETINANET.IOU_THRESHOLDS"
-)
-def _thresholds(conversion: Conversion) -> None:
-    ends = [conversion.take(f"{TRAIN}.assigner.{name}_iou_thr") for name in ("neg", "pos")]
-    if None not in ends:
-        conversion.set("MODEL.RETINANET.IOU_THRESHOLDS", [node.value for node in ends], *ends)
-
-
 RETINANET: list[Row] = [
     *_shared("MODEL.RETINANET"),
     _norm("MODEL.RETINANET", ""),
     anchors(HEAD),
-    _coder,
+    coder(HEAD, "MODEL.RETINANET.BBOX_REG_WEIGHTS"),
     box_loss(HEAD, "MODEL.RETINANET.BBOX_REG_LOSS_TYPE", "MODEL.RETINANET.SMOOTH_L1_LOSS_BETA"),
     same(f"{HEAD}.loss_cls.gamma", "MODEL.RETINANET.FOCAL_LOSS_GAMMA", float, 2.0),
     same(f"{HEAD}.loss_cls.alpha", "MODEL.RETINANET.FOCAL_LOSS_ALPHA", float, 0.25),
-    _thresholds,
+    thresholds(f"{TRAIN}.assigner", "MODEL.RETINANET.IOU_THRESHOLDS"),
     *assigner(f"{TRAIN}.assigner"),
     always(f"{TRAIN}.assigner.min_pos_iou", 0),
     always(f"{TRAIN}.sampler.type", "PseudoSampler"),

@@ -68,6 +68,18 @@ def box_weights(stds: object) -> list[float]:
     return [1 / std for std in stds]
 
 
+def coder(head: str, key: str) -> Row:
+    """The weights of a head's box coder, which has one."""
+
+    @rows_of(f"{head}.bbox_coder.target_stds", key, "1 / target_stds")
+    def row(conversion: Conversion) -> None:
+        check_coders(conversion, head)
+        node = conversion.take(f"{head}.bbox_coder.target_stds")
+        conversion.set(key, box_weights([1.0] * 4 if node is None else plain(node)), node)
+
+    return row
+
+
 def check_coders(conversion: Conversion, head: str) -> None:
     """What box coders do besides their weights is the same here, or is said to be another."""
     for coder in conversion.nodes(f"{head}.bbox_coder"):
@@ -125,6 +137,22 @@ def sigmoid_losses(head: str, name: str = "loss_cls") -> list[Row]:
         always(f"{head}.{name}.use_sigmoid", True),
         always(f"{head}.{name}.class_weight", None),
     ]
+
+
+def thresholds(path: str, key: str) -> Row:
+    """The IoUs of an assigner, between which an anchor is neither an object's nor background."""
+
+    @rows_of(f"{path}.neg_iou_thr {path}.pos_iou_thr", key)
+    def row(conversion: Conversion) -> None:
+        ends = [conversion.take(f"{path}.{name}_iou_thr") for name in ("neg", "pos")]
+        if None in ends:
+            return
+        if not isinstance(ends[0].value, (int, float)):
+            conversion.lack(ends[0], "here it is one number: anchors below it are background")
+            return
+        conversion.set(key, [node.value for node in ends], *ends)
+
+    return row
 
 
 def assigner(path: str) -> list[Row]:

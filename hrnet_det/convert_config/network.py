@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from hrnet_det.convert_config.conversion import Conversion, Row, always, rows_of, same, unneeded
-from hrnet_det.convert_config.nodes import Node, plain
+from hrnet_det.convert_config.nodes import plain
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS, VARIANTS, HRNetVariant
 
 NORMS = {"BN": "BN", "BN2d": "BN", "SyncBN": "SyncBN", "GN": "GN", "LN": "LN"}
@@ -48,9 +49,9 @@ def variant_of(conversion: Conversion) -> str:
 def _variant(conversion: Conversion) -> None:
     try:
         name = variant_of(conversion)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        if isinstance(error, ValueError) and str(error).count(":") and "stage" in str(error):
-            raise
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:
         raise conversion.refuse(conversion.find(EXTRA), f"is no HRNet ({error!r})") from error
     conversion.set("MODEL.HRNET.VARIANT", name, conversion.find(f"{EXTRA}.stage4.num_channels"))
 
@@ -179,8 +180,3 @@ PIXELS: list[Row] = [
         f"{PREPROCESSOR}.non_blocking",
     ),
 ]
-
-
-def first(nodes: list[Node]) -> Node | None:
-    """The first one; None of none."""
-    return nodes[0] if nodes else None

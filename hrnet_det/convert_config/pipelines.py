@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hrnet_det.convert_config.conversion import Conversion, Row, rows_of
 from hrnet_det.convert_config.nodes import Node, children, plain
 
@@ -71,7 +69,7 @@ def _pairs(node: Node | None) -> list[list[int]]:
 def sides(step: Node) -> Sides | None:
     """What a step of resizing does; None for what has no counterpart."""
     options = plain(step)
-    if options.get("keep_ratio", options["type"] in ("RandomChoiceResize",)) is not True:
+    if options.get("keep_ratio", False) is not True:
         keeps = options["type"] == "Resize" and "img_scale" in options  # version 2's default
         if not (keeps and options.get("keep_ratio") is None):
             return None
@@ -166,7 +164,6 @@ def _type(step: Node) -> str:
 )
 def _train(conversion: Conversion) -> None:
     steps = steps_of(conversion, TRAIN)
-    handlers: dict[str, Callable] = {"RandomFlip": _flip}
     resized = False
     if steps and not any(_type(step) == "RandomFlip" for step in steps):
         conversion.set("INPUT.RANDOM_FLIP", "none", why="no RandomFlip")
@@ -176,8 +173,8 @@ def _train(conversion: Conversion) -> None:
             if resized or not _large_jitter(conversion, step, steps[number:]):
                 _train_sizes(conversion, step)
             resized = True
-        elif kind in handlers:
-            handlers[kind](conversion, step)
+        elif kind == "RandomFlip":
+            _flip(conversion, step)
         elif kind == "RandomCrop" and not resized:
             _crop(conversion, step)
         elif kind in USUAL:

@@ -1,4 +1,4 @@
-"""The rows of RoI heads: boxes, cascades, masks and HTC's semantic branch."""
+"""The rows of RoI heads: their boxes, and cascades."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hrnet_det.convert_config.heads import (
     box_weights,
     check_coders,
     sampler,
-    suppression,
 )
 from hrnet_det.convert_config.network import NORMS, levels
 from hrnet_det.convert_config.nodes import plain
 from hrnet_det.convert_config.poolers import HEADS, extractors, pooler
+from hrnet_det.modeling.compat.suppression import LEAST_SCORE
 from hrnet_det.modeling.kinds import KINDS
 
 BOX, MASK = f"{HEADS}.bbox_head.*", f"{HEADS}.mask_head.*"
@@ -170,13 +170,29 @@ def _weights(conversion: Conversion) -> None:
             conversion.lack(node, STAGES)
 
 
+@rows_of(f"{TEST}.nms.type", "MODEL.ROI_HEADS.SOFT_NMS", "`soft_nms`, linear")
+def _suppression(conversion: Conversion) -> None:
+    kind = conversion.take(f"{TEST}.nms.type")
+    soft = kind is not None and kind.value == "soft_nms"
+    conversion.set("MODEL.ROI_HEADS.SOFT_NMS", soft, kind)
+    allowed = {"type": ("nms", "soft_nms")}
+    if soft:
+        allowed |= {"method": ("linear",), "min_score": (LEAST_SCORE,)}
+    for name, known in allowed.items():
+        node = conversion.find(f"{TEST}.nms.{name}")
+        conversion.use(node)
+        if node is not None and node.value not in known:
+            conversion.lack(node, f"here it is {' or '.join(map(repr, known))}")
+
+
 def _thresholds_of_use() -> list[Row]:
     return [
         same(f"{TEST}.score_thr", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", float),
         same(f"{TEST}.nms.iou_threshold", "MODEL.ROI_HEADS.NMS_THRESH_TEST", float),
         same(f"{TEST}.max_per_img", "TEST.DETECTIONS_PER_IMAGE"),
         always(f"{TEST}.mask_thr_binary", 0.5),
-        *suppression(f"{TEST}.nms"),
+        _suppression,
+        always(f"{TEST}.nms.class_agnostic", False),
     ]
 
 

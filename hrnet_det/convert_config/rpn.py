@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from hrnet_det.convert_config.conversion import Conversion, Row, always, rows_of, same, unneeded
+from hrnet_det.convert_config.conversion import (
+    Conversion,
+    Row,
+    always,
+    rows_of,
+    same,
+    shared_by,
+    unneeded,
+)
+from hrnet_det.convert_config.counterparts import conventions_of
 from hrnet_det.convert_config.heads import (
     anchors,
     assigner,
     box_loss,
-    box_weights,
-    check_coders,
+    coder,
     sampler,
     sigmoid_losses,
     suppression,
+    thresholds,
 )
 from hrnet_det.convert_config.network import levels
-from hrnet_det.convert_config.nodes import plain
-from hrnet_det.modeling.compat.training_rules import DETECTRON2_RULES, MMDET_RULES
-from hrnet_det.modeling.kinds import KINDS
+from hrnet_det.modeling.compat.conventions import DETECTRON2, get_conventions
 
 HEAD, TRAIN, TEST = "model.rpn_head", "model.train_cfg.rpn", "model.test_cfg.rpn"
-CONVENTIONS = "mmdet"
 PROPOSAL = "model.train_cfg.rpn_proposal"
 
 
@@ -39,14 +45,6 @@ def _features(conversion: Conversion) -> None:
     conversion.set("MODEL.RPN.IN_FEATURES", names, conversion.find("model.neck.num_outs"))
 
 
-@rows_of(f"{HEAD}.bbox_coder.target_stds", "MODEL.RPN.BBOX_REG_WEIGHTS", "1 / target_stds")
-def _coder(conversion: Conversion) -> None:
-    check_coders(conversion, HEAD)
-    node = conversion.take(f"{HEAD}.bbox_coder.target_stds")
-    stds = [1.0] * 4 if node is None else plain(node)
-    conversion.set("MODEL.RPN.BBOX_REG_WEIGHTS", box_weights(stds), node)
-
-
 @rows_of(
     f"{HEAD}.loss_cls.loss_weight {HEAD}.loss_bbox.loss_weight",
     "MODEL.RPN.LOSS_WEIGHT MODEL.RPN.BBOX_REG_LOSS_WEIGHT",
@@ -61,22 +59,11 @@ def _weights(conversion: Conversion) -> None:
     conversion.set("MODEL.RPN.BBOX_REG_LOSS_WEIGHT", ratio, boxes)
 
 
-@rows_of(f"{TRAIN}.assigner.neg_iou_thr {TRAIN}.assigner.pos_iou_thr", "MODEL.RPN.IOU_THRESHOLDS")
-def _thresholds(conversion: Conversion) -> None:
-    ends = [conversion.take(f"{TRAIN}.assigner.{name}_iou_thr") for name in ("neg", "pos")]
-    if None in ends:
-        return
-    if not isinstance(ends[0].value, (int, float)):
-        conversion.lack(ends[0], "here it is one number: anchors below it are background")
-        return
-    conversion.set("MODEL.RPN.IOU_THRESHOLDS", [node.value for node in ends], *ends)
-
-
 @rows_of(f"{TRAIN}.assigner.min_pos_iou")
 def _least_iou(conversion: Conversion) -> None:
     """The least IoU of low-quality matches, which a code base's rules have."""
-    follows = CONVENTIONS in KINDS[conversion.kind].conventions
-    least = MMDET_RULES.rpn_least_iou if follows else DETECTRON2_RULES.rpn_least_iou
+    rules = get_conventions(conventions_of(conversion.kind) or DETECTRON2).training
+    least = rules.rpn_least_iou
     node = conversion.take(f"{TRAIN}.assigner.min_pos_iou")
     if node is not None and node.value != least:
         conversion.lack(node, f"low-quality matches count from an IoU of {least:g} on here")
@@ -91,32 +78,9 @@ def _numbers(path: str, end: str) -> list[Row]:
     ]
 
 
-@rows_of(
-    f"{PROPOSAL}.nms.iou_threshold {TEST}.nms.iou_threshold",
-    "MODEL.RPN.NMS_THRESH",
-    "one for training and use",
-)
-def _suppression(conversion: Conversion) -> None:
-    found = [conversion.take(f"{path}.nms.iou_threshold") for path in (TEST, PROPOSAL)]
-    given = [node for node in found if node is not None]
-    if given:
-        conversion.set("MODEL.RPN.NMS_THRESH", float(given[0].value), given[0])
-    if len(given) == 2 and given[0].value != given[1].value:
-        conversion.lack(given[1], "training and use share the threshold here: that of use is taken")
-
-
-@rows_of(
-    f"{PROPOSAL}.min_bbox_size {TEST}.min_bbox_size",
-    "MODEL.PROPOSAL_GENERATOR.MIN_SIZE",
-    "one for training and use",
-)
-def _least_size(conversion: Conversion) -> None:
-    found = [conversion.take(f"{path}.min_bbox_size") for path in (TEST, PROPOSAL)]
-    given = [node for node in found if node is not None]
-    if given:
-        conversion.set("MODEL.PROPOSAL_GENERATOR.MIN_SIZE", float(given[0].value), given[0])
-    if len(given) == 2 and given[0].value != given[1].value:
-        conversion.lack(given[1], "training and use share it here: that of use is taken")
+def _of_use(name: str, key: str) -> Row:
+    advice = "training and use share it here: that of use is taken"
+    return shared_by(f"{TEST}.{name}", f"{PROPOSAL}.{name}", key, advice)
 
 
 def _boundary(allowed: object) -> int:
@@ -127,10 +91,10 @@ RPN: list[Row] = [
     _features,
     _convolutions,
     anchors(HEAD),
-    _coder,
+    coder(HEAD, "MODEL.RPN.BBOX_REG_WEIGHTS"),
     box_loss(HEAD, "MODEL.RPN.BBOX_REG_LOSS_TYPE", "MODEL.RPN.SMOOTH_L1_BETA", "L1: 0.0"),
     _weights,
-    _thresholds,
+    thresholds(f"{TRAIN}.assigner", "MODEL.RPN.IOU_THRESHOLDS"),
     _least_iou,
     always(f"{TRAIN}.assigner.match_low_quality", True),
     *assigner(f"{TRAIN}.assigner"),
@@ -142,8 +106,8 @@ RPN: list[Row] = [
     always(f"{TRAIN}.pos_weight", -1),
     *_numbers(PROPOSAL, "TRAIN"),
     *_numbers(TEST, "TEST"),
-    _suppression,
-    _least_size,
+    _of_use("nms.iou_threshold", "MODEL.RPN.NMS_THRESH"),
+    _of_use("min_bbox_size", "MODEL.PROPOSAL_GENERATOR.MIN_SIZE"),
     *sigmoid_losses(HEAD),
     always(f"{HEAD}.reg_decoded_bbox", False, True),
     always(f"{HEAD}.num_classes", 1),

@@ -333,6 +333,9 @@ EDITS = {
         "MODEL.ROI_HEADS.LOW_QUALITY_MATCHES": "always",
         "TEST.DETECTIONS_PER_IMAGE": 300,
     },
+    "model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', min_score=0.001))))\n": {
+        "MODEL.ROI_HEADS.SOFT_NMS": True,
+    },
     "train_dataloader = dict(batch_sampler=None, dataset=dict(filter_cfg=dict("
     "filter_empty_gt=False)))\nenv_cfg = dict(cudnn_benchmark=True)\n": {
         "DATALOADER.ASPECT_RATIO_GROUPING": False,
@@ -417,10 +420,27 @@ def test_detectors_that_have_no_conventions_here(tmp_path):
     ]
 
 
+@needs_mmdet
+@pytest.mark.parametrize(
+    ("options", "biases", "without"),
+    [("conv_bias=True", True, 0), ("conv_bias='auto'", False, 0), ("conv_bias=False", False, 0)]
+    + [("conv_bias=False, norm_cfg=None", False, 1)],
+)
+def test_biases_of_the_towers_of_an_fcos(options, biases, without, tmp_path):
+    base = "fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco"
+    edit = f"model = dict(bbox_head=dict({options}))\n"
+    converted = convert_config(edited(tmp_path, edit, base=base))
+    assert loaded(converted, tmp_path)["MODEL.FCOS.CONV_BIAS"] is biases
+    said = [("model.bbox_head.conv_bias", "convolutions without a norm have biases here")]
+    assert lacking(converted) == said[:without]
+
+
 WITHOUT = {  # edits that have no counterpart: key, what is said, key of ours that stays
     "model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='soft_nms', min_score=0.05))))\n": {
-        "model.test_cfg.rcnn.nms.type": "here it is 'nms'",
-        "model.test_cfg.rcnn.nms.min_score": "there is no such key here",
+        "model.test_cfg.rcnn.nms.min_score": "here it is 0.001",
+    },
+    "model = dict(test_cfg=dict(rcnn=dict(nms=dict(type='nms_match'))))\n": {
+        "model.test_cfg.rcnn.nms.type": "here it is 'nms' or 'soft_nms'",
     },
     "model = dict(backbone=dict(frozen_stages=1))\n": {
         "model.backbone.frozen_stages": "there is no such key here",
@@ -435,6 +455,9 @@ WITHOUT = {  # edits that have no counterpart: key, what is said, key of ours th
     ): {
         "train_dataloader.dataset.pipeline.2": "images keep their proportions here",
         "train_dataloader.dataset.pipeline.3": "INPUT.AUGMENT.BRIGHTNESS 0.125",
+    },
+    PIPELINE.format(step=f"dict(type='RandomChoiceResize', scales=[(9, 9), (9, 8)]), {FLIP}"): {
+        "train_dataloader.dataset.pipeline.2": "images keep their proportions here",
     },
     "param_scheduler = dict(_delete_=True, type='OneCycleLR', eta_max=0.1, total_steps=100)\n": {
         "param_scheduler": "schedulers here: LinearLR, ConstantLR, MultiStepLR",
