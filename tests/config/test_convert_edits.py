@@ -423,8 +423,12 @@ def test_detectors_that_have_no_conventions_here(tmp_path):
 @needs_mmdet
 @pytest.mark.parametrize(
     ("options", "biases", "without"),
-    [("conv_bias=True", True, 0), ("conv_bias='auto'", False, 0), ("conv_bias=False", False, 0)]
-    + [("conv_bias=False, norm_cfg=None", False, 1)],
+    [
+        ("conv_bias=True", True, 0),
+        ("conv_bias='auto'", False, 0),
+        ("conv_bias=False", False, 0),
+        ("conv_bias=False, norm_cfg=None", False, 1),
+    ],
 )
 def test_biases_of_the_towers_of_an_fcos(options, biases, without, tmp_path):
     base = "fcos_hrnetv2p-w18-gn-head_4xb4-1x_coco"
