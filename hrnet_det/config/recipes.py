@@ -105,7 +105,8 @@ def add_recipe(cfg: CfgNode, name: str, own: Mapping[str, object], *, source: st
     if name not in RECIPES:
         known = ", ".join(RECIPES)
         raise InputError(f"{source}: unknown {RECIPE} {name!r}; known: {known}, or '' for none")
-    if epochs := str(own.get("SOLVER.EPOCHS", cfg.SOLVER.EPOCHS)).removeprefix("0"):
+    epochs = str(own.get("SOLVER.EPOCHS", cfg.SOLVER.EPOCHS))
+    if epochs != "0":
         raise InputError(
             f"{source}: {RECIPE} {name} and SOLVER.EPOCHS {epochs}: give one of them, as both say "
             "how long to train (SOLVER.EPOCHS 0 for the recipe's iterations)"

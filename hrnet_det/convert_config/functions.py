@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from hrnet_det.convert_config.nodes import MOST_ITEMS, Node, copied, merged, plain
+from hrnet_det.errors import shown
 
 MOST_WIDTH = 100  # of a formatted number
 T = TypeVar("T")
@@ -17,6 +19,17 @@ def formatted(value: object, spec: str) -> str:
     if any(int(width) > MOST_WIDTH for width in _numbers(spec)):
         raise ValueError(f"{spec!r} is too wide")
     return format(value, spec)
+
+
+_PLACES = re.compile(r"%(?:%|(?:\(\w*\))?[-+ #0]*(\d*)(\*?)(?:\.(\d*)(\*?))?)")
+
+
+def filled_in(text: str, values: object) -> str:
+    """`text % values`, of widths that a config could have. Raises: ValueError for another one."""
+    for width, star, digits, other in _PLACES.findall(text):
+        if star or other or any(int(n[:9]) > MOST_WIDTH for n in (width, digits) if n):
+            raise ValueError(f"{shown(text)} is too wide")
+    return text % values
 
 
 def _numbers(text: str) -> list[str]:
@@ -38,8 +51,10 @@ def _on_plain(function: Callable) -> Callable:
 def _dict(*arguments: Node, **options: Node) -> dict[str, Node]:
     made: dict[str, Node] = {}
     for node in arguments:
-        pairs = node.value if isinstance(node.value, dict) else [n.value for n in node.value]
-        made.update(pairs)
+        if isinstance(node.value, dict):
+            made.update(node.value)
+        else:
+            made.update((plain(key), item) for key, item in (pair.value for pair in node.value))
     return {**made, **options}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hrnet_det.convert_config.conversion import Conversion, Row, always, rows_of
+from hrnet_det.convert_config.conversion import Chosen, Conversion, Row, always, rows_of
 from hrnet_det.convert_config.nodes import plain
 
 OPTIMIZER = "optim_wrapper.optimizer"
@@ -54,7 +54,8 @@ PARAMETERS = "optim_wrapper.paramwise_cfg"
 )
 def _decay(conversion: Conversion) -> None:
     node = conversion.take(f"{OPTIMIZER}.weight_decay")
-    decay = 0.0 if node is None else float(node.value)
+    adam = conversion.values.get("SOLVER.OPTIMIZER", Chosen("", ())).value == "ADAMW"
+    decay = (0.01 if adam else 0.0) if node is None else float(node.value)  # torch's defaults
     conversion.set("SOLVER.WEIGHT_DECAY", decay, node)
     norms, biases, rates = (
         conversion.take(f"{PARAMETERS}.{name}")

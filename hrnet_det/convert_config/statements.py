@@ -14,10 +14,14 @@ class Statements(Expressions):
     _followed = 0
 
     def follow(self, statement: ast.stmt) -> None:
-        """Follow one statement."""
+        """Follow one statement. Raises: InputError with the line if it cannot be followed."""
         self._followed += 1
         if self._followed > MOST_STEPS:
             raise self.refuse(statement, "the file computes too much for a config")
+        with self.computed(statement):
+            self._follow(statement)
+
+    def _follow(self, statement: ast.stmt) -> None:
         match statement:
             case ast.Assign():
                 value = self(statement.value)

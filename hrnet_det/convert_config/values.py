@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hrnet_det.convert_config import functions
@@ -73,13 +74,19 @@ class Values:
         compute = getattr(self, f"_{type(tree).__name__.lower()}", None)
         if compute is None:
             raise self.refuse(tree)
-        try:
+        with self.computed(tree):
             return compute(tree)
+
+    @contextlib.contextmanager
+    def computed(self, tree: ast.AST) -> Iterator[None]:
+        """What Python would end with in this line is told with it, as InputError."""
+        try:
+            yield
         except InputError:
             raise
         except RecursionError as error:
             raise InputError(f"{self.place(tree)}: is nested too deep") from error
-        except (TypeError, ValueError, KeyError, IndexError, ArithmeticError) as error:
+        except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise self.refuse(tree, f"cannot be computed ({reason})") from error
 
@@ -151,7 +158,7 @@ class Values:
             raise self.refuse(tree)
         values = (left.value, right.value)
         if isinstance(tree.op, ast.Mod) and isinstance(left.value, str):
-            values = (left.value, plain(right))
+            return self.node(functions.filled_in(left.value, plain(right)), tree)
         if isinstance(tree.op, ast.Mult):
             self._check_size(tree, values)
         if isinstance(tree.op, ast.Pow) and abs(values[1]) > 64:

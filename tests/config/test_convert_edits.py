@@ -247,6 +247,17 @@ EDITS = {
         "SOLVER.CLIP_GRADIENTS.ENABLED": True,
         "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 5.0,
     },
+    # torch's own decay, where the config has none
+    "optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4))\n": {
+        "SOLVER.OPTIMIZER": "ADAMW",
+        "SOLVER.WEIGHT_DECAY": 0.01,
+        "SOLVER.WEIGHT_DECAY_NORM": 0.01,
+    },
+    "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=1e-4))\n": {
+        "SOLVER.MOMENTUM": 0.0,
+        "SOLVER.WEIGHT_DECAY": 0.0,
+        "SOLVER.WEIGHT_DECAY_NORM": 0.0,
+    },
     "optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, "
     "weight_decay=0.05), paramwise_cfg=dict(norm_decay_mult=0.))\n": {
         "SOLVER.OPTIMIZER": "ADAMW",

@@ -51,6 +51,8 @@ def test_what_is_computed(write):
         "l.insert(0, l.pop())\n"
         "del named['k1'], i, name\n"
         "n: int = len(l)\n"
+        "pairs = dict(zip('uv', [1, [2]]))\n"
+        "done = '%d%% of 2017, %05.1f' % (3, 1.5)\n"
     )
     assert plain(read_config(path)) == {
         "a": 2,
@@ -66,6 +68,8 @@ def test_what_is_computed(write):
         "words": "B C",
         "l": ["s", 0, 1],
         "n": 3,
+        "pairs": {"u": 1, "v": [2]},
+        "done": "3% of 2017, 001.5",
     }
 
 
@@ -128,6 +132,15 @@ REFUSED = {
     "x = range(10**9)\n": "cannot be computed (ValueError: 1000000000 numbers are too many",
     "x = 'aaaa'.replace('a', 'a' * 90000)\n": "the text is too long for a config",
     "x = f'{1:999999999}'\n": "is too wide",
+    "x = '%999999999d' % 3\n": "cannot be computed (ValueError: '%999999999d' is too wide",
+    "x = '%.999999999f' % 3\n": "is too wide",
+    "x = '%*d' % (999999999, 3)\n": "is too wide",
+    "x = '%(n)999999999d' % dict(n=3)\n": "is too wide",
+    "del x\n": "1: 'del x': cannot be computed (KeyError: 'x')",
+    "x = 3\nx['a'] = 1\n": "2: \"x['a'] = 1\": cannot be computed (TypeError: ",
+    "x = [1]\nx['a'] = 1\n": "2: \"x['a'] = 1\": cannot be computed (TypeError: ",
+    "x = 3\nx.a = 1\n": "2: 'x.a = 1': cannot be computed (TypeError: ",
+    "for i in 3:\n    x = i\n": "1: 'for i in 3: x = i': cannot be computed (TypeError: ",
     "x = [1]\nfor i in range(60):\n    x = [x, x]\n": "has more than 100,000 parts",
     "x = [1]\nfor i in range(60):\n    x = x + x\n": "3: 'x + x': is too long for a config",
     "x = 1\nwhile x:\n    x = 1\n": "2: 'while x: x = 1': would have to be run",

@@ -282,6 +282,7 @@ def test_unknown_recipes(write):
 def test_a_recipe_and_epochs():
     said = refusal(shipped(FASTER), [*MMDET, "SOLVER.EPOCHS", "5"])
     assert said.startswith("command line: SOLVER.RECIPE mmdet and SOLVER.EPOCHS 5: give one of")
+    assert "SOLVER.EPOCHS 0.5: give" in refusal(shipped(FASTER), [*MMDET, "SOLVER.EPOCHS", "0.5"])
     assert "SOLVER.EPOCHS 50" in refusal(shipped("custom/faster_rcnn.yaml"), MMDET)
     cfg = load_config(shipped("custom/faster_rcnn.yaml"), [*MMDET, "SOLVER.EPOCHS", "0"])
     assert cfg.SOLVER.MAX_ITER == 87_960
