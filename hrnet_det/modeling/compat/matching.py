@@ -72,7 +72,7 @@ def usable_anchors(
     valid = []
     for level, count in zip(anchors, per_cell, strict=True):
         cells = level.tensor.unflatten(0, (-1, count))
-        begin = cells[:, :, :2] - cells[:1, :, :2]  # x, y of a cell's corner
+        begin = (cells - cells[:1])[..., :2].round()  # x, y of a cell: whole strides
         valid.append(((begin[..., 0] < width) & (begin[..., 1] < height)).flatten())
     usable = torch.cat(valid)
     if border >= 0:

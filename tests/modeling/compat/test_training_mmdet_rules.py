@@ -51,20 +51,24 @@ def test_an_object_takes_over_the_box_of_another():
 
 @needs_mmdetection
 @pytest.mark.parametrize("border", [-1, 0])
-@pytest.mark.parametrize("size", [(96, 151), (70, 97), (128, 160)])
-def test_usable_anchors_are_those_of_mmdetection(size, border):
+@pytest.mark.parametrize(
+    ("size", "batch"),
+    [((s, t), (128, 160)) for s, t in ((96, 151), (70, 97), (128, 160))]
+    + [((705, 1239 - 32 * n), (800, 1344)) for n in range(2)],
+)
+def test_usable_anchors_are_those_of_mmdetection(size, batch, border):
     reference._import()
     from mmdet.models.task_modules.prior_generators import AnchorGenerator, anchor_inside_flags
 
     generator = AnchorGenerator(strides=[4, 8, 16, 32, 64], ratios=[0.5, 1, 2], scales=[8])
-    maps = [(128 // s, 160 // s) for s in (4, 8, 16, 32, 64)]  # of the batch
+    maps = [(batch[0] // s, batch[1] // s) for s in (4, 8, 16, 32, 64)]
     padded = tuple(-(-side // 32) * 32 for side in size)
     levels = generator.grid_priors(maps, device="cpu")
     valid = torch.cat(generator.valid_flags(maps, padded, "cpu"))
     expected = anchor_inside_flags(torch.cat(levels), valid, size, border)
     found = usable_anchors([Boxes(x) for x in levels], [3] * 5, size, border, closed=False)
     assert torch.equal(found, expected)
-    assert found.all() == (border < 0 and padded == (128, 160))
+    assert found.all() == (border < 0 and padded == batch)
 
 
 def test_sampled_share_counts_one_at_least():
