@@ -183,6 +183,9 @@ def test_images_with_objects_are_counted_where_the_json_is_there(tmp_path):
     assert converted.lacking == []
     assert converted.values["SOLVER.MAX_ITER"].value == 12 * 15
     assert converted.values["MODEL.ROI_HEADS.NUM_CLASSES"].value == 2
+    thrice = "data['train'] = dict(type='RepeatDataset', times=3, dataset=data['train'])\n"
+    converted = convert_config(version_2(tmp_path, classes + right + thrice, of=of), gpus=1)
+    assert converted.values["SOLVER.MAX_ITER"].value == 12 * 45
     part = "data['train']['classes'] = ('kite', )\n"
     converted = convert_config(version_2(tmp_path, right + part, of=of), gpus=1)
     assert [key for key, _ in lacking(converted)] == [

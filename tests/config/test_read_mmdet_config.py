@@ -53,6 +53,9 @@ def test_what_is_computed(write):
         "n: int = len(l)\n"
         "pairs = dict(zip('uv', [1, [2]]))\n"
         "done = '%d%% of 2017, %05.1f' % (3, 1.5)\n"
+        "one = other = [1]\n"
+        "one += [2]\n"  # the same list
+        "one = one + [3]\n"  # another one
     )
     assert plain(read_config(path)) == {
         "a": 2,
@@ -70,6 +73,8 @@ def test_what_is_computed(write):
         "n": 3,
         "pairs": {"u": 1, "v": [2]},
         "done": "3% of 2017, 001.5",
+        "one": [1, 2, 3],
+        "other": [1, 2],
     }
 
 
