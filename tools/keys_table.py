@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from hrnet_det.convert_config import (
     version2,
 )
 from hrnet_det.convert_config.conversion import Row
-from tools.zoo_table import between_marks, markdown
+from tools import tables
+from tools.tables import markdown
 
 PAGE = Path("docs/from-mmdetection.md")
 # Groups of rows, by their titles.
@@ -69,22 +69,7 @@ def shortened(names: Iterable[str]) -> str:
     return ", ".join(shown)
 
 
-def write(path: Path) -> None:
-    """Put the tables between their marks. Raises: InputError if one of the marks is not there."""
-    text = path.read_text()
-    for what, make in (("table of keys", keys_table), ("table of names", names_table)):
-        before, _, after = between_marks(text, what)
-        text = before + make() + after
-    path.write_text(text)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="tools.keys_table", description=__doc__)
-    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="(%(default)s)")
-    page = parser.parse_args().page
-    write(page)
-    print(page)
-
+TABLES = {"table of keys": keys_table, "table of names": names_table}
 
 if __name__ == "__main__":
-    main()
+    tables.run("tools.keys_table", __doc__, PAGE, TABLES)

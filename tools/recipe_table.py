@@ -20,9 +20,9 @@ from hrnet_det.config.overlays import family_of
 from hrnet_det.errors import InputError
 from tools import recipe_heads as heads
 from tools.recipe_rows import DATA, NETWORK, SOLVER, Row
+from tools.tables import markdown, write
 
 PAGE = Path("docs/as-published.md")
-TABLES = ("schedules", "numbers")  # of PAGE, each between its marks
 # By the name of a row: why it differs. A row that is named here and does not differ is an error.
 KNOWN: dict[str, str] = {}
 # mmdetection has no other config of HRNet; the last one is of another backbone.
@@ -161,7 +161,7 @@ def schedules_table() -> str:
         found = cells(pair)
         values = [_text(found[name]) for name in names]
         lines.append([f"`{pair.theirs}.py`", f"`{pair.ours}`", *values])
-    return _table(lines, ("mmdetection, configs/hrnet", "here", *names))
+    return markdown(lines, ("mmdetection, configs/hrnet", "here", *names))
 
 
 def numbers_table() -> str:
@@ -172,7 +172,7 @@ def numbers_table() -> str:
     lines = [
         [name, *(_text(of[name]) if name in of else "-" for of in found.values())] for name in names
     ]
-    return _table(lines, ("row", *found))
+    return markdown(lines, ("row", *found))
 
 
 def _text(cell: Cell) -> str:
@@ -182,22 +182,7 @@ def _text(cell: Cell) -> str:
     return f"{_shown(cell.theirs)}; here {_shown(cell.ours)}"
 
 
-def _table(lines: list[list[str]], titles: Sequence[str]) -> str:
-    rows = [list(titles), ["---"] * len(titles), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def written(text: str) -> str:
-    """The text of PAGE with its tables made anew. Raises: InputError if it lacks a mark."""
-    made = {"schedules": schedules_table(), "numbers": numbers_table()}
-    for name in TABLES:
-        marks = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, first, rest = text.partition(marks[0])
-        _, last, after = rest.partition(marks[1])
-        if not (first and last):
-            raise InputError(f"{PAGE} lacks the mark {marks[0]} or {marks[1]}")
-        text = f"{before}{marks[0]}\n\n{made[name]}\n\n{marks[1]}{after}"
-    return text
+TABLES = {"schedules": schedules_table, "numbers": numbers_table}
 
 
 def main() -> None:
@@ -205,7 +190,7 @@ def main() -> None:
     for name, found in wrong.items():
         for row, cell in found.items():
             print(f"{name}: {row}: mmdetection {cell.theirs}, here {cell.ours}")
-    PAGE.write_text(written(PAGE.read_text()))
+    write(PAGE, TABLES)
     print(f"{len(pairs())} configs, {sum(len(cells(pair)) for pair in pairs())} numbers compared")
 
 

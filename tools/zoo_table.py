@@ -5,19 +5,17 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from tabulate import tabulate
 
 from hrnet_det import model_zoo
-from hrnet_det.errors import InputError
 from hrnet_det.published import COCO
+from tools import tables
 from tools.complexity import PADDED_SIZE, Complexity, complexity, on_meta
 from tools.headers import header_names, read_header
 from tools.published import SOURCES, published
+from tools.tables import markdown
 
 PAGE = Path("docs/model-zoo.md")
 CITYSCAPES_SIZE = (1024, 2048)  # height, width, pixels
@@ -106,44 +104,11 @@ def _sources() -> list[str]:
     return list(dict.fromkeys(SOURCES.values()))
 
 
-def markdown(rows: list[list[str]], heads: list[str]) -> str:
-    """Markdown that does not change in one row because another has become wider."""
-    padded = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-    return re.sub("-{3,}", "---", re.sub(" +", " ", padded))
-
-
-def between_marks(text: str, what: str) -> tuple[str, str, str]:
-    """What is before, between and after the marks of a table. Raises: InputError without them."""
-    start, end = f"<!-- {what} -->\n", f"\n<!-- end of {what} -->"
-    if text.count(start) != 1 or text.count(end) != 1:
-        raise InputError(
-            f"the page must have one line {start.strip()} and below it one {end.strip()}"
-        )
-    before, rest = text.split(start)
-    table, after = rest.split(end)
-    return before + start, table, end + after
-
-
-def write(path: Path) -> None:
-    """Put the tables between their marks. Raises: InputError if one of the marks is not there."""
-    text = path.read_text()
-    for what, make in (
-        ("zoo table", zoo_table),
-        ("checkpoint table", checkpoint_table),
-        ("table of other checkpoints", other_checkpoint_table),
-    ):
-        before, _, after = between_marks(text, what)
-        text = before + make() + after
-    path.write_text(text)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="tools.zoo_table", description=__doc__)
-    parser.add_argument("page", nargs="?", type=Path, default=PAGE, help="(%(default)s)")
-    page = parser.parse_args().page
-    write(page)
-    print(page)
-
+TABLES = {
+    "zoo table": zoo_table,
+    "checkpoint table": checkpoint_table,
+    "table of other checkpoints": other_checkpoint_table,
+}
 
 if __name__ == "__main__":
-    main()
+    tables.run("tools.zoo_table", __doc__, PAGE, TABLES)

@@ -6,16 +6,13 @@ from hrnet_det.config.keys import get_cfg
 from hrnet_det.config.yaml_files import flat
 from hrnet_det.convert_config.convert import ROWS
 from tools import keys_table as tables
+from tools.tables import with_tables
 
 TEXT = (REPO / tables.PAGE).read_text()
 
 
 def test_the_page_has_what_is_converted():
-    for what, made in (
-        ("table of keys", tables.keys_table()),
-        ("table of names", tables.names_table()),
-    ):
-        assert tables.between_marks(TEXT, what)[1] == made, "python -m tools.keys_table"
+    assert with_tables(TEXT, tables.TABLES) == TEXT, "python -m tools.keys_table"
 
 
 def test_every_row_of_every_detector_is_in_a_group():
@@ -35,11 +32,3 @@ def test_names_of_a_group_are_shortened():
     assert tables.shortened(["a.*.c", "a.d"]) == "`a.c`, `d`"
     row = next(r for r in ROWS["fcos"] if r.keys == ("SOLVER.BASE_LR",))
     assert f"| {tables.shortened(row.names)} | `SOLVER.BASE_LR` | |" in tables.keys_table()
-
-
-def test_tables_are_written_between_their_marks_alone(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(TEXT.replace("| `work_dir` | `OUTPUT_DIR` | |\n", "| old | old | |\n"))
-    assert page.read_text() != TEXT
-    tables.write(page)
-    assert page.read_text() == TEXT

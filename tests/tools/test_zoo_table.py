@@ -5,6 +5,7 @@ from helpers.tiny import REPO
 
 from hrnet_det import model_zoo
 from tools import zoo_table as zoo
+from tools.tables import between_marks
 
 TEXT = (REPO / zoo.PAGE).read_text()
 NAMES = zoo.zoo_names()
@@ -14,7 +15,7 @@ COUNTED = slice(3, 5)  # the columns that take long: parameters and multiply-add
 
 def shown(what):
     """The cells of a table of the page."""
-    _, table, _ = zoo.between_marks(TEXT, what)
+    _, table, _ = between_marks(TEXT, what)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
@@ -47,7 +48,7 @@ def test_the_page_has_every_checkpoint():
         ("checkpoint table", zoo.checkpoint_table()),
         ("table of other checkpoints", zoo.other_checkpoint_table()),
     ):
-        _, shown_table, _ = zoo.between_marks(TEXT, what)
+        _, shown_table, _ = between_marks(TEXT, what)
         assert shown_table == table, "python -m tools.zoo_table"
     rows = {name: cells for name, *cells in shown("checkpoint table")[2:]}
     others = shown("table of other checkpoints")[2:]
@@ -60,23 +61,3 @@ def test_the_page_has_every_checkpoint():
         "BDD100K",
         "22.97/16.54 box/mask AP",
     ]
-
-
-def test_the_tables_are_written_between_their_marks_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "zoo_table", lambda: "| new |")
-    monkeypatch.setattr(zoo, "checkpoint_table", lambda: "| newer |")
-    monkeypatch.setattr(zoo, "other_checkpoint_table", lambda: "| newest |")
-    page = tmp_path / "page.md"
-    text = (
-        "before\n<!-- zoo table -->\n{}\n<!-- end of zoo table -->\nbetween\n"
-        "<!-- checkpoint table -->\n{}\n<!-- end of checkpoint table -->\n"
-        "<!-- table of other checkpoints -->\n{}\n<!-- end of table of other checkpoints -->\n"
-        "after\n"
-    )
-    page.write_text(text.format("| old |", "| older |\n| rows |", "| old |"))
-    zoo.write(page)
-    assert page.read_text() == text.format("| new |", "| newer |", "| newest |")
-    page.write_text("no marks")
-    with pytest.raises(zoo.InputError, match="must have one line <!-- zoo table -->"):
-        zoo.write(page)
-    assert page.read_text() == "no marks"
