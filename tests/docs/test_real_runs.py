@@ -26,7 +26,7 @@ from helpers.tiny import make_coco, train_net
 from safetensors.torch import load_file
 
 from hrnet_det import model_zoo
-from hrnet_det.checkpoint.addresses import find_weights
+from hrnet_det.checkpoint.addresses import SECOND_SET, find_weights
 from hrnet_det.checkpoint.convert import convert
 from hrnet_det.cli import main
 from hrnet_det.config.load import load_run
@@ -187,13 +187,15 @@ def test_every_kind_is_among_them():
     assert found == set(KINDS) - {"cascade_rcnn_one_mask", "mask_keypoint_rcnn"}
 
 
-# The weights that pages name: the config of each, and whose names its tensors have.
+HTC_WEIGHTS = "htc_hrnetv2p_w18_20e_coco_20200210-b266988c.pth"
+# The weights that pages name, and these: the config of each, and whose names its tensors have.
 WEIGHTS = {
     "faster_rcnn_hrnetv2p_w18_1x_coco_20200130-56651a6d.pth": (
         "faster_rcnn_hrnetv2p_w18_1x",
         "mmdet",
     ),
-    "htc_hrnetv2p_w18_20e_coco_20200210-b266988c.pth": ("htc_hrnetv2p_w18_20e", "mmdet"),
+    HTC_WEIGHTS: ("htc_hrnetv2p_w18_20e", "mmdet"),
+    "epoch_24.pth": ("faster_rcnn_hrnetv2p_w18_1x", "mmdet"),  # with two sets of parameters
     "mask_rcnn.pth": ("mask_rcnn_hrnetv2p_w18_1x", "hrnet_det"),
     "output/mine/model_final.pth": ("faster_rcnn_hrnetv2p_w18_1x", "hrnet_det"),
     "output/faster_w18/model_final.pth": ("faster_rcnn_hrnetv2p_w18_1x", "hrnet_det"),
@@ -205,8 +207,7 @@ def provide(file):
     name, names = WEIGHTS[file]
     if Path(file).is_file():
         return
-    classes = ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"] if "htc" in name else []
-    cfg = model_zoo.get_config(name, [*SMALL, *classes, "MODEL.DEVICE", "cpu"])
+    cfg = model_zoo.get_config(name, [*SMALL, "MODEL.DEVICE", "cpu"])
     model = model_zoo.build_detector(cfg)
     variant = IMAGENET_WEIGHTS[cfg.MODEL.HRNET.VARIANT]
     backbone = load_file(find_weights(variant))
@@ -214,6 +215,11 @@ def provide(file):
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict()}, "random.pth")
     convert("random.pth", file, to=names)
+    if file == "epoch_24.pth":
+        content = torch.load(file)
+        state = content["state_dict"]
+        state |= {f"ema_{key.replace('.', '_')}": tensor for key, tensor in list(state.items())}
+        torch.save(content, file)
     if file.startswith("output/"):
         Path(file).with_name("config.yaml").write_text(cfg.dump())
 
@@ -233,7 +239,7 @@ COMMANDS = {
 def test_a_page_s_command(command, place, capsys):
     """With own data, VOC's, published weights and those of a run; evaluations to their figures."""
     program, subcommand, *words = shlex.split(command)
-    for word in words:
+    for word in (word.removesuffix(SECOND_SET) for word in words):
         if word.endswith(".pth") and (word in WEIGHTS or subcommand == "train_net.py"):
             provide(word)
     if program == "hrnet-det":
@@ -244,13 +250,14 @@ def test_a_page_s_command(command, place, capsys):
     output = words[words.index("OUTPUT_DIR") + 1] if "OUTPUT_DIR" in words else "output/evaluated"
     ended(*words, *SMALL, "OUTPUT_DIR", output)
     results = results_in(output)
-    assert set(results) == ({"bbox", "segm"} if "htc" in command else {"bbox"})
+    assert set(results) == {"bbox"}
     assert 0 <= results["bbox"]["AP"] <= 100
 
 
 def test_these_commands_are_among_them():
     assert {word for command in COMMANDS for word in shlex.split(command)} >= {
-        *("predict", "convert", "--eval-only", "DATASETS.CUSTOM.TRAIN_JSON", *WEIGHTS)
+        *("predict", "convert", "--eval-only", "DATASETS.CUSTOM.TRAIN_JSON", "epoch_24.pth#ema"),
+        *(WEIGHTS.keys() - {HTC_WEIGHTS, "epoch_24.pth"}),
     }
 
 
@@ -261,9 +268,9 @@ def test_a_published_htc_is_evaluated_to_its_end_with_val2017_alone(place, tmp_p
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(place / "datasets/coco" / part)
     monkeypatch.chdir(tmp_path)
-    (command,) = (command for command in COMMANDS if "htc" in command)
-    words = shlex.split(command)[2:]
-    provide(words[words.index("MODEL.WEIGHTS") + 1])
+    provide(HTC_WEIGHTS)
+    config = "COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e.yaml"
+    words = f"--eval-only MODEL.WEIGHTS {HTC_WEIGHTS} MODEL.CONVENTIONS mmdet".split()
     with datasets_at(tmp_path / "datasets"):
-        ended(*words, *SMALL, "OUTPUT_DIR", "out")
+        ended("--config-file", config, *words, *SMALL, "OUTPUT_DIR", "out")
     assert set(results_in("out")) == {"bbox", "segm"}

@@ -19,6 +19,9 @@ from helpers.tiny import REPO, write_json
 from PIL import Image
 from safetensors.torch import save_file
 
+from hrnet_det.data import coco_stuff
+from hrnet_det.data.registration import register_coco_stuff
+
 HEIGHT, WIDTH = 96, 128  # pixels
 SPLITS = {"train": (9, 25), "val": (139, 285)}  # ids of the images
 # Category ids and boxes [x, y, w, h] of an image's objects, and of what is around them.
@@ -52,6 +55,7 @@ def write_coco(root: Path) -> None:
             content = {"images": images, "annotations": annotations, "categories": categories}
             write_json(root / "coco" / "annotations" / f"{name}_{split}2017.json", content)
         _write_panoptic(root / "coco", split, images)
+        _write_stuff_maps(root / "coco" / coco_stuff.FOLDER / f"{split}2017", images)
 
 
 def write_semantic_labels(root: Path) -> None:
@@ -118,6 +122,17 @@ def _write_panoptic(coco: Path, split: str, images: list[dict]) -> None:
     write_json(coco / "annotations" / f"panoptic_{split}2017.json", content)
 
 
+def _write_stuff_maps(folder: Path, images: list[dict]) -> None:
+    """COCO-stuff's maps of pixels: categories of objects less 1, and 255 for no label."""
+    folder.mkdir(parents=True)
+    labels = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    labels[: HEIGHT // 2] = coco_stuff.CLASSES.index("tree")
+    for category, (x, y, w, h) in OBJECTS:
+        labels[y : y + h, x : x + w] = category - 1
+    for image in images:
+        Image.fromarray(labels).save(folder / Path(image["file_name"]).with_suffix(".png").name)
+
+
 def write_cityscapes(root: Path) -> None:
     """root/cityscapes with an image of road, sky and a car in each split."""
     number_of = {label.name: (label.id, label.trainId) for label in cityscapes_labels}
@@ -178,6 +193,7 @@ def datasets_at(root: Path) -> Iterator[None]:
         for catalog in (DatasetCatalog, MetadataCatalog):
             patch.setattr(catalog, "data", {}, raising=True)
         builtin.register_all_coco(str(root))
+        register_coco_stuff()
         builtin.register_all_cityscapes(str(root))
         builtin.register_all_cityscapes_panoptic(str(root))
         builtin.register_all_pascal_voc(str(root))
