@@ -85,8 +85,6 @@ class Published:
         kind, words = KINDS[self.kind], ["MODEL.HRNET.VARIANT", self.variant]
         if kind.classes is not None:
             words += [kind.classes.yaml, str(self.classes)]
-        if self.kind == "htc":  # COCO's stuff and thing maps
-            words += [kind.semantic_classes.yaml, "183"]
         words += [*FORMS[self.form].overrides, *self.settings]
         return known_config(self.kind, self.conventions, words)
 

@@ -16,9 +16,8 @@ EMPTIED = "image of which no object is left"
 
 def leaves_out(rules: TrainingRules) -> bool:
     """Whether a code base leaves out more than Detectron2, which keeps all that has an object."""
-    return bool(
-        rules.least_image_side or rules.least_object_side or rules.drops_objects_without_area
-    )
+    least = rules.least_image_side, rules.least_object_side
+    return any((*least, rules.drops_objects_without_area, rules.drops_objects_outside))
 
 
 def learnable(

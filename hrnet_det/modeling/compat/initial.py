@@ -37,15 +37,14 @@ def _set_heads(heads: nn.Module, whose: str) -> None:
         for layer in box_head.fcs:
             xavier_uniform_(layer.weight)
     mask_head = getattr(heads, "mask_head", None)
-    if isinstance(mask_head, StageMaskHeads) and whose == MMDET:
-        for head in mask_head:
+    in_stages = isinstance(mask_head, StageMaskHeads)
+    for head in mask_head if in_stages else [mask_head]:
+        if in_stages and whose == MMDET:
             head.deconv.reset_parameters()
             head.predictor.reset_parameters()
-    else:
-        for head in mask_head if isinstance(mask_head, StageMaskHeads) else [mask_head]:
-            if hasattr(head, "predictor"):
-                kaiming_normal_(head.predictor.weight, mode="fan_out", nonlinearity="relu")
-                zeros_(head.predictor.bias)
+        elif hasattr(head, "predictor"):
+            kaiming_normal_(head.predictor.weight, mode="fan_out", nonlinearity="relu")
+            zeros_(head.predictor.bias)
     semantic_head = getattr(heads, "semantic_head", None)
     if semantic_head is not None and whose == MMDET_1:
         semantic_head.predictor.reset_parameters()
