@@ -36,12 +36,14 @@ class Recipe:
         levels: the anchors; [] without.
         detections: at most, of an image.
         proposals: at most, that RoI heads get of an image in training; None without an RPN.
+        conventions: by whose rules it trains.
     """
 
     scale: Scale | None
     levels: list[Level]
     detections: int | None
     proposals: int | None
+    conventions: str
 
     @classmethod
     def of(cls, run: RunConfig) -> Recipe:
@@ -52,7 +54,8 @@ class Recipe:
             heads = run.model.roi_heads and kind_of(run).roi_heads
             proposals = run[settings.POST_NMS_TOPK_TRAIN] if heads else None
         detections = run.detections_per_image if kind_of(run).detects else None
-        return cls(training_scale(run), anchor_levels(run), detections, proposals)
+        name = run[settings.CONVENTIONS]
+        return cls(training_scale(run), anchor_levels(run), detections, proposals, name)
 
 
 def follow_data(run: RunConfig, sources: Sequence[Source], objects: Sequence[Objects]) -> None:

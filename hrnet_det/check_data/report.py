@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from hrnet_det.check_data.anchors import Fit, fit
+from hrnet_det.check_data.conventions import left_out
 from hrnet_det.check_data.decoding import Decoded, Place, damaged, decode_all, same_pixels
 from hrnet_det.check_data.duplicates import duplicate_findings
 from hrnet_det.check_data.objects import Objects
@@ -158,6 +159,9 @@ def _problems(
     if objects and not source.has_errors:  # of wrong values nothing more would follow
         findings += suspicious_objects(objects)
         findings += unsuitable(recipe, objects, checked.fit)
+        if not source.tests:
+            crowds = [row for row in source.content["annotations"] if row.get("iscrowd")]
+            findings += left_out(recipe.conventions, objects, crowds)
     yield from (Problem(source, finding) for finding in findings)
     names = [other.source.name for other in trained]
     for finding, beside in duplicate_findings(source.name, len(source.paths), groups, names):

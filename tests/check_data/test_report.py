@@ -211,6 +211,48 @@ def test_objects_too_small_or_too_many_for_the_settings(one_image):
     )
 
 
+@pytest.mark.parametrize("name", ["mmdet", "hrnet_object_detection", "detectron2"])
+def test_what_conventions_leave_out_is_told(name, one_image):
+    Image.new("RGB", (31, 64)).save(one_image / "images" / "thin.png")
+    train = Content("1.png", "thin.png")
+    train.images[1] |= {"width": 31, "height": 64}
+    train.add(1, [10, 10, 40, 40])
+    train.add(1, [10, 10, 0.5, 40])
+    train.add(1, [10, 10, 20, 20], area=0)
+    train.add(1, [10, 10, 0.5, 40], iscrowd=1)
+    train.add(2, [1, 1, 20, 20])
+    train.write(one_image / "train.json")
+    config = ["DATASETS.CUSTOM.TRAIN_JSON", one_image / "train.json", "MODEL.CONVENTIONS", name]
+    config += ["DATASETS.CUSTOM.TRAIN_IMAGES", one_image / "images"]
+    made = checked(one_image / "report", *config, config="custom/faster_rcnn.yaml")
+    kind = ("train", "left-out-by-conventions")
+    if name == "detectron2":
+        assert kind not in made.found
+        return
+    assert made.found[kind] == ([2], [2, 3, 5])
+    (found,) = [p.finding for p in made.report.problems if p.finding.kind == kind[1]]
+    assert found.severity == "warning"
+    assert found.text == (
+        f"MODEL.CONVENTIONS {name} leaves out 1 object with a side under 1 px, 1 object without an "
+        "area, 1 image with a side under 32 px"
+    )
+
+
+def test_conventions_that_leave_nothing_to_learn_from_are_an_error(one_image, capsys):
+    train = Content("1.png")
+    train.add(1, [10, 10, 0.5, 40])
+    train.write(one_image / "train.json")
+    words = ["check-data", "--config-file", "custom/faster_rcnn.yaml", "--output"]
+    words += [str(one_image / "report"), "MODEL.CONVENTIONS", "mmdet", "DATASETS.CUSTOM.TRAIN_JSON"]
+    words += [str(one_image / "train.json"), "DATASETS.CUSTOM.TRAIN_IMAGES"]
+    assert cli.main([*words, str(one_image / "images")]) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "MODEL.CONVENTIONS mmdet leaves out 1 object with a side under 1 px, and no object is left "
+        "to learn from"
+    ) in said
+
+
 def test_sizes_and_limits_follow_own_data_as_in_a_training(one_image, capsys):
     train = Content("1.png")
     for i in range(90):
