@@ -30,14 +30,6 @@ from helpers.drawn_objects import drawn
 
 from hrnet_det import model_zoo
 
-TITLES = {
-    "faster_rcnn": "Faster R-CNN",
-    "mask_rcnn": "Mask R-CNN",
-    "cascade_rcnn": "Cascade R-CNN",
-    "cascade_mask_rcnn": "Cascade Mask R-CNN",
-    "htc": "HTC, 183 classes of pixels",
-    "htc_without_semantics": "HTC without semantics",
-}
 CPU = ("MODEL.DEVICE", "cpu")
 SIZES = ((250, 320), (200, 301))  # height, width in pixels
 
@@ -63,7 +55,7 @@ class Row(NamedTuple):
 
 
 def compare(kind: str) -> Row:
-    """The row of a two-stage detector, one of TITLES."""
+    """The row of a two-stage detector, one of helpers' TITLES."""
     model = mmdet.build(kind, small=False, spread=False)
     shipped, same = [
         ours.build(ours.config(kind, small=False, overrides=words), model)
@@ -78,7 +70,7 @@ def compare(kind: str) -> Row:
     (before, after), (without, _) = found
     worst = max(after.losses.items(), key=lambda item: item[1])
     numbers = (before.total, without.total, before.gradient, before.cosine)
-    return Row(TITLES[kind], *numbers, worst, after.gradient)
+    return Row(ours.TITLES[kind], *numbers, worst, after.gradient)
 
 
 def compare_fcos(_: str) -> Row:
@@ -103,7 +95,7 @@ def compare_fcos(_: str) -> Row:
     return Row("FCOS", *numbers, worst, after.gradients["backbone."])
 
 
-ROWS: dict[str, Callable[[str], Row]] = dict.fromkeys(TITLES, compare) | {"fcos": compare_fcos}
+ROWS: dict[str, Callable[[str], Row]] = dict.fromkeys(ours.TITLES, compare) | {"fcos": compare_fcos}
 
 HEAD = """\
 | detector | total loss, shipped rules (without tiny objects) | gradient (cosine) \

@@ -34,14 +34,6 @@ from hrnet_det.checkpoint.formats import HRNET_OBJECT_DETECTION
 from hrnet_det.modeling.build_model import build_detector
 
 OD = ("MODEL.CONVENTIONS", HRNET_OBJECT_DETECTION.name)
-TITLES = {
-    "faster_rcnn": "Faster R-CNN",
-    "mask_rcnn": "Mask R-CNN",
-    "cascade_rcnn": "Cascade R-CNN",
-    "cascade_mask_rcnn": "Cascade Mask R-CNN",
-    "htc": "HTC, 183 classes of pixels",
-    "htc_without_semantics": "HTC without semantics",
-}
 SIZES, PADDED = ((250, 320), (200, 301)), (256, 320)  # height, width in pixels
 DRAWS = 3
 LAST_PIXEL = torch.tensor([0, 0, 1, 1])  # from a half-open box to a closed one
@@ -137,7 +129,7 @@ def _mean(model: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> Step:
 
 
 def line(kind: str, overrides: Sequence[str] = ()) -> str:
-    """The row of a detector, one of TITLES; overrides: KEY, VALUE, ... of its config."""
+    """The row of a detector, one of helpers' TITLES; overrides: KEY, VALUE, ... of its config."""
     make = partial(ours.config, kind, small=False)
     same = build(make(overrides=(*OD, *overrides)))
     scene = [scenes.drawn(size, seed=n) for n, size in enumerate(SIZES)]
@@ -153,7 +145,7 @@ def line(kind: str, overrides: Sequence[str] = ()) -> str:
     differences = [((step.gradient - theirs.gradient).norm() / norm) for step in (before, after)]
     cosine = before.gradient @ theirs.gradient / before.gradient.norm() / norm
     return (
-        f"| {TITLES[kind]} | {total:+.1%} | {differences[0]:.2f} ({cosine:.3f}) | "
+        f"| {ours.TITLES[kind]} | {total:+.1%} | {differences[0]:.2f} ({cosine:.3f}) | "
         f"{apart[worst]:.1e} ({worst}) | {differences[1]:.1e} |"
     )
 
@@ -166,10 +158,10 @@ loss term | gradient |
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(TITLES)}")
-    kinds = parser.parse_args(arguments).kinds or list(TITLES)
-    if unknown := [kind for kind in kinds if kind not in TITLES]:
-        parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(TITLES)}")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(ours.TITLES)}")
+    kinds = parser.parse_args(arguments).kinds or list(ours.TITLES)
+    if unknown := [kind for kind in kinds if kind not in ours.TITLES]:
+        parser.error(f"unknown {', '.join(unknown)}; known: {', '.join(ours.TITLES)}")
     print(HEAD)
     for kind in kinds:
         print(line(kind), flush=True)

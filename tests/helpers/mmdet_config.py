@@ -57,9 +57,8 @@ def roi_heads(model) -> dict[str, object]:
     boxes = heads.bbox_head if cascade else [heads.bbox_head]
     rules = rules if cascade else [rules]
     layer = heads.bbox_roi_extractor.roi_layer
-    masks = "mask_head" in heads
     found = {
-        "MODEL.MASK_ON": masks,
+        "MODEL.MASK_ON": "mask_head" in heads,
         "MODEL.ROI_HEADS.NUM_CLASSES": boxes[0].num_classes,
         "MODEL.ROI_HEADS.IN_FEATURES": [
             f"p{log2(s):.0f}" for s in heads.bbox_roi_extractor.featmap_strides
@@ -88,7 +87,12 @@ def roi_heads(model) -> dict[str, object]:
     else:
         found["MODEL.ROI_BOX_HEAD.BBOX_REG_WEIGHTS"] = weights[0]
         found["MODEL.ROI_HEADS.IOU_THRESHOLDS"] = ious
-    if masks:
+    return found | _masks(heads)
+
+
+def _masks(heads) -> dict[str, object]:
+    found = {}
+    if "mask_head" in heads:
         head = heads.mask_head[0] if isinstance(heads.mask_head, list) else heads.mask_head
         found["MODEL.ROI_MASK_HEAD.NUM_CONV"] = head.num_convs
         found["MODEL.ROI_MASK_HEAD.CONV_DIM"] = head.conv_out_channels

@@ -55,19 +55,23 @@ def config(schedule: str = "1x", *, small: bool = True) -> object:
     made = Config.fromfile(folder / f"{CONFIG.format(schedule=schedule)}.py")
     model = made.model
     model.backbone.init_cfg = None
-    if not small:
-        return made
-    for name, (modules, block, blocks, channels) in STAGES.items():
+    if small:
+        make_network_small(model, CHANNELS)
+        model.bbox_head.update(in_channels=CHANNELS, feat_channels=CHANNELS, num_classes=CLASSES)
+    return made
+
+
+def make_network_small(model: object, channels: int) -> None:
+    """Let a config have the stages of w18_small_v1, and a pyramid of so many channels."""
+    for name, (modules, block, blocks, widths) in STAGES.items():
         model.backbone.extra[name] = {
             "num_modules": modules,
             "num_branches": len(blocks),
             "block": block,
             "num_blocks": blocks,
-            "num_channels": channels,
+            "num_channels": widths,
         }
-    model.neck.update(in_channels=list(STAGES["stage4"][3]), out_channels=CHANNELS)
-    model.bbox_head.update(in_channels=CHANNELS, feat_channels=CHANNELS, num_classes=CLASSES)
-    return made
+    model.neck.update(in_channels=list(STAGES["stage4"][3]), out_channels=channels)
 
 
 def build(*, small: bool = True, seed: int = 0) -> nn.Module:

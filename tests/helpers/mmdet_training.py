@@ -16,7 +16,7 @@ import helpers.mmdet_reference as reference
 import numpy as np
 import torch
 from helpers.drawn_objects import Objects
-from helpers.mmdet_fcos import STAGES
+from helpers.mmdet_fcos import make_network_small
 from torch import Tensor, nn
 from torchvision import ops
 
@@ -177,16 +177,7 @@ def _inputs(model: nn.Module, batch: Sequence[Objects]) -> dict:
 
 
 def _make_small(model: object) -> None:
-    for name, (modules, block, blocks, channels) in STAGES.items():
-        model.backbone.extra[name] = {
-            "num_modules": modules,
-            "num_branches": len(blocks),
-            "block": block,
-            "num_blocks": blocks,
-            "num_channels": channels,
-        }
-    model.neck.in_channels = list(STAGES["stage4"][3])
-    model.neck.out_channels = SMALL_CHANNELS
+    make_network_small(model, SMALL_CHANNELS)
     for part in (model.rpn_head, model.roi_head):
         _fewer_channels(part)
     stages = model.train_cfg.rcnn

@@ -29,6 +29,14 @@ CONFIGS = {
     "htc": "COCO-InstanceSegmentation/htc_hrnetv2p_w18_20e",
 }
 CONFIGS["htc_without_semantics"] = CONFIGS["htc"]
+TITLES = {
+    "faster_rcnn": "Faster R-CNN",
+    "mask_rcnn": "Mask R-CNN",
+    "cascade_rcnn": "Cascade R-CNN",
+    "cascade_mask_rcnn": "Cascade Mask R-CNN",
+    "htc": "HTC, 183 classes of pixels",
+    "htc_without_semantics": "HTC without semantics",
+}
 MMDET = ("MODEL.CONVENTIONS", "mmdet")
 _SMALL = f"""
 MODEL.HRNET.VARIANT w18_small_v1
@@ -69,7 +77,7 @@ class Apart(NamedTuple):
 def config(kind: str, *, small: bool, overrides: Sequence[str] = ()) -> CfgNode:
     """The shipped config of a kind."""
     cfg = model_zoo.get_config(CONFIGS[kind])
-    more = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "183"]
+    more = ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", ""]
     if kind == "htc_without_semantics":
         more += ["MODEL.HTC.SEMANTIC_ON", "False"]
     merge_overrides(cfg, [*overrides, *more, *(_SMALL if small else ())])
