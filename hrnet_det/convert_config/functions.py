@@ -29,7 +29,14 @@ def filled_in(text: str, values: object) -> str:
     for width, star, digits, other in _PLACES.findall(text):
         if star or other or any(int(n[:9]) > MOST_WIDTH for n in (width, digits) if n):
             raise ValueError(f"{shown(text)} is too wide")
+    _check_length(text, "%", values)
     return text % values
+
+
+def _check_length(text: str, sign: str, values: object) -> None:
+    """Raises: ValueError if each of the signs in a text may become more than a config has."""
+    if len(text) + text.count(sign) * len(str(values)) > MOST_ITEMS:
+        raise ValueError("the text is too long for a config")
 
 
 def _numbers(text: str) -> list[str]:
@@ -118,6 +125,12 @@ def _join(text: str, parts: list[str]) -> str:
     return text.join(parts)
 
 
+def _extend(owner: Node, other: Node) -> None:
+    if len(owner.value) + len(other.value) > MOST_ITEMS:
+        raise ValueError("the list is too long for a config")
+    owner.value.extend(other.value)
+
+
 _TEXT = ("lower", "upper", "strip", "lstrip", "rstrip", "split", "startswith", "endswith")
 _METHODS: dict[type, dict[str, Callable]] = {
     str: {
@@ -127,7 +140,7 @@ _METHODS: dict[type, dict[str, Callable]] = {
     },
     list: {
         "append": lambda owner, node: owner.value.append(node),
-        "extend": lambda owner, node: owner.value.extend(node.value),
+        "extend": _extend,
         "insert": lambda owner, at, node: owner.value.insert(at.value, node),
         "pop": lambda owner, *at: owner.value.pop(*(node.value for node in at)),
         "copy": lambda owner: list(owner.value),
@@ -160,4 +173,5 @@ def _format(owner: Node, *arguments: Node, **options: Node) -> str:
     text = owner.value
     if any(sign in part.split("}")[0] for part in text.split("{")[1:] for sign in ".[:!"):
         raise ValueError(f"{text!r}: only plain {{}} and {{name}} are filled in")
+    _check_length(text, "{", [plain(node) for node in (*arguments, *options.values())])
     return _on_plain(str.format)(owner, *arguments, **options)

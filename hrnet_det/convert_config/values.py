@@ -224,7 +224,10 @@ class Values:
         return ""
 
     def _joinedstr(self, tree: ast.JoinedStr) -> Node:
-        return self.node("".join(str(plain(self(part))) for part in tree.values), tree)
+        text = ""
+        for part in tree.values:
+            text = self.node(f"{text}{plain(self(part))}", tree).value
+        return Node(text, self.place(tree))
 
     def _formattedvalue(self, tree: ast.FormattedValue) -> Node:
         value = plain(self(tree.value))

@@ -73,11 +73,6 @@ def _short(node: Node) -> str:
     return f"{node.place.path.name}:{node.place.line}"
 
 
-def _short(node: Node) -> str:
-    """The line without folders."""
-    return f"{node.place.path.name}:{node.place.line}"
-
-
 def lacking_lines(lacking: Iterable[Lacking]) -> list[str]:
     """What has no counterpart, one line each."""
     return [" ".join(str(item).split()) for item in lacking]
