@@ -15,7 +15,7 @@ from hrnet_det.modeling.meta_arch import panoptic_fusion as fusion
 from hrnet_det.modeling.meta_arch.panoptic_project import panoptic_project
 
 HEADS = ("detectron2", "original")
-# What a row has to learn from, beside "sem_seg", and what fills the padding of a batch.
+# Of the pixels of a row, in the losses of classes, centres and offsets.
 WEIGHTS = ("sem_seg_weights", "center_weights", "offset_weights")
 
 
