@@ -105,21 +105,23 @@ def _check_fit(cfg: CfgNode) -> None:
         )
 
 
+# Keys of MODEL.ROI_HEADS that have one value with Detectron2's conventions, and why.
+_OF_OTHERS = (
+    ("LOW_QUALITY_MATCHES", "never", "have no such matches"),
+    ("SOFT_NMS", False, "drop overlapping boxes"),
+)
+
+
 def _with_conventions(cfg: CfgNode) -> CfgNode:
     """The config with the meta-architecture that follows MODEL.CONVENTIONS."""
     kind, name = kind_of(as_run(cfg)), cfg.MODEL.CONVENTIONS
     check_conventions(kind, name)
-    choice, soft = cfg.MODEL.ROI_HEADS.LOW_QUALITY_MATCHES, cfg.MODEL.ROI_HEADS.SOFT_NMS
-    if name == DETECTRON2 and choice != "never":
-        raise InputError(
-            f"{PROBLEM}: MODEL.ROI_HEADS.LOW_QUALITY_MATCHES {choice!r}: Detectron2's RoI heads "
-            "have no such matches; set it to never, or MODEL.CONVENTIONS mmdet"
-        )
-    if name == DETECTRON2 and soft:
-        raise InputError(
-            f"{PROBLEM}: MODEL.ROI_HEADS.SOFT_NMS {soft}: Detectron2's RoI heads drop overlapping "
-            "boxes; set it to False, or MODEL.CONVENTIONS mmdet"
-        )
+    for key, only, what in _OF_OTHERS if name == DETECTRON2 else ():
+        if (value := cfg.MODEL.ROI_HEADS[key]) != only:
+            raise InputError(
+                f"{PROBLEM}: MODEL.ROI_HEADS.{key} {value!r}: Detectron2's RoI heads {what}; set "
+                f"it to {only}, or MODEL.CONVENTIONS mmdet"
+            )
     if name == DETECTRON2 or not kind.compat:
         return cfg
     cfg = cfg.clone()
