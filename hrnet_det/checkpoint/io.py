@@ -17,7 +17,14 @@ from torch import Tensor
 from hrnet_det.checkpoint.addresses import SECOND_SET, split_set
 from hrnet_det.checkpoint.integrity import check_digest, check_zip
 from hrnet_det.checkpoint.signatures import kind_of_file
-from hrnet_det.checkpoint.wrappers import FIRST_SET, KEYS, SECOND_KEY, TWO_SETS, unwrap
+from hrnet_det.checkpoint.wrappers import (
+    FIRST_SET,
+    KEYS,
+    SECOND_KEY,
+    TWO_SETS,
+    unwrap,
+    without_second,
+)
 from hrnet_det.errors import InputError
 
 # What torch.load raises for files that are no, or only the beginning of, a file of torch.save.
@@ -122,6 +129,11 @@ def read_weights(path: str | Path, *, allow_pickle: bool = False) -> WeightsFile
         raise InputError(
             f"{named}: the file has one set of parameters, no second one as EMA hooks of "
             f"mmdetection keep it (ema_..., {SECOND_KEY}): leave {SECOND_SET} away"
+        )
+    if second and (lost := without_second(weights, leftovers[FIRST_SET])):
+        raise InputError(
+            f"{named}: {len(lost)} of {len(weights)} tensors are not in the second set "
+            f"({some(lost)}): the file is damaged; leave {SECOND_SET} away for the first set"
         )
     if beside := list(_dictionary(rest, SECOND_KEY)):
         leftovers[TWO_SETS] = beside

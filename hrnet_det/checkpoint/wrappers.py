@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 # What names begin with where a detector is a part of something: of several that are in a file the
@@ -39,6 +41,7 @@ SECOND_KEY = "ema_state_dict"
 # averages in the first set, and the parameters that are being trained in the second. What mmcv's
 # saves between two epochs has them the other way round.
 TWO_SETS = "the second set of parameters that an EMA hook keeps (#ema after the file's name: it)"
+BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")  # which have one set
 FIRST_SET = "the first set of parameters beside that of an EMA hook"
 
 
@@ -73,6 +76,12 @@ def unwrap(
     elif copies:
         leftovers[TWO_SETS] = [name for name in weights if name in seconds]
     return kept, leftovers
+
+
+def without_second(weights: Iterable[str], first: Iterable[str]) -> list[str]:
+    """Names of parameters that an EMA hook has not kept twice; buffers of norms are kept once."""
+    twice = set(first)
+    return [name for name in weights if name not in twice and not name.endswith(BUFFERS)]
 
 
 def _wrapper_of(weights: dict[str, Tensor]) -> str | None:

@@ -17,6 +17,7 @@ from hrnet_det.modeling.build_model import build_detector
 
 FASTER, MASK = "hrnetv2p_faster_rcnn.yaml", "hrnetv2p_mask_rcnn.yaml"
 FCOS, RETINANET = "Base-FCOS-HRNetV2p.yaml", "Base-RetinaNet-HRNetV2p.yaml"
+DEEPLAB = "quickstart/panoptic_deeplab.yaml"
 CASCADE, HTC = "Base-Cascade-RCNN-HRNetV2p.yaml", "quickstart/htc.yaml"
 ABOVE_0, AT_LEAST_0 = "a number above 0", "a number at least 0"
 COUNT, FROM_0 = "a whole number at least 1", "a whole number at least 0"
@@ -176,6 +177,8 @@ MODELS = (
      "Each level must have the same number of anchors"),
     (RETINANET, "MODEL.ANCHOR_GENERATOR.SIZES", "[[12], [24]]",
      "has 2 lists for the 5 levels of MODEL.RETINANET.IN_FEATURES"),
+    (DEEPLAB, "MODEL.INS_EMBED_HEAD.IN_FEATURES", "['hr2','hr5']", "has 3 values for the 2 levels"),
+    (DEEPLAB, "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS", "[8]", "has 1 values for the 4 levels of MOD"),
     (FASTER, "MODEL.RPN.IOU_THRESHOLDS", "[0.5]", "IOU_LABELS [0, -1, 1] has 3 values for the 1"),
     (FASTER, "MODEL.ROI_HEADS.IOU_LABELS", "[0, 1, 1]", "has 3 values for the 1 of MODEL.ROI_HEA"),
     (FASTER, "MODEL.ROI_BOX_HEAD.NUM_FC", "0", "MODEL.ROI_BOX_HEAD.NUM_FC 0 with NUM_CONV 0"),

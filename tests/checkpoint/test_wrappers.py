@@ -91,6 +91,19 @@ def test_the_second_set_is_taken_where_it_is_asked_for(detector, tmp_path, form)
     assert "(#ema after the file's name: it)" in TWO_SETS
 
 
+def test_a_second_set_that_lacks_a_parameter_is_not_completed_with_the_first(detector, tmp_path):
+    content, _ = two_sets(detector, "mmcv")
+    path = tmp_path / "two.pth"
+    del content["state_dict"]["ema_backbone_conv1_weight"]
+    torch.save(content, path)
+    with pytest.raises(InputError) as error:
+        Checkpointer(detector).load(f"{path}#ema")
+    assert str(error.value) == (
+        f"{path}#ema: 1 of {len(mmdet(detector))} tensors are not in the second set "
+        "(backbone.conv1.weight): the file is damaged; leave #ema away for the first set"
+    )
+
+
 def test_the_second_set_in_every_command(detector, tmp_path, capsys):
     content, _ = two_sets(detector, "mmcv")
     path = tmp_path / "two.pth"
