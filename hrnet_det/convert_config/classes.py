@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from hrnet_det.convert_config.conversion import Conversion
@@ -68,4 +69,8 @@ def images_of(conversion: Conversion) -> int | None:
     if filtering is not None and filtering.value:
         with_objects = {row.get("image_id") for row in content.get("annotations", [])}
         rows = [row for row in rows if row.get("id") in with_objects]
+    least = train.node.find("filter_cfg.min_size")
+    if least is not None and isinstance(least.value, int):
+        sides = ((row.get("width", math.inf), row.get("height", math.inf)) for row in rows)
+        return sum(min(of_image) >= least.value for of_image in sides) * train.times
     return len(rows) * train.times

@@ -86,6 +86,8 @@ def convert_config(
         if the detector is none of ours.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a config in it, such as {path / 'mine.py'}")
     if not path.is_file():
         raise MissingInputError(f"config {path} is not there")
     conversion = _started(path, gpus, images)

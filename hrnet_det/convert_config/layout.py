@@ -67,7 +67,8 @@ def _dataset(node: Node, layout: Layout, *, train: bool) -> Node:
         names = values.pop("classes")
         values["metainfo"] = Node({"classes": names}, names.place, names.name)
     keeps = values.pop("filter_empty_gt", None) or from_plain(True, node.place)
-    values["filter_cfg"] = Node({"filter_empty_gt": keeps}, keeps.place, keeps.name)
+    filters = {"filter_empty_gt": keeps, "min_size": from_plain(32, node.place)}
+    values["filter_cfg"] = Node(filters, keeps.place, keeps.name)
     if "pipeline" in values:
         pipeline = values["pipeline"]
         steps = _steps(list(children(pipeline)), layout)

@@ -122,6 +122,11 @@ def test_a_file_that_cannot_be_written(name, words, config, tmp_path, capsys):
     assert (tmp_path / "there.yaml").read_text() == "mine"
 
 
+def test_a_folder_is_no_config(tmp_path, capsys):
+    assert cli.main(["convert-config", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder: name a config in it" in capsys.readouterr().err
+
+
 def test_a_config_that_is_not_there(capsys):
     assert cli.main(["convert-config", "nothing.py"]) == 2
     assert capsys.readouterr().err == "error: config nothing.py is not there\n"

@@ -186,6 +186,13 @@ def test_images_with_objects_are_counted_where_the_json_is_there(tmp_path):
     thrice = "data['train'] = dict(type='RepeatDataset', times=3, dataset=data['train'])\n"
     converted = convert_config(version_2(tmp_path, classes + right + thrice, of=of), gpus=1)
     assert converted.values["SOLVER.MAX_ITER"].value == 12 * 45
+    content["images"][3] |= {"width": 31, "height": 400}  # mmdetection's min_size is 32
+    for n in range(4, 9):
+        content["images"][n] |= {"width": 32, "height": 32}
+    content["images"][35] |= {"width": 2, "height": 2}
+    (tmp_path / "annotations" / "train.json").write_text(json.dumps(content))
+    converted = convert_config(version_2(tmp_path, classes + right + thrice, of=of), gpus=1)
+    assert converted.values["SOLVER.MAX_ITER"].value == 12 * 44  # 3 x 29 images, 2 in a batch
     part = "data['train']['classes'] = ('kite', )\n"
     converted = convert_config(version_2(tmp_path, right + part, of=of), gpus=1)
     assert [key for key, _ in lacking(converted)] == [
