@@ -76,8 +76,9 @@ def switch_conventions(cfg: CfgNode, name: str, own: Mapping[str, object], *, so
     if name == before:
         return
     given = flat(_overlay(before, cfg, {}, source=source))
-    kept = {key for key in own if key not in given or plain(own[key]) != plain(given[key])}
     back = flat(_overlay("detectron2", cfg, {}, source=source))
+    had = back | given  # what a run's config.yaml states of its conventions
+    kept = {key for key in own if key not in had or plain(own[key]) != plain(had[key])}
     values = flat(cfg)
     over = {k: back[k] for k, v in given.items() if k in back and plain(values[k]) == plain(v)}
     if name != "detectron2":

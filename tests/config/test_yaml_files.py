@@ -170,6 +170,9 @@ def test_conventions_can_be_set_back(write, family, name):
     assert values(load_config(saved)) == values(followed)
     back = load_config(saved, ["MODEL.CONVENTIONS", "detectron2"])
     assert differing(back, plain) == set()
+    for other in set(CONVENTIONS[1:]) - {name}:
+        switched = load_config(saved, ["MODEL.CONVENTIONS", other])
+        assert differing(switched, load_config(config, ["MODEL.CONVENTIONS", other])) == set()
     # a value of the user's own stays
     own = load_config(saved, ["MODEL.CONVENTIONS", "detectron2", "INPUT.MIN_SIZE_TEST", "600"])
     assert differing(own, plain) == {"INPUT.MIN_SIZE_TEST"}
