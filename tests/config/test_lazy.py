@@ -170,10 +170,10 @@ def test_a_lazy_config_prepares_images_as_the_yaml_config(name):
     assert empty_too == (not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS or semantic)
 
 
-def test_a_leaf_is_at_most_twelve_lines_and_begins_with_its_command():
+def test_a_leaf_is_at_most_nine_lines_beside_its_header_and_begins_with_its_command():
     for name in LAZY:
         lines = (config_folder() / name).read_text().splitlines()
-        assert len(lines) <= 12, name
+        assert len([line for line in lines if not line.startswith("#")]) <= 9, name
         assert lines[0].startswith(f"# python train_net.py --config-file {name} "), name
 
 

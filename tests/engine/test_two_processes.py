@@ -49,7 +49,7 @@ def test_two_processes_train_as_one(twins, coco, tmp_path, norm, iterations, tol
             "SOLVER.MAX_ITER",
             iterations,
             "SOLVER.BASE_LR",
-            0.001,
+            0.0003,  # at more a ReLU that opens in one of them shows, which depends on the CPU
             "SOLVER.EMA_DECAY",
             0.9,
             "DATALOADER.NUM_WORKERS",
