@@ -29,7 +29,7 @@ from tools.fuzz_corpus import READERS, Reader
 
 EXAMPLES = 100  # files of a process
 LONGEST = 60  # seconds
-MEMORY = 8 * 2**30  # bytes of addresses
+MEMORY = 8 * 2**30  # bytes of addresses, beside those that the process begins with
 # What is written in the place of bytes: borders of numbers, and words of JSON and YAML.
 PIECES = (
     *(b"\0", b"\xff", b"\0" * 4, b"\xff" * 4, b"\x7f" + b"\xff" * 3, b"\0" * 8, b"\xff" * 8),
@@ -100,7 +100,8 @@ def run_apart(reader: Reader, number: int, folder: Path) -> tuple[Counter, str]:
     pid = os.fork()
     if not pid:
         os.close(given)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit = _addresses() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, 2)
         try:
@@ -120,6 +121,15 @@ def run_apart(reader: Reader, number: int, folder: Path) -> tuple[Counter, str]:
     if len(numbers) == 2 and all(word.isdecimal() for word in numbers):
         return Counter(refused=int(numbers[0]), taken=int(numbers[1])), ""
     return Counter(), answer
+
+
+def _addresses() -> int:
+    """Bytes of addresses that this process has, 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -32,6 +32,7 @@ def crash(path):
 @pytest.mark.parametrize(("read", "said"), [(stumble, "KeyError: 'hidden'"), (crash, "SIGSEGV")])
 def test_a_fault_is_kept_and_named(read, said, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fuzz, "READERS", {"json": Reader(".json", lambda: [b"whole"], read)})
+    monkeypatch.setattr(fuzz, "MEMORY", 2**28)  # less than this process has, with torch
     words = ["--seconds", "0.01", "--seed", "7", "--readers", "json", "--output", str(tmp_path)]
     assert fuzz.main(words) == 1
     out = capsys.readouterr().out
