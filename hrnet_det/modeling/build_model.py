@@ -99,14 +99,6 @@ def _check_fit(cfg: CfgNode) -> None:
                 f"{len(levels)} levels of MODEL.{parts[0]}.IN_FEATURES {levels}: give one list for "
                 "each level, or one for all"
             )
-    for part in ("SEM_SEG_HEAD", "INS_EMBED_HEAD") if kind.name == "panoptic_deeplab" else ():
-        channels, levels = options[part].PROJECT_CHANNELS, options[part].IN_FEATURES
-        if len(levels) != len(channels) + 1:
-            raise InputError(
-                f"{PROBLEM}: MODEL.{part}.PROJECT_CHANNELS {channels} has {len(channels)} values "
-                f"for the {len(levels)} levels of MODEL.{part}.IN_FEATURES {levels}: give one for "
-                "each level but the coarsest"
-            )
     if heads and not options.ROI_BOX_HEAD.NUM_FC + options.ROI_BOX_HEAD.NUM_CONV:
         raise InputError(
             f"{PROBLEM}: MODEL.ROI_BOX_HEAD.NUM_FC 0 with NUM_CONV 0: give at least one layer"

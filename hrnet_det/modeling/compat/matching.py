@@ -27,7 +27,7 @@ class TakeoverMatcher(Matcher):
 
     Args:
         thresholds, labels: as Detectron2's Matcher.
-        least_iou: above 1 for no such matches.
+        least_iou: of such matches.
     Input:  IoUs (objects, boxes), in 0..1.
     Output: (boxes,) int64 index of the object, and (boxes,) int8 label: 1, 0 or -1 (ignored).
     """
@@ -38,7 +38,7 @@ class TakeoverMatcher(Matcher):
 
     def __call__(self, ious: Tensor) -> tuple[Tensor, Tensor]:
         matches, labels = super().__call__(ious)
-        if not ious.numel() or self.least_iou > 1:
+        if not ious.numel():
             return matches, labels
         best = ious.max(dim=1, keepdim=True).values
         taken = (ious == best) & (best >= self.least_iou)  # (objects, boxes)

@@ -78,6 +78,7 @@ class HRNetPanopticDeepLab(nn.Module):
             raise ValueError(
                 f"MODEL.PANOPTIC_DEEPLAB.HEADS {options.HEADS!r}: must be one of {', '.join(HEADS)}"
             )
+        _check_levels(cfg)
         backbone = build_backbone(cfg)
         aligned = options.HEADS == "original"
         pooled = tuple(cfg.INPUT.CROP_TRAIN) if cfg.INPUT.CROP_TRAIN and not aligned else None
@@ -166,6 +167,18 @@ class HRNetPanopticDeepLab(nn.Module):
         ids, segments = fusion.join(labels, numbers, self.thing_classes, self.stuff_area)
         objects = fusion.objects_of(ids, segments, F.softmax(logits, dim=0), heat[0])
         return {"sem_seg": logits, "panoptic_seg": (ids, segments), "instances": objects}
+
+
+def _check_levels(cfg: CfgNode) -> None:
+    """Raises: ValueError for what Detectron2's heads refuse without the key."""
+    for part in ("SEM_SEG_HEAD", "INS_EMBED_HEAD"):
+        channels, levels = cfg.MODEL[part].PROJECT_CHANNELS, cfg.MODEL[part].IN_FEATURES
+        if len(levels) != len(channels) + 1:
+            raise ValueError(
+                f"MODEL.{part}.PROJECT_CHANNELS {channels} has {len(channels)} values for the "
+                f"{len(levels)} levels of MODEL.{part}.IN_FEATURES {levels}: give one for each "
+                "level but the coarsest"
+            )
 
 
 def _heads(cfg: CfgNode, shapes: dict, pooled: tuple[int, int] | None) -> dict[str, nn.Module]:
