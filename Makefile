@@ -4,9 +4,9 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.parity
 DOCS := $(VENV)/.docs
-# Packages of LVIS and Cityscapes, without what they bring (such as an opencv-python that wants a
-# display).
-EVALUATION := lvis==0.5.3 cityscapesscripts==2.3.0 pyquaternion==0.9.9
+# Packages of LVIS, Cityscapes, TIDE and SAHI, without what they bring (such as an opencv-python that
+# wants a display).
+EVALUATION := lvis==0.5.3 cityscapesscripts==2.3.0 pyquaternion==0.9.9 tidecv==1.0.1 sahi==0.12.8
 MMDETECTION := mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7
 DETECTRON2 ?=
 ARGS ?=

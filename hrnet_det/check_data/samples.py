@@ -16,7 +16,7 @@ from hrnet_det.data import coco_values as values
 from hrnet_det.data.images import DAMAGE, bits_of, load, open_image, problem_of
 from hrnet_det.data.mask_shapes import encoded, mask_box
 from hrnet_det.data.pixels import deep_pixels, measured, scaled
-from hrnet_det.report.canvas import Canvas
+from hrnet_det.drawing.canvas import Canvas
 
 SIDE = 400  # pixels of a sample's longer side
 LINE, TEXT = 2, 15  # pixels of a sample: lines and text

@@ -19,7 +19,7 @@ from detectron2.structures import (
 )
 from PIL import Image
 
-from hrnet_det.report.annotate import SMALL_SIDE
+from hrnet_det.drawing.annotate import SMALL_SIDE
 from hrnet_det.report.sheet import in_rows, stuff_labels, tile
 
 COLUMNS = 4

@@ -17,9 +17,9 @@ from torch import nn
 
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
+from hrnet_det.drawing.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
+from hrnet_det.drawing.canvas import font
 from hrnet_det.modeling.segment_ids import segment_ids
-from hrnet_det.report.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
-from hrnet_det.report.canvas import font
 
 IMAGES = 8
 PAIRS_IN_A_ROW = 2

@@ -8,8 +8,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
-from hrnet_det.report.annotate import annotate
-from hrnet_det.report.canvas import PALETTE
+from hrnet_det.drawing.annotate import annotate
+from hrnet_det.drawing.canvas import PALETTE
 from hrnet_det.report.sheet import CAPTION, GAP, draw_predictions, in_rows
 
 SIZES = ((60, 120), (100, 50), (960, 480))  # height, width; twice as large, as it is, half

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hrnet_det.report.canvas import PALETTE, Canvas, font
+from hrnet_det.drawing.canvas import PALETTE, Canvas, font
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from hrnet_det.report.annotate import (
+from hrnet_det.drawing.annotate import (
     LABELS_ALPHA,
     STUFF_ALPHA,
     UNLABELLED,
     annotate,
     enlargement,
 )
-from hrnet_det.report.canvas import MASK_ALPHA, PALETTE
+from hrnet_det.drawing.canvas import MASK_ALPHA, PALETTE
 
 CLASSES = ["disc", "bar"]
 SCALE = 16  # 480 pixels / 30

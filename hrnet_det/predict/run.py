@@ -11,9 +11,9 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from PIL import Image
 
 from hrnet_det.detector import Detector
+from hrnet_det.drawing.annotate import annotate
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.outputs import check_folder
-from hrnet_det.report.annotate import annotate
 
 RESULTS = "predictions.json"
 SHOWN = 10  # images that could not be read, in the error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from detectron2.structures import Instances
 
-from hrnet_det.report.canvas import PALETTE, Canvas
+from hrnet_det.drawing.canvas import PALETTE, Canvas
 
 SMALL_SIDE = 480  # pixels: smaller images are enlarged to about this
 LABELS_ALPHA = 0.5  # of the colours of semantic labels

@@ -1,0 +1,1 @@
+"""What is right and wrong with the detections of a test set, in numbers: no images, no drawing."""
