@@ -1,37 +1,19 @@
-"""Plots of a report's datasets, each a picture in SVG."""
+"""Plots of a report's datasets."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hrnet_det.check_data.anchors import GOOD_IOU, POOR_IOU
 from hrnet_det.check_data.report import Checked, Report
+from hrnet_det.drawing.charts import COLOURS, LIMIT, Chart, draw_chart, legend_above, plain
 
 MOST_CLASSES = 25  # in the plot of classes
-COLOURS = ("#4363d8", "#f58231", "#3cb44b", "#911eb4")
-LIMIT = "#e6194b"
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A plot, and what is written under it."""
-
-    svg: bytes
-    caption: str
-
-    @property
-    def address(self) -> str:
-        """The picture itself as an address, for a page without other files."""
-        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
 
 
 def draw_charts(report: Report) -> list[Chart]:
@@ -47,24 +29,13 @@ def draw_charts(report: Report) -> list[Chart]:
         draws += [_object_sides, _ratios]
         if report.recipe.levels:
             draws.append(_ious)
-    return [_chart(draw, report, datasets) for draw in draws]
-
-
-def _chart(draw: object, report: Report, datasets: Sequence[Checked]) -> Chart:
-    with matplotlib.rc_context({"svg.hashsalt": "hrnet_det", "font.size": 9}):
-        figure = Figure(figsize=(5.6, 3.6), layout="constrained")
-        axis = figure.subplots()
-        axis.spines[["top", "right"]].set_visible(False)
-        caption = draw(axis, report, datasets)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return Chart(buffer.getvalue(), caption)
+    return [draw_chart(partial(draw, report=report, datasets=datasets)) for draw in draws]
 
 
 def _named(datasets: Sequence[Checked]) -> Iterator[tuple[str, str, Checked]]:
-    """Colour, name and dataset of each."""
+    """Colour, name on the plot, and dataset of each."""
     for number, checked in enumerate(datasets):
-        yield COLOURS[number % len(COLOURS)], checked.source.name, checked
+        yield COLOURS[number % len(COLOURS)], plain(checked.source.name), checked
 
 
 def _classes(axis: Axes, report: Report, datasets: Sequence[Checked]) -> str:
@@ -82,9 +53,7 @@ def _classes(axis: Axes, report: Report, datasets: Sequence[Checked]) -> str:
         axis.barh(
             places, [counts[number].get(n, 0) for n in names], height, color=colour, label=name
         )
-    short = [name if len(name) <= 22 else f"{name[:21]}…" for name in names]
-    # No dollar starts a formula: names are the user's.
-    axis.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in short], fontsize=7)
+    axis.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=7)
     axis.invert_yaxis()
     axis.set(xlabel="objects")
     _legend(axis, datasets)
@@ -186,5 +155,4 @@ def _steps(axis: Axes, values: np.ndarray, bins: np.ndarray, colour: str, name: 
 
 def _legend(axis: Axes, datasets: Sequence[Checked], *, always: bool = False) -> None:
     if always or len(datasets) > 1:
-        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4}  # covers no values
-        axis.legend(frameon=False, fontsize=8, **above)
+        legend_above(axis)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from jinja2 import Environment
-
 from hrnet_det.check_data.charts import draw_charts
 from hrnet_det.check_data.report import SEVERITIES, Problem, Report
 from hrnet_det.check_data.samples import Sample, draw_sample
@@ -18,6 +16,7 @@ from hrnet_det.check_data.sources import Source
 from hrnet_det.check_data.tables import ANCHOR_HEADERS, anchor_rows, class_rows, dataset_rows
 from hrnet_det.check_data.text import TITLES, summary
 from hrnet_det.data.findings import Finding
+from hrnet_det.drawing.pages import render
 
 SAMPLES = 3  # of each problem
 IDS = 500  # of each problem on the page
@@ -26,16 +25,14 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def as_page(report: Report) -> str:
     """HTML with all images in it; what is the data's is escaped."""
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        TEMPLATE.read_text(encoding="utf-8")
-    )
     samples = _Samples(report)
     shown = [_Shown(p.source, p.finding, samples.of(p)) for p in report.problems]
     groups = [
         (name, TITLES[name].capitalize(), [s for s in shown if s.finding.severity == name])
         for name in SEVERITIES
     ]
-    return template.render(
+    return render(
+        TEMPLATE,
         summary=summary(report),
         config=report.config,
         scale=report.recipe.scale,
