@@ -1,6 +1,7 @@
 """A trained detector in one line, whoever trained it."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,9 +10,8 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
-from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
 from detectron2.structures import Instances
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from hrnet_det import model_zoo
@@ -19,25 +19,19 @@ from hrnet_det.checkpoint import LoadReport
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.model_config import config_of
+from hrnet_det.checkpoint.run_weights import run_weights, said_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.data.checks import SMALLEST
 from hrnet_det.data.mapper import build_test_mapper, reader_of
-from hrnet_det.data.pixels import Source, check_pixel_range
+from hrnet_det.data.pixels import Source
+from hrnet_det.detector_options import classes_of, set_options
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.finite import images_are_named
-from hrnet_det.modeling.kinds import OBJECTS, SEGMENTS, kind_of
+from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.remarks import size_remark
 
 logger = logging.getLogger("detectron2.hrnet_det")
-COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
-# Those of published weights whose files name none, by what they learn and their number.
-KNOWN_CLASSES = {
-    (OBJECTS, len(COCO_CLASSES)): COCO_CLASSES,
-    (SEGMENTS, 19): tuple(row["name"] for row in CITYSCAPES_CATEGORIES),
-    (SEGMENTS, 133): tuple(row["name"] for row in COCO_CATEGORIES),
-}
 
 
 class Detector:
@@ -92,7 +86,8 @@ class Detector:
 
         Args:
             weights: a file or address, as MODEL.WEIGHTS: of mmdetection, HRNet-Object-Detection,
-                HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer.
+                HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer; or the folder of a
+                training, of which model_best.pth is taken where there is one (`run_weights`).
             config: a file, the name of a shipped config or of a published checkpoint, or a config;
                 by default what the file says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
@@ -107,6 +102,9 @@ class Detector:
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
         """
+        if os.path.isdir(weights):
+            folder, weights = weights, run_weights(weights)
+            logger.warning("%s: weights %s, %s", folder, weights.name, said_of(weights))
         path = find_weights(str(weights))
         file = read_weights(path, allow_pickle=allow_pickle)
         run = (config_of(file) if config is None else model_zoo.named_run(config)).copy()
@@ -125,7 +123,7 @@ class Detector:
             max_pixels=max_pixels,
         )
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
-        return cls(model, run, _class_names(run, names, in_file), report, data)
+        return cls(model, run, classes_of(run, names, in_file), report, data)
 
     def __call__(self, images: Source | Sequence[Source]) -> Instances | list[Instances]:
         """Detect the objects of an image, or of each image of a list.
@@ -168,73 +166,3 @@ class Detector:
         if text and kind not in self._said:
             self._said.add(kind)
             logger.warning(text)
-
-
-def set_options(
-    run: RunConfig,
-    *,
-    size: Sequence[int] = (),
-    max_detections: int | None = None,
-    pixel_range: Sequence[float] = (),
-    max_pixels: int | None = None,
-) -> None:
-    """Set what a caller of `Detector.from_pretrained` gives in place of the config's values.
-
-    Raises: InputError if a value is not allowed, or a LazyConfig's mapper cannot have it.
-    """
-    if max_detections is not None:
-        if max_detections < 1:
-            raise InputError(f"max_detections {max_detections}: give at least 1")
-        run[run.detections_setting] = max_detections
-    if size:
-        _set_size(run, size)
-    for setting, value in (
-        (settings.PIXEL_RANGE, list(pixel_range) or None),
-        (settings.MAX_PIXELS, max_pixels),
-    ):
-        if value is not None and not run.has(setting):
-            raise InputError(
-                f"{setting.yaml}: the mapper of this LazyConfig has none; take "
-                "hrnet_det.data.mapper.Mapper, as configs/common/data/coco.py does"
-            )
-        if value is not None:
-            run[setting] = value
-    check_pixel_range(run)
-
-
-def _set_size(run: RunConfig, size: Sequence[int]) -> None:
-    shorter, longer = size[0], size[-1]
-    whole = all(isinstance(side, int) for side in size)
-    if len(size) > 2 or not whole or not SMALLEST <= shorter <= longer:
-        raise InputError(
-            f"size {' '.join(map(str, size))}: give the shorter side in pixels, at least "
-            f"{SMALLEST}, and the longer one at most"
-        )
-    longer = longer if len(size) == 2 else round(5 / 3 * shorter)  # as 800 and 1333
-    if not run.is_lazy:
-        run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST] = shorter, longer
-        return
-    nodes = run.cfg.dataloader.test.mapper.augmentations or ()
-    resizes = [node for node in nodes if OmegaConf.is_dict(node) and "short_edge_length" in node]
-    if not resizes:
-        raise InputError("size: the mapper of this LazyConfig has no L(T.ResizeShortestEdge)()")
-    for node in resizes:
-        node.short_edge_length, node.max_size = shorter, longer
-
-
-def _class_names(run: RunConfig, names: list[str], in_file: list[str]) -> list[str]:
-    """The names that are given; otherwise the file's where they are as many as the classes.
-
-    mmdetection 1 writes COCO's 80 names into files of other data, too.
-    """
-    kind = kind_of(run)
-    stated = kind.classes is not None and run.has(kind.classes)
-    count = run[kind.classes] if stated else len(names or in_file)
-    if names and len(names) != count:
-        raise InputError(f"{len(names)} class names ({names[0]}, ...) for {count} classes")
-    if not names and len(in_file) == count:
-        return in_file
-    for (learnt, number), published in KNOWN_CLASSES.items():
-        if not names and learnt in kind.learns and number == count:
-            return list(published)
-    return names or [f"class {number}" for number in range(count)]

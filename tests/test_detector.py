@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import shutil
 import sys
 
 import cv2
@@ -28,7 +29,7 @@ from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.config.yaml import merge_overrides
-from hrnet_det.detector import set_options
+from hrnet_det.detector_options import set_options
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling.compat.boxes import ImageSize
 
@@ -492,3 +493,16 @@ def test_a_device_that_holds_no_numbers_and_no_detections_are_refused(mmdet):
         Detector.from_pretrained(mmdet(names=FIVE), device="meta")
     with pytest.raises(InputError, match="max_detections 0: give at least 1"):
         small(mmdet(names=FIVE), max_detections=0)
+
+
+def test_a_runs_folder(run, tmp_path, caplog):
+    expected = Detector.from_pretrained(run / "model_final.pth", device="cpu")
+    found = Detector.from_pretrained(run, device="cpu")
+    assert same(found(image()), expected(image()))
+    assert f"{run}: weights model_final.pth, of the end of the training" in caplog.text
+    shutil.copy(run / "model_final.pth", tmp_path / "model_best.pth")
+    assert same(Detector.from_pretrained(str(tmp_path), device="cpu")(image()), expected(image()))
+    assert f"{tmp_path}: weights model_best.pth, of the best evaluation" in caplog.text
+    (tmp_path / "model_best.pth").unlink()
+    said = message(lambda: Detector.from_pretrained(tmp_path))
+    assert said.startswith(f"the folder {tmp_path} has no weights of a training (model_best.pth, ")

@@ -47,6 +47,7 @@ FLOORS = [
     ["evaluation"],
     ["remarks", "drawing"],
     ["diagnosis"],
+    ["detector_options"],
     ["detector"],
     ["report", "convert_config"],
     ["predict"],
