@@ -15,6 +15,8 @@ _PLACES = {
     "get_cfg": "hrnet_det.config.keys",
     "model_zoo": "hrnet_det.model_zoo",
     "register_quickstart": "hrnet_det.data",
+    "sahi_model": "hrnet_det.sahi",
+    "saved_config": "hrnet_det.checkpoint.saved_run",
 }
 _PLACES |= dict.fromkeys(_NETWORKS, "hrnet_det.modeling")
 __all__ = sorted(_PLACES)

@@ -49,6 +49,7 @@ FLOORS = [
     ["diagnosis"],
     ["detector_options"],
     ["detector"],
+    ["sahi"],
     ["report", "convert_config"],
     ["predict"],
     ["engine", "analysis", "check_data"],
