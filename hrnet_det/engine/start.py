@@ -16,6 +16,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError
+from hrnet_det.evaluation.predictions import forget_predictions
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.outputs import check_folder
 
@@ -55,6 +56,7 @@ def set_aside(run: RunConfig) -> None:
     if files:
         named = ", ".join(path.name for path in files)
         logger.info("%s has an earlier run: %s are now called NAME.previous", folder, named)
+    forget_predictions(run)
 
 
 def check_weights(job: Job) -> None:

@@ -26,20 +26,21 @@ class Truth:
             and as large as their box, and their visible keypoints are counted.
     Attributes:
         coco: what implementations take.
+        image_numbers, category_numbers: its ids by those of the json.
     """
 
     def __init__(self, content: dict) -> None:
-        self._image_numbers = _numbers(row["id"] for row in content["images"])
-        self._category_numbers = _numbers(row["id"] for row in content["categories"])
+        self.image_numbers = _numbers(row["id"] for row in content["images"])
+        self.category_numbers = _numbers(row["id"] for row in content["categories"])
         rows = [row for row in content["annotations"] if self._knows(row)]
         values = max((len(row.get("keypoints") or ()) for row in rows), default=0)
         self.coco = _indexed(
             {
                 "images": [
-                    row | {"id": self._image_numbers[row["id"]]} for row in content["images"]
+                    row | {"id": self.image_numbers[row["id"]]} for row in content["images"]
                 ],
                 "categories": [
-                    row | {"id": self._category_numbers[row["id"]]} for row in content["categories"]
+                    row | {"id": self.category_numbers[row["id"]]} for row in content["categories"]
                 ],
                 "annotations": [
                     self._numbered(_complete(row, values)) | {"id": number}
@@ -50,20 +51,18 @@ class Truth:
 
     def _knows(self, row: Mapping) -> bool:
         """Whether a row's image and category are there; an implementation skips others."""
-        return (
-            row["image_id"] in self._image_numbers and row["category_id"] in self._category_numbers
-        )
+        return row["image_id"] in self.image_numbers and row["category_id"] in self.category_numbers
 
     def _numbered(self, row: Mapping) -> dict:
         return {
             **row,
-            "image_id": self._image_numbers[row["image_id"]],
-            "category_id": self._category_numbers[row["category_id"]],
+            "image_id": self.image_numbers[row["image_id"]],
+            "category_id": self.category_numbers[row["category_id"]],
         }
 
     def images(self, ids: Iterable[Id]) -> list[int]:
         """The numbers of images."""
-        return [self._image_numbers[image_id] for image_id in ids]
+        return [self.image_numbers[image_id] for image_id in ids]
 
     def detections(self, results: Iterable[Mapping], task: str) -> COCO:
         """COCO results as what implementations take; there may be none.

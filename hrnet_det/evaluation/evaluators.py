@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from detectron2 import evaluation
@@ -23,16 +23,26 @@ from hrnet_det.evaluation.dropped_names import (
 )
 from hrnet_det.evaluation.implementations import find_implementation
 from hrnet_det.evaluation.panoptic import PanopticEvaluator
+from hrnet_det.evaluation.predictions import predictions_folder
 from hrnet_det.modeling.kinds import kind_of
 
 _COCOS_OWN = {name for names in builtin._PREDEFINED_SPLITS_COCO.values() for name in names}
 _COCOS_CLASSES = {row["name"] for row in builtin_meta.COCO_CATEGORIES}
 
 
-def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
-    """What evaluates a dataset, by its kind; raises as check_evaluator."""
+def build_evaluator(
+    run: RunConfig, dataset_name: str, *, augmented: bool = False
+) -> evaluation.DatasetEvaluator:
+    """What evaluates a dataset, by its kind; raises as check_evaluator.
+
+    Args:
+        augmented: of predictions with test-time augmentation, which are written to a folder of
+            their own.
+    """
     check_evaluator(run, dataset_name)
-    built = [BUILDERS[name](run, dataset_name) for name in dataset_kind(dataset_name).evaluators]
+    folder = predictions_folder(run, dataset_name, augmented=augmented)
+    names = dataset_kind(dataset_name).evaluators
+    built = [BUILDERS[name](run, dataset_name, folder) for name in names]
     return built[0] if len(built) == 1 else evaluation.DatasetEvaluators(built)
 
 
@@ -98,26 +108,22 @@ def detections_per_image(run: RunConfig, dataset_name: str) -> int | None:
     return run.detections_per_image
 
 
-def _folder(run: RunConfig) -> str:
-    return os.path.join(str(run[settings.OUTPUT_DIR]), "inference")
-
-
-# Each makes the evaluator of a dataset for a run.
-BUILDERS: dict[str, Callable[[RunConfig, str], evaluation.DatasetEvaluator]] = {
-    "coco": lambda run, name: CocoEvaluator(
+# Each makes the evaluator of a dataset for a run, which writes predictions to a folder.
+BUILDERS: dict[str, Callable[[RunConfig, str, Path], evaluation.DatasetEvaluator]] = {
+    "coco": lambda run, name, folder: CocoEvaluator(
         name,
         implementation=str(run[settings.COCO_EVAL]),
         detections_per_image=detections_per_image(run, name),
-        output_dir=_folder(run),
+        output_dir=str(folder),
         kpt_oks_sigmas=run[settings.KEYPOINT_OKS_SIGMAS],
     ),
-    "lvis": lambda run, name: LvisEvaluator(name, output_dir=_folder(run)),
-    "pascal_voc": lambda _, name: evaluation.PascalVOCDetectionEvaluator(name),
-    "sem_seg": lambda run, name: evaluation.SemSegEvaluator(
-        name, output_dir=_folder(run), sem_seg_loading_fn=_read_labels
+    "lvis": lambda _, name, folder: LvisEvaluator(name, output_dir=str(folder)),
+    "pascal_voc": lambda _, name, __: evaluation.PascalVOCDetectionEvaluator(name),
+    "sem_seg": lambda _, name, folder: evaluation.SemSegEvaluator(
+        name, output_dir=str(folder), sem_seg_loading_fn=_read_labels
     ),
-    "panoptic": lambda _, name: PanopticEvaluator(name),
-    "things": lambda run, name: BUILDERS["coco"](run, _things(name)),
-    "cityscapes_instance": lambda _, name: CityscapesInstances(name),
-    "cityscapes_sem_seg": lambda _, name: CityscapesSemanticLabels(name),
+    "panoptic": lambda _, name, __: PanopticEvaluator(name),
+    "things": lambda run, name, folder: BUILDERS["coco"](run, _things(name), folder),
+    "cityscapes_instance": lambda _, name, __: CityscapesInstances(name),
+    "cityscapes_sem_seg": lambda _, name, __: CityscapesSemanticLabels(name),
 }
