@@ -20,6 +20,7 @@ examples:
   hrnet-det benchmark --variant w18 --size 512x512 800x1216
   hrnet-det plan --config-file hrnetv2p_mask_rcnn.yaml --memory 11GB
   hrnet-det check-data mine/
+  hrnet-det report output/mine
   hrnet-det replay output/replay/iteration_0000123.pth
 """
 
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
         ("check-data", _check_data, "check the images and annotations that a training would use"),
+        ("report", _report, "write a page on a run: what it has learnt, what is wrong, what helps"),
         ("replay", _replay, "repeat the batch that a training has diverged with"),
     ):
         added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -213,6 +215,11 @@ def _check_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FOLDER", help="of jsons and images, as for train")
     parser.add_argument("--output", default="output/check-data", help="folder (%(default)s)")
     parser.add_argument("--workers", type=count, help="threads that decode (one for each core)")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="OUTPUT_DIR of a training or evaluation")
+    parser.add_argument("--output", metavar="FILE", help="(report.html in RUN)")
 
 
 def _replay(parser: argparse.ArgumentParser) -> None:

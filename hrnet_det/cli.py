@@ -189,6 +189,13 @@ def _check_output(arguments: argparse.Namespace) -> None:
     check_folder(arguments.output, shown=shown, advice="give another folder")
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from hrnet_det.report.page import write_page
+
+    environment.silence_known_warnings()
+    print(f"written: {write_page(arguments.run, arguments.output)}")
+
+
 def _replay(arguments: argparse.Namespace) -> None:
     from hrnet_det.engine.replay import replay
 
@@ -208,6 +215,7 @@ COMMANDS = {
     "benchmark": _benchmark,
     "plan": _plan,
     "check-data": _check_data,
+    "report": _report,
     "replay": _replay,
 }
 

@@ -18,7 +18,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL = (*_NO_ROOM, errno.EROFS)
 # Files of a run that are written so.
 _OURS = re.compile(
-    r"(model_\w+\.(pth|safetensors|md)|last_checkpoint|config\.yaml|(results|metrics)\.json)\.partial"
+    r"(model_\w+\.(pth|safetensors|md)|last_checkpoint|config\.yaml|(results|metrics)\.json"
+    r"|report\.html)\.partial"
 )
 
 

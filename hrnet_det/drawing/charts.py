@@ -51,7 +51,7 @@ def legend_above(axis: Axes) -> None:
     axis.legend(frameon=False, fontsize=8, **_ABOVE)
 
 
-def plain(name: str) -> str:
+def plain(name: str, longest: int = LONGEST) -> str:
     """A name as matplotlib writes it, cut short: no dollar starts a formula."""
-    short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
     return short.replace("$", r"\$")

@@ -19,12 +19,13 @@ from hrnet_det.errors import InputError
 from hrnet_det.evaluation.predictions import forget_predictions
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.outputs import check_folder
+from hrnet_det.report.page import PAGE
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
-PLOTS = ("curves.png", "predictions.png")
+SHOWN = ("curves.png", "predictions.png", PAGE)
 # What a run writes to OUTPUT_DIR and the next one there renames, with the numbered checkpoints.
-RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *PLOTS)
+RUN_FILES = ("metrics.json", "results.json", LAST, *UNNUMBERED, MODEL, CARD, *SHOWN)
 # With what it overwrites.
 WRITTEN = (*RUN_FILES, "config.yaml", "log.txt", "augmented_samples.png")
 

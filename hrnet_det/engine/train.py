@@ -41,6 +41,7 @@ from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
 from hrnet_det.outputs import alone_in
 from hrnet_det.report import write_report
+from hrnet_det.report.page import write_page
 
 logger = logging.getLogger("detectron2.hrnet_det")
 Done = tuple[nn.Module, str, dict]  # a model, the file of its weights, and its results
@@ -137,6 +138,7 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
             if comm.is_main_process():
                 mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
                 announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
+                write_page(run)  # last: all else is there by now
     return results
 
 

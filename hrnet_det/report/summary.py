@@ -19,6 +19,7 @@ from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.report.metrics import draw_curves, plain_results, results_tables
+from hrnet_det.report.page import PAGE
 from hrnet_det.report.sheet import draw_predictions
 
 
@@ -33,7 +34,8 @@ def write_report(
     """Write what a run has shown to OUTPUT_DIR; returns its tables, and where everything is.
 
     Files: results.json (all metrics), curves.png (from metrics.json, where training wrote it),
-    predictions.png (images of the first test set, ground truth beside prediction).
+    predictions.png (images of the first test set, ground truth beside prediction). The page, which
+    `page.write_page` makes of them afterwards, is named too.
 
     Args:
         model: the trained detector; wrapped by DistributedDataParallel or not.
@@ -63,6 +65,7 @@ def write_report(
         detector = getattr(model, "module", model)
         draw_predictions(tests[0], detector, mapper, output / "predictions.png")
         written["predictions.png"] = "ground truth beside prediction"
+    written[PAGE] = "what is right and wrong, and what to do: open it in a browser"
     written["config.yaml"] = "the config"
     written["log.txt"] = "progress, results, warnings, environment and config"
     files = [f"  {name:<23} {what}" for name, what in written.items()]

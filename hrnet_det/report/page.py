@@ -1,0 +1,135 @@
+"""The page of a run: what a detector has learnt, what is wrong with it, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hrnet_det
+from hrnet_det.checkpoint.writing import written_aside
+from hrnet_det.config import settings
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.drawing.pages import render
+from hrnet_det.errors import InputError
+from hrnet_det.modeling.kinds import kind_of
+from hrnet_det.outputs import check_folder
+from hrnet_det.report.opened import OpenedRun, of_run, opened_run
+from hrnet_det.report.page_charts import history_charts
+from hrnet_det.report.page_tables import metric_tables
+from hrnet_det.report.training_story import NEUTRAL, Statement, training_story
+
+PAGE = "report.html"
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write_page(run: RunConfig | str | Path, output: str | Path | None = None) -> Path:
+    """Write the page of a run, one file that needs no other; returns its path.
+
+    Args:
+        run: one that has ended in this process, or the OUTPUT_DIR of one.
+        output: the file; by default report.html in OUTPUT_DIR.
+    Raises: InputError if the folder is that of no run, or the file cannot be written;
+        MissingInputError if it is not there.
+    """
+    if isinstance(run, RunConfig):
+        path = Path(output or Path(str(run[settings.OUTPUT_DIR]), PAGE))
+        return _write(as_page(of_run(run)), path)
+    path = Path(output or Path(run, PAGE))
+    with opened_run(run) as opened:
+        _check(path)
+        return _write(as_page(opened), path)
+
+
+def _check(path: Path) -> None:
+    """Raises: InputError before the work is done whose page could not be written."""
+    shown = f"--output {path}"
+    if path.is_dir():
+        raise InputError(f"{shown} is a folder: name the file, such as {path / PAGE}")
+    check_folder(path.parent, shown=shown, advice="name another file")
+
+
+def _write(page: str, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as file:
+        file.write(page.encode())
+    return path
+
+
+def as_page(opened: OpenedRun) -> str:
+    """HTML with all plots and images in it; what is the user's is escaped."""
+    measured = [
+        f"{name}/{metric}" for name in _tasks(opened) for metric in _drawn(name.split("/")[-1])
+    ]
+    metrics = list(dict.fromkeys([opened.metric, *measured]))
+    best = "model_best.pth" if (opened.folder / "model_best.pth").is_file() else ""
+    story = training_story(opened.history, opened.run, opened.metric, best=best)
+    return render(
+        TEMPLATE,
+        title=_title(opened),
+        facts=list(_facts(opened)),
+        statements=[*_reached(opened), *story],
+        remarks=opened.remarks,
+        tables=metric_tables(opened.results),
+        history=history_charts(opened.history, metrics),
+        version=hrnet_det.__version__,
+    )
+
+
+def _tasks(opened: OpenedRun) -> list[str]:
+    """Tasks of test sets, as metrics.json names them."""
+    several = len(opened.results) > 1
+    return [
+        f"{name}/{task}" if several else task
+        for name, tasks in opened.results.items()
+        for task in tasks
+    ]
+
+
+def _drawn(task: str) -> tuple[str, ...]:
+    """The metrics of a task that are drawn over a training."""
+    return {
+        "bbox": ("AP", "AP50"),
+        "segm": ("AP",),
+        "keypoints": ("AP",),
+        "box_proposals": ("AR@1000", "AR@100"),
+        "sem_seg": ("mIoU", "IoU"),
+        "panoptic_seg": ("PQ", "SQ", "RQ"),
+    }.get(task, ())
+
+
+def _title(opened: OpenedRun) -> str:
+    """The run's folder, whose name people give."""
+    return opened.folder.resolve().name
+
+
+def _facts(opened: OpenedRun) -> Iterator[str]:
+    run = opened.run
+    if run is not None:
+        yield f"{kind_of(run).title}"
+        if variant := run[settings.VARIANT]:
+            yield f"HRNet {variant}"
+        yield f"trained on {', '.join(run[settings.TRAIN_DATASETS]) or 'nothing'}"
+    if opened.history:
+        batch = f" of {run[settings.BATCH_SIZE]} images" if run else ""
+        yield f"{opened.history.iteration + 1:,} iterations{batch}"
+
+
+def _reached(opened: OpenedRun) -> Iterator[Statement]:
+    """What the detector reaches on each test set."""
+    task, _, metric = opened.metric.rpartition("/")
+    for name, tasks in opened.results.items():
+        values = tasks.get(task.split("/")[-1], {})
+        value = values.get(metric)
+        if value is None:
+            continue
+        text = f"{opened.metric} on {name} is {value:.1f}"
+        if (loose := values.get("AP50")) is not None:
+            text += f", and {loose:.1f} where a detection need only overlap by half (AP50)"
+        yield Statement(NEUTRAL, f"{text}.")
+    if not opened.results:
+        yield Statement(
+            NEUTRAL,
+            "The detector was not evaluated: there is no AP, and nothing is known of its errors.",
+            "Evaluate it (train --eval-only), or name a test set (DATASETS.TEST, or a json to test "
+            "on) in the next training.",
+        )
