@@ -43,7 +43,7 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     assert written == {
         "model_final.pth", "model_best.pth", "last_checkpoint", "metrics.json", "config.yaml",
         "results.json", "predictions.png", "events.out", "log.txt", "inference",
-        "augmented_samples.png", "model_final.safetensors", "model_card.md",
+        "augmented_samples.png", "model_final.safetensors", "model_card.md", "report.html",
     }  # fmt: skip
     results = json.loads((output / "results.json").read_text())
     assert list(results) == ["bbox", "segm"]
@@ -73,6 +73,7 @@ def test_what_a_run_prints(mask_run):
         ("results.json", "all metrics of the evaluation"),
         ("predictions.png", "ground truth beside prediction"),
         ("augmented_samples.png", "images as the network was trained on them"),
+        ("report.html", "what is right and wrong, and what to do: open it in a browser"),
         ("config.yaml", "the config"),
         ("log.txt", "progress, results, warnings, environment and config"),
     ):
