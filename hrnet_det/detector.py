@@ -1,20 +1,22 @@
 """A trained detector in one line, whoever trained it."""
 
+from __future__ import annotations
+
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import transforms as T
+from detectron2.data import DatasetMapper
 from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
 from hrnet_det import model_zoo
+from hrnet_det.batches import Pixels, in_batches, row_of
 from hrnet_det.checkpoint import LoadReport
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.io import read_weights
@@ -25,8 +27,10 @@ from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
-from hrnet_det.detector_options import classes_of, set_options
+from hrnet_det.detections import Detections
+from hrnet_det.detector_options import Wanted, checked_count, classes_of, set_options
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.remarks import size_remark
@@ -66,6 +70,7 @@ class Detector:
         self.report = report
         self._data, self._said = data, set()
         self._mapper = build_test_mapper(run)
+        self._sizes = {(): (run, self._mapper)}
         self.read = reader_of(self._mapper)
 
     @classmethod
@@ -81,7 +86,7 @@ class Detector:
         pixel_range: Sequence[float] = (),
         max_pixels: int | None = None,
         allow_pickle: bool = False,
-    ) -> "Detector":
+    ) -> Detector:
         """The detector of a weights file, computing what the code base that trained it computes.
 
         Args:
@@ -125,44 +130,96 @@ class Detector:
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, classes_of(run, names, in_file), report, data)
 
-    def __call__(self, images: Source | Sequence[Source]) -> Instances | list[Instances]:
+    def __call__(
+        self,
+        images: Source | Sequence[Source],
+        *,
+        size: Sequence[int] = (),
+        score: float | None = None,
+        classes: Sequence[str | int] = (),
+        max_detections: int | None = None,
+        batch: int = 1,
+    ) -> Detections | list[Detections]:
         """Detect the objects of an image, or of each image of a list.
 
         Args:
             images: a path; a PIL image; an array (H, W) or, in RGB, (H, W, 3); or a list of these.
-        Returns: for each image its Instances on the CPU, best first: pred_boxes in pixels of the
-            image, scores, pred_classes (numbers in class_names), where the detector predicts
-            them pred_masks (N, H, W) bool and pred_keypoints.
-        Raises: InputError if an image is none of these, or the detector's numbers are not finite;
-            MissingInputError if it is not there.
+            size, max_detections: as for `from_pretrained`, for this call.
+            score: objects of a lower one are left out; by default the config's. A lower one than
+                the config's gives more objects.
+            classes: names or numbers of the classes that are wanted; by default all. They are
+                chosen from the best CANDIDATES objects at least, before max_detections are left.
+            batch: how many images of a list, at most, go through the network together. Only those
+                do that have one shape when they are resized, so that the results stay the same.
+        Returns: for each image its objects on the CPU, best first: Detectron2's Instances that
+            can be shown and saved (`Detections`), with pred_boxes in pixels of the image, scores,
+            pred_classes (numbers in class_names), and where the detector predicts them pred_masks
+            (N, H, W) bool and pred_keypoints.
+        Raises: InputError if an option is not allowed, an image is none of these, or the
+            detector's numbers are not finite; MissingInputError if an image is not there.
         """
-        if isinstance(images, (list, tuple)):
-            return [self._detect(image) for image in images]
-        return self._detect(images)
+        options = {"score": score, "classes": classes, "max_detections": max_detections}
+        wanted = Wanted.checked(self.class_names, **options)
+        checked_count("batch", batch)
+        run, mapper = self._resized_to(size)
+        several = isinstance(images, (list, tuple))
+        sources = images if several else [images]
+        values = wanted.of_model(run, self.model)
+        if size and not run.is_lazy:
+            values["test_sides"] = (run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST])
+        read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
+        with borrowed(self.model, values):
+            found = self._detect(read, mapper, wanted, batch)
+        found = [
+            self._told(source, objects, wanted)
+            for source, objects in zip(sources, found, strict=True)
+        ]
+        return found if several else found[0]
+
+    def _resized_to(self, size: Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
+        """The config and mapper of images that are resized to a size; () for the config's."""
+        key = tuple(size)
+        if key not in self._sizes:
+            run = self.run.copy()
+            set_options(run, size=size)
+            self._sizes[key] = run, build_test_mapper(run)
+        return self._sizes[key]
 
     @torch.no_grad()
-    def _detect(self, image: Source) -> Instances:
-        pixels = self.read(image, self._mapper.image_format)
-        height, width = pixels.shape[:2]
-        given = T.AugInput(pixels)
-        self._mapper.augmentations(given)
-        channels = np.ascontiguousarray(given.image.transpose(2, 0, 1))
-        row = {"image": torch.as_tensor(channels.astype("float32"))}
-        row["height"], row["width"] = height, width
-        row["file_name"] = str(image) if isinstance(image, (str, Path)) else "the image"
-        with images_are_named(self.model):
-            objects = self.model([row])[0]["instances"].to("cpu")
-        self._remark("size", size_remark(self._data, (height, width), given.image.shape[:2]))
-        if len(objects) >= self.run.detections_per_image:
+    def _detect(
+        self, images: Iterable[Pixels], mapper: DatasetMapper, wanted: Wanted, batch: int
+    ) -> list[Instances]:
+        """The wanted objects of each image, in its pixels."""
+        found: dict[int, Instances] = {}
+        rows = (row_of(image, mapper) for image in images)
+        for group in in_batches(((row["image"].shape, row) for row in rows), size=batch):
+            with images_are_named(self.model):
+                results = self.model([row for _, row in group])
+            for (number, row), result in zip(group, results, strict=True):
+                found[number] = wanted.of(result["instances"].to("cpu"))
+                sizes = (row["height"], row["width"]), tuple(row["image"].shape[1:])
+                self._remark("size", size_remark(self._data, *sizes))
+        return [found[number] for number in range(len(found))]
+
+    def _told(self, source: Source, objects: Instances, wanted: Wanted) -> Detections:
+        """The objects of an image, as many as there may be; it is said where there were more."""
+        most = wanted.most or self.run.detections_per_image
+        if len(objects) >= most:
             text = (
-                f"an image has {len(objects)} objects, as many as are given at most: there may be "
-                "more (--max-detections, or Detector.from_pretrained(max_detections=...))"
+                f"an image has {most} objects, as many as are given at most: there may be "
+                "more (--max-detections, or max_detections=...)"
             )
             self._remark("detections", text)
-        return objects
+        limits = ("pixel_range", "max_pixels")
+        reading = {k: getattr(self._mapper, k) for k in limits if hasattr(self._mapper, k)}
+        return Detections.of(objects[:most], source, self.class_names, **reading)
 
     def _remark(self, kind: str, text: str) -> None:
         """Say something of an image, the first time that there is such a thing to say."""
         if text and kind not in self._said:
             self._said.add(kind)
             logger.warning(text)
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else "the image"

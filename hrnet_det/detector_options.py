@@ -1,17 +1,27 @@
 """What a caller of a detector may give, and its checks: one place for each."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import torch
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
+from detectron2.structures import Instances
 from omegaconf import OmegaConf
+from torch import nn
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.checks import SMALLEST
 from hrnet_det.data.pixels import check_pixel_range
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, did_you_mean, shown
+from hrnet_det.modeling.inference.borrowed import MOST, SCORE, least_score
 from hrnet_det.modeling.kinds import OBJECTS, SEGMENTS, kind_of
 
+CANDIDATES = 1000  # objects, at least, among which classes are chosen
+SHOWN = 6  # class names, in an error
 COCO_CLASSES = tuple(row["name"] for row in COCO_CATEGORIES if row["isthing"])
 # Those of published weights whose files name none, by what they learn and their number.
 KNOWN_CLASSES = {
@@ -34,9 +44,7 @@ def set_options(
     Raises: InputError if a value is not allowed, or a LazyConfig's mapper cannot have it.
     """
     if max_detections is not None:
-        if max_detections < 1:
-            raise InputError(f"max_detections {max_detections}: give at least 1")
-        run[run.detections_setting] = max_detections
+        run[run.detections_setting] = checked_count("max_detections", max_detections)
     if size:
         _set_size(run, size)
     for setting, value in (
@@ -71,6 +79,92 @@ def _set_size(run: RunConfig, size: Sequence[int]) -> None:
         raise InputError("size: the mapper of this LazyConfig has no L(T.ResizeShortestEdge)()")
     for node in resizes:
         node.short_edge_length, node.max_size = shorter, longer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which of an image's objects a caller wants.
+
+    Args:
+        score: the least; None for what the config lets through.
+        classes: numbers; none of them for all.
+        most: objects of an image; None for what the config lets through.
+    """
+
+    score: float | None = None
+    classes: frozenset[int] = frozenset()
+    most: int | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        class_names: Sequence[str],
+        *,
+        score: float | None,
+        classes: Sequence[str | int],
+        max_detections: int | None,
+    ) -> Wanted:
+        """What is wanted, in the words of a call. Raises: InputError if a value is not allowed."""
+        if score is not None:
+            check_score(score)
+        if max_detections is not None:
+            checked_count("max_detections", max_detections)
+        return cls(score, class_numbers(classes, class_names), max_detections)
+
+    def of(self, objects: Instances) -> Instances:
+        """Those of an image's objects that are wanted; `most` is left to the caller."""
+        if self.score is not None:
+            objects = objects[objects.scores >= self.score]
+        if self.classes:
+            numbers = torch.tensor(sorted(self.classes))
+            objects = objects[torch.isin(objects.pred_classes, numbers)]
+        return objects
+
+    def of_model(self, run: RunConfig, model: nn.Module) -> dict[str, object]:
+        """What the detector's own attributes have to be, so that it finds all that is wanted."""
+        values: dict[str, object] = {}
+        if self.score is not None and self.score < least_score(model):
+            values |= dict.fromkeys(SCORE, self.score)
+        most = self.most
+        if self.classes:  # the others are left out only afterwards
+            most = max(CANDIDATES, most or run.detections_per_image)
+        return values if most is None else values | dict.fromkeys(MOST, most)
+
+
+def check_score(score: float) -> None:
+    """Raises: InputError if a score is not from 0 to 1."""
+    if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= score <= 1:  # nan is not
+        raise InputError(f"score {score}: give a number from 0 to 1")
+
+
+def checked_count(name: str, value: int) -> int:
+    """A whole number of 1 or more. Raises: InputError if it is none, with the option's name."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name} {value}: give at least 1")
+    return int(value)
+
+
+def class_numbers(classes: Sequence[str | int], class_names: Sequence[str]) -> frozenset[int]:
+    """The numbers of classes that are given by their names or numbers.
+
+    Raises: InputError if there is no such class.
+    """
+    classes = [classes] if isinstance(classes, (str, int)) else list(classes)
+    found = set()
+    for wanted in classes:
+        if isinstance(wanted, str) and wanted in class_names:
+            found |= {k for k, name in enumerate(class_names) if name == wanted}
+        elif isinstance(wanted, Integral) and 0 <= wanted < len(class_names):
+            found.add(int(wanted))
+        else:
+            near = did_you_mean(wanted, class_names) if isinstance(wanted, str) else ""
+            near = near or "."
+            raise InputError(
+                f"classes: there is no class {shown(wanted)} among the detector's "
+                f"{len(class_names)}{near} Give names ({', '.join(class_names[:SHOWN])}"
+                f"{', ...' if len(class_names) > SHOWN else ''}), or their numbers from 0"
+            )
+    return frozenset(found)
 
 
 def classes_of(run: RunConfig, names: list[str], in_file: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.config.yaml import merge_overrides
+from hrnet_det.detections import Detections
 from hrnet_det.detector_options import set_options
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling.compat.boxes import ImageSize
@@ -295,7 +296,7 @@ def test_a_device_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_instances(mmdet, kind):
     found = small(mmdet(kind))(image())
-    assert type(found) is Instances and found.image_size == (60, 100)
+    assert type(found) is Detections and found.image_size == (60, 100)
     fields = ["pred_boxes", "scores", "pred_classes"] + ["pred_masks"] * has_masks(kind)
     assert sorted(found.get_fields()) == sorted(fields)
     boxes, scores = found.pred_boxes.tensor, found.scores

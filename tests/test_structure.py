@@ -47,7 +47,7 @@ FLOORS = [
     ["evaluation"],
     ["remarks", "drawing"],
     ["diagnosis"],
-    ["detector_options"],
+    ["batches", "run_lengths", "detections", "detector_options"],
     ["detector"],
     ["sahi"],
     ["report", "convert_config"],
