@@ -13,6 +13,7 @@ from hrnet_det.diagnosis.matching import Matches, match
 from hrnet_det.diagnosis.objects import Evaluated, Pairs
 from hrnet_det.diagnosis.outcomes import Outcomes, confusion, outcomes
 from hrnet_det.diagnosis.pairs import overlaps
+from hrnet_det.diagnosis.tide import Tide, tide
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Diagnosis:
             at what stands for it (`outcomes.scores`).
         confusion: (C + 1, C + 1), as `outcomes.confusion` tells, at these scores.
         images: counts of each image at these scores.
+        tide: the kinds of errors of all detections, whatever their scores, and what each costs.
     """
 
     evaluated: Evaluated
@@ -36,6 +38,7 @@ class Diagnosis:
     confusion: np.ndarray
     calibration: Calibration
     images: ImageCounts
+    tide: Tide
 
 
 def diagnose(evaluated: Evaluated) -> Diagnosis:
@@ -55,4 +58,5 @@ def diagnose(evaluated: Evaluated) -> Diagnosis:
         confusion=confusion(evaluated, results),
         calibration=calibration(evaluated, matches),
         images=image_counts(evaluated, results),
+        tide=tide(evaluated, pairs, matches),
     )
