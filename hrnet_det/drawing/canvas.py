@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw
 
 from hrnet_det.data.coco_values import on_one_line
+from hrnet_det.drawing.colours import Colour, ink_on
+from hrnet_det.drawing.fonts import font_for, shortened
+from hrnet_det.drawing.labels import Places
+from hrnet_det.drawing.masks import Part, array_part
 
-Colour = tuple[int, int, int]  # red, green, blue in 0..255
-# Twenty colours that are easy to tell apart, without black and white, which images are full of.
-_RGB = bytes.fromhex(
-    "e6194b 3cb44b ffe119 4363d8 f58231 911eb4 46f0f0 f032e6 bcf60c fabebe "
-    "008080 e6beff 9a6324 fffac8 800000 aaffc3 808000 ffd8b1 000075 808080"
-)
-PALETTE: tuple[Colour, ...] = tuple(zip(_RGB[::3], _RGB[1::3], _RGB[2::3], strict=True))
-MASK_ALPHA = 0.45
+MASK_ALPHA = 0.45  # the share of a colour in what is under one mask
+MOST_MASKS = 255  # over a pixel that are counted
 LONGEST = 1000  # characters of a label; no image has room for more
-# Pillow's own font has ASCII alone; this one has the letters of Europe as well.
-FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-
-
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of labels and captions, `size` pixels high."""
-    return ImageFont.truetype(FONT, size)
+SMALLEST_TEXT = 11  # pixels
+LEGEND_ALPHA = 0.7  # of the legend's black ground
+DASH = 3  # widths of a line that a dash is long
 
 
 class Canvas:
     """A copy of an image, (H, W, 3) uint8 RGB, that is drawn on, in the image's pixels.
 
     It has `scale` pixels for a pixel of the image. `line` and `text` are the width of lines and the
-    height of text in pixels; by default those that suit the size.
+    height of text in pixels; by default those that suit the size, and lines are thinner on small
+    objects.
     """
 
     def __init__(
@@ -45,78 +38,195 @@ class Canvas:
         text: int | None = None,
     ) -> None:
         height, width = image.shape[:2]
-        self._scale = scale
-        self._size = max(1, round(width * scale)), max(1, round(height * scale))
+        self.scale = scale
+        self.size = max(1, round(width * scale)), max(1, round(height * scale))  # width, height
+        self._shape = height, width
         way = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
-        self._page = Image.fromarray(image).resize(self._size, way)
+        self._page = Image.fromarray(image)
+        self._page = (
+            self._page.copy() if scale == 1 else self._page.resize(self.size, way, reducing_gap=3.0)
+        )
         self._draw = ImageDraw.Draw(self._page)
-        self._line = line or max(1, round(max(self._size) / 400))
-        self._font = font(text or max(11, round(max(self._size) / 70)))
-        self._labels: list[tuple[float, float, float, float]] = []
+        self._line, self._given_line = line or line_width(self.size), line is not None
+        self.text = text or text_height(self.size)
+        self._places = Places(self.size)
+        self._masks: np.ndarray | None = None  # how many are over each pixel
 
     def pixels(self) -> np.ndarray:
         """The image with what has been drawn on it: (H * scale, W * scale, 3) uint8, RGB."""
         return np.array(self._page)
 
     def mask(
-        self, mask: np.ndarray, colour: Colour, alpha: float = MASK_ALPHA, *, outline: bool = True
+        self,
+        mask: np.ndarray | Part,
+        colour: Colour,
+        alpha: float = MASK_ALPHA,
+        *,
+        outline: bool = True,
     ) -> None:
-        """Blend a share `alpha` of a colour into a mask, (H, W) bool; all of it at its outline."""
-        whole = Image.fromarray(mask.astype(np.uint8) * 255)
-        whole = whole.resize(self._size, Image.Resampling.NEAREST)
-        box = whole.getbbox()
-        if box is None:
-            return
-        left, top = box[0] - 1, box[1] - 1  # a free pixel on each side, for the outline
-        part = whole.crop((left, top, box[2] + 1, box[3] + 1))
-        self._page.paste(colour, (left, top), part.point(lambda inside: round(inside * alpha)))
-        if outline:
-            edge = ImageChops.subtract(part, part.filter(ImageFilter.MinFilter(3)))
-            self._page.paste(colour, (left, top), edge)
+        """Blend a share `alpha` of a colour into a mask, (H, W) bool; all of it at its outline.
 
-    def box(self, box: Sequence[float], colour: Colour) -> None:
-        """Draw the lines of a box, x0 y0 x1 y1, inside it."""
-        left, top, right, bottom = self._scaled(box)
+        Where masks are drawn over each other, each has the same share, whatever their order.
+        """
+        part = self._scaled_part(mask)
+        if not part.inside.size:
+            return
+        if self._masks is None:
+            self._masks = np.zeros(self.size[::-1], np.uint8)
+        left, top, right, bottom = part.box
+        below = self._masks[top:bottom, left:right]
+        shares = alpha / (1 + alpha * np.arange(MOST_MASKS + 1))
+        blended = np.round(255 * shares).astype(np.uint8)[below] * part.inside
+        below += part.inside & (below < MOST_MASKS)
+        self._page.paste(colour, (left, top), Image.fromarray(blended))
+        if outline:
+            self._paste(_edge(part.inside, 1), colour, part)
+
+    def outline(self, mask: np.ndarray | Part, colour: Colour, gaps: Colour | None = None) -> None:
+        """Draw the border of a mask inside it; with `gaps` as dashes with this colour between."""
+        part = self._scaled_part(mask)
+        if not part.inside.size:
+            return
+        width = self._width(part.box)
+        edge = _edge(part.inside, width)
+        self._paste(edge, colour, part)
+        if gaps is not None:
+            self._paste(edge & _stripes(part, width), gaps, part)
+
+    def tint(self, colours: np.ndarray, where: np.ndarray, alpha: float) -> None:
+        """Blend a share `alpha` of a colour of each pixel, (H, W, 3) uint8, where it is True."""
+        over = Image.fromarray(colours).resize(self.size, Image.Resampling.NEAREST)
+        share = Image.fromarray(where.astype(np.uint8) * np.uint8(round(255 * alpha)))
+        self._page.paste(over, (0, 0), share.resize(self.size, Image.Resampling.NEAREST))
+
+    def box(self, box: Sequence[float], colour: Colour, gaps: Colour | None = None) -> None:
+        """Draw the lines of a box, x0 y0 x1 y1, inside it; with `gaps` as dashes."""
+        left, top, right, bottom = self.scaled(box)
         corners = (left, top, max(left, right - 1), max(top, bottom - 1))
-        self._draw.rectangle(corners, outline=colour, width=self._line)
+        width = self._width(corners)
+        self._draw.rectangle(corners, outline=colour, width=width)
+        if gaps is None:
+            return
+        left, top, right, bottom = (round(side) for side in corners)
+        across, down = (right - left + 1, width), (width, bottom - top + 1)
+        for x, y, (w, h) in (
+            (left, top, across),
+            (left, bottom - width + 1, across),
+            (left, top, down),
+            (right - width + 1, top, down),
+        ):
+            side = Part(x, y, np.ones((h, w), bool))
+            self._paste(_stripes(side, width), gaps, side)
 
     def points(self, points: Iterable[Sequence[float]], colour: Colour) -> None:
         """Draw a disc with a black rim at each point, x y."""
         radius = self._line + 2
-        for x, y in map(self._scaled, points):
+        for x, y in map(self.scaled, points):
             disc = (x - radius, y - radius, x + radius, y + radius)
             self._draw.ellipse(disc, fill=colour, outline="black")
+
+    def avoid(self, boxes: Sequence[Sequence[float]]) -> None:
+        """Let later labels and legends cover little of boxes, x0 y0 x1 y1."""
+        self._places = Places(self.size, self.scaled(boxes))
+
+    def label_size(self, text: object) -> tuple[float, float]:
+        """Width and height of the ground of a label, pixels of the page."""
+        text = on_one_line(str(text)[:LONGEST])
+        return font_for(text, self.text).getlength(text) + 4, self.text + 3
 
     def label(self, text: object, box: Sequence[float], colour: Colour) -> None:
         """Write text on a ground of a colour at a box, where it covers no earlier label.
 
-        Above the box, inside it at its top, below it, or inside at its bottom, from the box's left
-        side or else from its right. Without a free place there is no label. Any text is taken, as
-        names of classes come from weights and from users' code: control characters are spaces.
+        At one of the box's sides (`Places.take`); a long text is cut to the page's width. Without a
+        free place there is no label. Any text is taken, as names of classes come from weights and
+        from users' code: control characters are spaces.
         """
-        text = on_one_line(str(text)[:LONGEST])
-        left, top, right, bottom = self._scaled(box)
-        width, height = self._font.getlength(text) + 4, self._font.size + 3
-        lefts = [min(max(x, 0), self._size[0] - width) for x in (left, right - width)]
-        tops = (top - height, top, bottom, bottom - height)
-        places = ((x, y, x + width, y + height) for x in lefts for y in tops)
-        place = next(filter(self._is_free, places), None)
+        text = shortened(on_one_line(str(text)[:LONGEST]), self.size[0] - 4, self.text)
+        width, height = self.label_size(text)
+        place = self._places.take(width, height, self.scaled(box))
         if place is None:
             return
-        self._labels.append(place)
-        self._draw.rectangle(place, fill=colour)
-        ink = "black" if np.dot(colour, (0.299, 0.587, 0.114)) > 120 else "white"  # ITU-R BT.601
-        middle = (place[0] + 2, place[1] + height / 2)
-        self._draw.text(middle, text, fill=ink, font=self._font, anchor="lm")
+        self._draw.rectangle(place.tolist(), fill=colour)
+        self._write(text, place[0] + 2, place[1] + height / 2, ink_on(colour))
 
-    def _is_free(self, place: tuple[float, float, float, float]) -> bool:
-        """Whether a label fits there: on the image, and clear of the others."""
-        left, top, right, bottom = place
-        inside = left >= 0 and top >= 0 and right <= self._size[0] and bottom <= self._size[1]
-        return inside and not any(
-            left < right2 and left2 < right and top < bottom2 and top2 < bottom
-            for left2, top2, right2, bottom2 in self._labels
+    def legend(self, rows: Sequence[tuple[str, Colour | None]]) -> None:
+        """Write rows of text, each beside its colour, in the corner with the fewest objects."""
+        pad, step = round(self.text * 0.4), round(self.text * 1.35)
+        mark = step if any(colour is not None for _, colour in rows) else 0
+        room = self.size[0] - 2 * pad - mark
+        texts = [shortened(on_one_line(text), room, self.text) for text, _ in rows]
+        width = max(font_for(text, self.text).getlength(text) for text in texts) + 2 * pad + mark
+        height = step * len(rows) + pad
+        left, top = self._places.corner(width, height)
+        ground = Image.new("L", (round(width), round(height)), round(255 * LEGEND_ALPHA))
+        self._page.paste("black", (left, top), ground)
+        for number, (text, (_, colour)) in enumerate(zip(texts, rows, strict=True)):
+            middle = top + pad / 2 + step * (number + 0.5)
+            if colour is not None:
+                half = self.text * 0.4
+                x = left + pad + half
+                self._draw.rectangle((x - half, middle - half, x + half, middle + half), colour)
+            self._write(text, left + pad + mark, middle, "white")
+
+    def scaled(self, numbers: Sequence[float]) -> list:
+        """Pixels of the image as pixels of the page."""
+        return np.multiply(numbers, self.scale).tolist()
+
+    def _write(self, text: str, left: float, middle: float, ink: str) -> None:
+        letters = font_for(text, self.text)
+        self._draw.text((left, middle), text, fill=ink, font=letters, anchor="lm")
+
+    def _width(self, box: Sequence[float]) -> int:
+        """Of the lines of an object with a box in pixels of the page."""
+        side = min(box[2] - box[0], box[3] - box[1])
+        return self._line if self._given_line else max(1, min(self._line, round(side / 25)))
+
+    def _paste(self, where: np.ndarray, colour: Colour, part: Part) -> None:
+        shares = Image.fromarray(where.astype(np.uint8) * np.uint8(255))
+        self._page.paste(colour, (part.left, part.top), shares)
+
+    def _scaled_part(self, mask: np.ndarray | Part) -> Part:
+        """A mask in pixels of the page, of which each is that of the image under its middle."""
+        part = mask if isinstance(mask, Part) else array_part(mask)
+        if self.scale == 1 or not part.inside.size:
+            return part
+        (height, width), (wide, high) = self._shape, self.size
+        rows = ((np.arange(high) + 0.5) * height / high).astype(int) - part.top
+        columns = ((np.arange(wide) + 0.5) * width / wide).astype(int) - part.left
+        rows_on, columns_on = (
+            np.flatnonzero((places >= 0) & (places < side))
+            for places, side in zip((rows, columns), part.inside.shape, strict=True)
         )
+        if not len(rows_on) or not len(columns_on):
+            return Part(0, 0, np.zeros((0, 0), bool))
+        inside = part.inside[rows[rows_on]][:, columns[columns_on]]
+        return Part(int(columns_on[0]), int(rows_on[0]), inside)
 
-    def _scaled(self, numbers: Sequence[float]) -> list[float]:
-        return np.multiply(numbers, self._scale).tolist()
+
+def line_width(size: tuple[int, int]) -> int:
+    """Pixels of the lines on a page of a size, width and height."""
+    return max(1, round((size[0] * size[1]) ** 0.5 / 450))
+
+
+def text_height(size: tuple[int, int]) -> int:
+    """Pixels of the text on a page of a size, width and height."""
+    return max(SMALLEST_TEXT, round((size[0] * size[1]) ** 0.5 / 75))
+
+
+def _edge(inside: np.ndarray, width: int) -> np.ndarray:
+    """The pixels of a mask with others, or the end of the array, within `width` pixels."""
+    core = np.pad(inside, width)
+    for axis in (0, 1):
+        shrunk = core.copy()
+        for step in range(1, width + 1):
+            shrunk &= np.roll(core, step, axis) & np.roll(core, -step, axis)
+        core = shrunk
+    return inside & ~core[width:-width, width:-width]
+
+
+def _stripes(part: Part, width: int) -> np.ndarray:
+    """Slanting stripes over a part of a page, which cut its lines into dashes."""
+    height, across = part.inside.shape
+    down = np.arange(part.top, part.top + height)[:, None]
+    along = np.arange(part.left, part.left + across)
+    return (down + along) // (DASH * width) % 2 == 1

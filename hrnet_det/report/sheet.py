@@ -18,7 +18,7 @@ from torch import nn
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
 from hrnet_det.drawing.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
-from hrnet_det.drawing.canvas import font
+from hrnet_det.drawing.fonts import font
 from hrnet_det.modeling.segment_ids import segment_ids
 
 IMAGES = 8

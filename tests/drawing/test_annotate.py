@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import BitMasks, Boxes, Instances
+from pycocotools import mask as coco_mask
 
 from hrnet_det.drawing.annotate import (
     LABELS_ALPHA,
@@ -12,7 +13,8 @@ from hrnet_det.drawing.annotate import (
     annotate,
     enlargement,
 )
-from hrnet_det.drawing.canvas import MASK_ALPHA, PALETTE
+from hrnet_det.drawing.canvas import MASK_ALPHA
+from hrnet_det.drawing.colours import PALETTE
 
 CLASSES = ["disc", "bar"]
 SCALE = 16  # 480 pixels / 30
@@ -68,14 +70,103 @@ def test_overlapping_masks_are_blended_never_black():
     first, second = PALETTE[:2]  # of one class, and two colours
     assert at(pixels, 5, 10) == blend(GREY, first)
     assert at(pixels, 24, 16) == blend(GREY, second)
-    below = [0.55 * 100 + 0.45 * value for value in first]  # the larger mask lies below
-    assert at(pixels, 14, 10) == blend(below, second)
+    both = [(0.55 * 100 + 0.45 * a + 0.45 * b) / 1.45 for a, b in zip(first, second, strict=True)]
+    assert at(pixels, 14, 10) == pytest.approx(both, abs=2)
 
 
-def test_a_small_mask_is_drawn_on_a_large_one():
+def test_the_outline_of_a_small_mask_is_drawn_on_a_large_one():
     boxes = ((12, 10, 18, 16), (1, 1, 29, 19))  # the best object is the smaller one
     pixels = drawn(predicted(boxes, classes=(0, 0), scores=(0.9, 0.8), masks=True))
-    assert at(pixels, 14, 14) == blend([0.55 * 100 + 0.45 * v for v in PALETTE[1]], PALETTE[0])
+    assert pixels[14 * SCALE, 13 * SCALE].tolist() == list(PALETTE[0])
+    assert pixels[10 * SCALE, 2 * SCALE].tolist() == list(PALETTE[1])
+
+
+def test_run_lengths_are_drawn_as_the_masks_are():
+    objects = predicted(((4, 6, 16, 18), (10, 2, 29, 14)), (0, 1), (0.9, 0.8), masks=True)
+    lengths = predicted(((4, 6, 16, 18), (10, 2, 29, 14)), (0, 1), (0.9, 0.8))
+    lengths.pred_masks = [
+        coco_mask.encode(np.asfortranarray(mask.numpy().astype(np.uint8)))
+        for mask in objects.pred_masks
+    ]
+    assert (drawn(lengths) == drawn(objects)).all()
+
+
+def grid(columns, rows, side, size, classes=1, scores=True):
+    """Objects of a side, in a grid on an image of a size (height, width), in turn of classes."""
+    y, x = np.divmod(np.arange(columns * rows), columns)
+    corners = np.stack([x * size[1] / columns, y * size[0] / rows], axis=1)
+    found = Instances(size, pred_boxes=Boxes(np.hstack([corners, corners + side])))
+    found.pred_classes = torch.arange(columns * rows) % classes
+    if scores:
+        found.scores = torch.linspace(0.99, 0.5, columns * rows)
+    return found
+
+
+def on_grey(objects, classes, **given):
+    grey = np.full((*objects.image_size, 3), 100, np.uint8)
+    return annotate(grey, objects=objects, classes=classes, **given)
+
+
+def test_many_objects_of_one_class_have_no_names_and_the_legend_has_one():
+    """Twelve objects with much room: their scores are written, "cell: 12" in a corner."""
+    objects = grid(4, 3, 100, (600, 800))
+    pixels = on_grey(objects, ["cell"])
+    same = on_grey(objects, ["rod"])  # another name changes the legend alone
+    ys, xs = np.nonzero((pixels != same).any(axis=2))
+    assert xs.max() < 100 or xs.min() > 700
+    assert ys.max() < 30 or ys.min() > 570
+    assert (pixels == on_grey(objects, ["cell"], written="scores")).all()
+    objects.scores = objects.scores / 2
+    assert (pixels != on_grey(objects, ["cell"])).any()
+
+
+def test_objects_of_several_classes_have_their_names_where_there_is_room():
+    objects = grid(4, 3, 100, (600, 800), classes=2)
+    pixels = on_grey(objects, CLASSES)
+    assert (pixels == on_grey(objects, CLASSES, written="names")).all()
+    assert (pixels != on_grey(objects, CLASSES, written="scores")).any()
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_on_a_dense_image_nothing_is_written_but_a_legend(classes):
+    """400 objects of 16 pixels in 500x500: outside of them only a corner is changed."""
+    objects = grid(20, 20, 16, (500, 500), classes=classes)
+    pixels = on_grey(objects, CLASSES)
+    assert (pixels == on_grey(objects, CLASSES, written="nothing")).all()
+    for left, top, right, bottom in objects.pred_boxes.tensor.long().tolist():
+        pixels[top:bottom, left:right] = 100
+    ys, xs = np.nonzero((pixels != 100).any(axis=2))
+    assert len(ys)
+    assert np.ptp(xs) < 80 and np.ptp(ys) < 40
+    assert xs.min() == 0 or xs.max() > 490
+    assert ys.min() == 0 or ys.max() > 490
+    assert (on_grey(objects, CLASSES, legend=False)[:2, :2] == PALETTE[0]).any()  # no legend there
+
+
+def test_lines_are_thinner_on_small_objects():
+    objects = grid(2, 1, 10, (900, 900))
+    objects.pred_boxes.tensor[1, 2:] = 800  # from (450, 0) to (800, 800)
+    drawn = (on_grey(objects, CLASSES, written="nothing", legend=False) != 100).any(axis=2)
+    assert drawn[5].nonzero()[0].tolist() == [0, 9, 450, 451, 798, 799]
+
+
+def test_more_objects_than_colours_and_none_like_its_neighbour():
+    """A grid of 8 x 8 masks that touch: no two beside each other, or at a corner, are alike."""
+    objects = grid(8, 8, 10, (80, 80))
+    objects.pred_masks = torch.zeros(64, 80, 80, dtype=torch.bool)
+    boxes = objects.pred_boxes.tensor.long().tolist()
+    for mask, (x0, y0, x1, y1) in zip(objects.pred_masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = True
+    pixels = on_grey(objects, ["cell"], scale=1, legend=False)[5::10, 5::10].astype(int)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 15
+    for y, x in ((0, 1), (1, 0), (1, 1)):
+        assert abs(pixels[y:, x:] - pixels[: 8 - y, : 8 - x]).max(axis=2).min() > 10
+
+
+def test_a_name_that_no_font_has_is_the_number_of_its_class(monkeypatch):
+    monkeypatch.setattr("hrnet_det.drawing.annotate.can_write", lambda text: text != "\U00012000")
+    named = annotate(image(), objects=predicted(), classes=["", "\U00012000"])
+    assert (named == annotate(image(), objects=predicted(), classes=["", "1"])).all()
 
 
 def test_boxes_alone_have_the_colour_of_their_class():
@@ -127,7 +218,7 @@ def test_an_image_can_be_shrunk():
     pixels = annotate(image(40, 60), objects=None, scale=0.5)
     assert pixels.shape == (20, 30, 3)
     objects = predicted(((8, 8, 40, 32),))
-    pixels = annotate(image(40, 60), objects=objects, classes=CLASSES, scale=0.5)
+    pixels = annotate(image(40, 60), objects=objects, scale=0.5, written="nothing", legend=False)
     assert pixels[15, 10].tolist() == list(PALETTE[1])  # half of 32, less one
     assert pixels[16, 10].tolist() == [100] * 3
 

@@ -7,7 +7,8 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from PIL import Image
 
-from hrnet_det.drawing.canvas import MASK_ALPHA, PALETTE
+from hrnet_det.drawing.canvas import MASK_ALPHA
+from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.report.samples import draw_samples
 from hrnet_det.report.sheet import CAPTION
 

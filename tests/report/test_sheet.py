@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from hrnet_det.drawing.annotate import annotate
-from hrnet_det.drawing.canvas import PALETTE
+from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.report.sheet import CAPTION, GAP, draw_predictions, in_rows
 
 SIZES = ((60, 120), (100, 50), (960, 480))  # height, width; twice as large, as it is, half
