@@ -81,10 +81,35 @@ def _checkpoints(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("weights", help="a file or address: timm and ImageNet files have no heads")
-    parser.add_argument("images", nargs="+", help="files, or folders of images")
+    parser.description = (
+        "Detect the objects of images and videos, draw them, and write them as COCO results. "
+        "Exit status: 0; 1 if some images cannot be read, which are named at the end when all "
+        "others are done; 2 if nothing was done."
+    )
+    parser.add_argument(
+        "weights",
+        help="a file, a training's folder or an address; timm and ImageNet files have no heads",
+    )
+    parser.add_argument(
+        "images",
+        nargs="+",
+        help="files, folders (with those inside them), patterns in quotes ('images/**/*.jpg'), "
+        "https:// addresses of images, videos; - for standard input: an image, or lines of these",
+    )
     parser.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
-    parser.add_argument("--score", type=float, default=0.5, help="least one (%(default)s)")
+    parser.add_argument(
+        "--score",
+        type=float,
+        default=0.5,
+        help="least one (%(default)s); 0 for all that an evaluation of the detector counts",
+    )
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="names of classes, or their numbers from 0: no others are drawn and written (all)",
+    )
     parser.add_argument(
         "--size",
         type=sides,
@@ -93,6 +118,17 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         help="sides that images are resized to, the longer one at most, in pixels (the config's)",
     )
     parser.add_argument("--max-detections", type=count, help="of an image (the config's)")
+    _predict_tiles(parser)
+    parser.add_argument("--batch", type=count, help="images at once (1; on a GPU 8)")
+    parser.add_argument(
+        "--crops", action="store_true", help="write each object as an image, crops/CLASS/NAME_1.png"
+    )
+    parser.add_argument(
+        "--coco-json",
+        metavar="JSON",
+        help="of the images: coco_results_bbox.json (_segm, _keypoints) is written with its ids, "
+        "which COCO's loadRes takes; for an AP add --score 0",
+    )
     parser.add_argument(
         "--pixel-range",
         nargs=2,
@@ -105,6 +141,28 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", help="where the weights do not say what they belong to")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     _allow_pickle(parser)
+
+
+def _predict_tiles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tile",
+        type=count,
+        metavar="PIXELS",
+        help="cut images into squares of this side, for small objects in large images",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        default=0.2,
+        help="of neighbouring tiles, a share of the side (%(default)s)",
+    )
+    parser.add_argument(
+        "--merge",
+        choices=("nms", "sahi"),
+        default="nms",
+        help="how objects that two tiles have become one: the better one, or SAHI's way, which "
+        "takes pip install sahi (%(default)s)",
+    )
 
 
 def sides(word: str) -> tuple[int, ...]:

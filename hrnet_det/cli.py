@@ -82,12 +82,25 @@ def _checkpoints(arguments: argparse.Namespace) -> None:
     print(shown(arguments.words))
 
 
-def _predict(arguments: argparse.Namespace) -> None:
+def _predict(arguments: argparse.Namespace) -> int:
     from hrnet_det.detector import Detector
-    from hrnet_det.predict import check_request, predict
+    from hrnet_det.predict import check_request
+    from hrnet_det.predict.tally import run_plan
 
     environment.silence_known_warnings()
-    check_request(arguments.images, arguments.output, score=arguments.score)
+    plan = check_request(
+        arguments.images,
+        arguments.output,
+        score=arguments.score,
+        classes=arguments.classes,
+        crops=arguments.crops,
+        coco_json=arguments.coco_json,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        merge=arguments.merge,
+    )
+    for note in plan.notes:
+        print(note)
     detector = Detector.from_pretrained(
         arguments.weights,
         config=arguments.config_file,
@@ -98,8 +111,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         max_pixels=arguments.max_pixels,
         allow_pickle=arguments.allow_pickle,
     )
-    predict(detector, arguments.images, arguments.output, score=arguments.score, log=print)
-    print(f"drawn and written in {arguments.output}")
+    on_gpu = next(detector.model.parameters()).is_cuda
+    return run_plan(detector, plan, batch=arguments.batch or (8 if on_gpu else 1))
 
 
 def _convert(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """Detections in images of your own: drawn, and written as COCO results."""
 
-from hrnet_det.predict.run import Prediction, check_request, predict
+from hrnet_det.predict.plan import Plan, check_request
+from hrnet_det.predict.results import Prediction
+from hrnet_det.predict.run import UnreadError, predict, predictions
 
-__all__ = ["Prediction", "check_request", "predict"]
+__all__ = ["Plan", "Prediction", "UnreadError", "check_request", "predict", "predictions"]

@@ -1,31 +1,48 @@
-"""Detections in images of your own: drawn, and written as COCO results."""
+"""Detections in images of your own, from the first image that is read to the last that is drawn."""
 
-import json
+from __future__ import annotations
+
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from PIL import Image
+from detectron2.structures import Instances
+from tqdm import tqdm
 
+from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.detector import Detector
-from hrnet_det.drawing.annotate import annotate
-from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.outputs import check_folder
+from hrnet_det.detector_options import class_numbers
+from hrnet_det.errors import InputError
+from hrnet_det.predict.drawing_queue import DrawingQueue
+from hrnet_det.predict.kinds import VIDEO
+from hrnet_det.predict.plan import Plan, check_request
+from hrnet_det.predict.reading import Read, read_ahead
+from hrnet_det.predict.results import Drawn, Prediction, Results
+from hrnet_det.predict.sources import Source
 
-RESULTS = "predictions.json"
 SHOWN = 10  # images that could not be read, in the error
+THREADS = 8  # that read, and that draw, at most
+Log = Callable[[str], object]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What was found in an image."""
+class UnreadError(InputError):
+    """Some images cannot be read; all others are done.
 
-    image: Path
-    drawing: Path  # the image with its objects drawn
-    counts: dict[str, int]  # objects of each class that has any, by its name, the most first
+    Attributes:
+        failed: what is said of each.
+        total: the images that were named.
+    """
+
+    def __init__(self, failed: Sequence[str], total: int) -> None:
+        self.failed, self.total = failed, total
+        rest = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        lines = "\n  ".join(failed[:SHOWN]) + rest
+        super().__init__(f"{len(failed)} of {total} images cannot be read:\n  {lines}")
 
 
 def predict(
@@ -34,109 +51,158 @@ def predict(
     output: str | Path,
     *,
     score: float = 0.5,
-    log: Callable[[str], object] | None = None,
+    classes: Sequence[str] = (),
+    crops: bool = False,
+    coco_json: str | Path | None = None,
+    tile: int | None = None,
+    overlap: float = 0.2,
+    merge: str = "nms",
+    batch: int = 1,
+    log: Log | None = None,
 ) -> list[Prediction]:
-    """Detect, draw and write the objects of images, one image at a time.
+    """Detect, draw and write the objects of images.
 
     Args:
-        images: files, and folders whose images are taken.
+        images: files, folders, patterns and addresses (`find_sources`).
         output: folder for a drawing of each image, NAME.png, and for predictions.json: COCO
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
-            name; category_id counts from 0.
+            name; category_id and image_id count from 0.
         score: objects of a lower one are neither drawn nor written.
+        classes: names, or numbers from 0, of those that are; by default all.
+        crops: write each object's box as an image, crops/CLASS/NAME_1.png.
+        coco_json: one of the user's, whose ids the rows of coco_results_bbox.json have (with masks
+            _segm, with keypoints _keypoints), in the format that COCO's loadRes takes.
+        tile, overlap, merge: as `Detector` takes them.
+        batch: images that the detector is given at once.
         log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
-    Raises: InputError if the score or the output cannot be used, or, after all others are done,
-        that names images that cannot be read; MissingInputError if one is not there.
+    Raises: InputError if a value or the output cannot be used; UnreadError, after all others are
+        done, that names images that cannot be read; MissingInputError if one is not there.
     """
-    files = check_request(images, output, score=score)
-    output, names = Path(output), detector.class_names
-    output.mkdir(parents=True, exist_ok=True)
-    found, rows, failed = [], [], []
+    plan = check_request(
+        images,
+        output,
+        score=score,
+        classes=classes,
+        crops=crops,
+        coco_json=coco_json,
+        tile=tile,
+        overlap=overlap,
+        merge=merge,
+    )
+    return list(predictions(detector, plan, batch=batch, log=log))
+
+
+def predictions(
+    detector: Detector,
+    plan: Plan,
+    *,
+    batch: int = 1,
+    log: Log | None = None,
+    progress: bool = False,
+) -> Generator[Prediction, None, None]:
+    """What `predict` returns, each as soon as it is written, in the order of the images.
+
+    Images are read and drawn by threads while the detector works; a few are in memory at a time.
+
+    Args:
+        progress: show a bar on standard error.
+    Raises: as `predict`.
+    """
+    names, ahead = detector.class_names, batch + _threads()
+    options = {**plan.options, "batch": batch, "classes": _chosen(plan.classes, names)}
+    wanted = sorted(class_numbers(options["classes"], names)) or range(len(names))
+    results = Results(plan, names, [names[k] for k in wanted])
+    bar = tqdm(total=len(plan.sources), unit="image", file=sys.stderr, disable=not progress)
+    finisher = _Finisher(results, plan, log, bar)
+    images = read_ahead(plan.sources, detector.read, threads=_threads(), ahead=ahead)
+    queue = DrawingQueue(results.draw, finisher, threads=_threads(), most=ahead)
+    with closing(results), bar, closing(queue), closing(images):
+        detect = partial(detector, **options)
+        for number, read, objects in _detected(detect, images, batch):
+            if read.source.kind == VIDEO:
+                queue.join()
+                finisher(_video(number, read.source, plan, detect, names))
+            else:
+                queue.add(number, read, objects)
+            yield from finisher.taken()
+        queue.join()
+        yield from finisher.taken()
+    if finisher.failed:
+        raise UnreadError(finisher.failed, len(plan.sources))
+
+
+class _Finisher:
+    """Writes the rows of an image that is drawn, and says so."""
+
+    def __init__(self, results: Results, plan: Plan, log: Log | None, bar: tqdm) -> None:
+        self._results, self._plan, self._log, self._bar = results, plan, log, bar
+        self._finished: deque[Prediction] = deque()
+        self.failed: list[str] = []  # what is said of those that cannot be read
+
+    def __call__(self, one: Drawn | Read) -> None:
+        if isinstance(one, Read):
+            name = on_one_line(one.source.name)
+            self.failed.append(f"{name} {one.problem}")
+            line = f"{name}: left out, it {one.problem}"
+        else:
+            self._results.write(one)
+            self._finished.append(one.prediction)
+            counts = one.prediction.counts.items()
+            said = ", ".join(f"{n} {name}" for name, n in counts)
+            name = on_one_line(str(one.prediction.image))
+            line = f"{name}: {said or f'nothing over {self._plan.score:g}'}"
+        self._bar.update()
+        if self._log is not None:
+            self._log(line)
+
+    def taken(self) -> Iterator[Prediction]:
+        """Those that have been finished since it was asked last."""
+        while self._finished:
+            yield self._finished.popleft()
+
+
+def _video(
+    number: int, source: Source, plan: Plan, detect: Callable, names: Sequence[str]
+) -> Drawn | Read:
+    """Draw a video and write the objects of its frames; a damaged one comes back with why."""
+    from hrnet_det.predict.video import predict_video
+
+    drawing = plan.output / plan.drawings[number]
+    drawing.parent.mkdir(parents=True, exist_ok=True)
     try:
-        for number, (drawing, path) in enumerate(_drawings(files, output).items()):
-            try:
-                rgb = detector.read(path, "RGB")
-            except InputError as error:
-                failed.append(str(error))
-                if log is not None:
-                    log(f"{path}: left out, {error}")
-                continue
-            try:
-                objects = detector(rgb)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from error
-            objects = objects[objects.scores >= score]
-            Image.fromarray(annotate(rgb, objects=objects, classes=names)).save(drawing)
-            counts = Counter(names[k] for k in objects.pred_classes.tolist()).most_common()
-            found.append(Prediction(path, drawing, dict(counts)))
-            rows += [
-                {"file_name": str(path), "category": names[row["category_id"]], **row}
-                for row in instances_to_coco_json(objects, number)
-            ]
-            if log is not None:
-                said = ", ".join(f"{n} {name}" for name, n in counts)
-                log(f"{path}: {said or f'nothing over {score}'}")
-    finally:
-        (output / RESULTS).write_text(json.dumps(rows))
-    if failed:
-        rest = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        lines = "\n  ".join(failed[:SHOWN]) + rest
-        raise InputError(f"{len(failed)} of {len(files)} images cannot be read:\n  {lines}")
-    return found
+        counts = predict_video(source.place, drawing, detect=detect, class_names=names)
+    except InputError as error:
+        return Read(source, None, str(error).removeprefix(f"{source.name} "))
+    return Drawn(Prediction(source.place, drawing, dict(counts.most_common())), {})
 
 
-def check_request(images: Sequence[str | Path], output: str | Path, *, score: float) -> list[Path]:
-    """The image files that are named, in order, each once.
-
-    Raises: InputError if the score is none, a folder has no images, nothing can be written to the
-        folder `output`, or an image would be overwritten; MissingInputError if one is not there.
-    """
-    if not 0 <= score <= 1:  # nan is not
-        raise InputError(f"score {score}: give a number from 0 to 1")
-    files = list(dict.fromkeys(path for name in images for path in _files(Path(name))))
-    check_folder(output, shown=f"--output {output}", advice="give another folder")
-    _check_overwriting(files, Path(output))
-    return files
+def _threads() -> int:
+    return min(THREADS, os.cpu_count() or 1)
 
 
-def _check_overwriting(files: list[Path], output: Path) -> None:
-    """Raises: InputError if an image is a file that is written, by whatever path or link."""
-    written = [*_drawings(files, output), output / RESULTS]
-    taken = {_identity(path): path for path in written if os.path.isfile(path)}
-    lost = [file for file in files if _identity(file) in taken]
-    if lost:
-        rest = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        raise InputError(
-            f"--output {output}: {taken[_identity(lost[0])]} would overwrite the image {lost[0]}"
-            f"{rest}: give a folder that has none of the images"
-        )
+def _chosen(classes: Sequence[str], names: Sequence[str]) -> list[str | int]:
+    """Classes by name, and by number where no class has such a name."""
+    return [int(word) if word.isdecimal() and word not in names else word for word in classes]
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """The same for all paths and links to a file."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
+def _detected(
+    detect: Callable, images: Iterable[Read], batch: int
+) -> Iterator[tuple[int, Read, Instances | None]]:
+    """Each image with its number and, where it could be read, its objects."""
+    numbered = enumerate(images)
+    while window := list(islice(numbered, batch)):
+        found = iter(_detect(detect, [read for _, read in window if read.pixels is not None]))
+        for number, read in window:
+            yield number, read, None if read.pixels is None else next(found)
 
 
-def _files(path: Path) -> list[Path]:
-    if os.path.isfile(path):
-        return [path]
-    if not os.path.isdir(path):
-        raise MissingInputError(f"image {path} is not there")
-    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in known)
-    if not found:
-        raise InputError(f"there are no images in the folder {path}")
-    return found
-
-
-def _drawings(files: list[Path], output: Path) -> dict[Path, Path]:
-    """Images by the files for their drawings: their names, with a number where that is taken."""
-    drawings: dict[Path, Path] = {}
-    for file in files:
-        path, number = output / f"{file.stem}.png", 1
-        while path in drawings:
-            number += 1
-            path = output / f"{file.stem}_{number}.png"
-        drawings[path] = file
-    return drawings
+def _detect(detect: Callable, reads: Sequence[Read]) -> list[Instances]:
+    """Raises: InputError that names the image that the detector cannot take."""
+    if not reads:
+        return []
+    try:
+        return detect([read.pixels for read in reads])
+    except InputError as error:
+        if len(reads) == 1:
+            raise InputError(f"{reads[0].source.name}: {error}") from error
+    return [_detect(detect, [read])[0] for read in reads]

@@ -5,61 +5,15 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from detectron2.structures import Boxes, Instances
-from helpers.tiny import CLASSES, TINY, custom, train_net
+from helpers.finds import Finds, noise
+from helpers.tiny import CLASSES
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from hrnet_det import Detector
 from hrnet_det.cli import main
-from hrnet_det.data.pixels import read_pixels
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.predict import Prediction, predict
-
-
-def image(height=60, width=100):
-    """Noise. (H, W, 3) uint8."""
-    return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-class Finds:
-    """Finds two persons and a dog in wide images, one with a low score; elsewhere nothing."""
-
-    class_names = ("person", "dog")
-    masks = False
-    read = staticmethod(read_pixels)
-
-    def __call__(self, rgb):
-        height, width = rgb.shape[:2]
-        found = Instances((height, width))
-        found.pred_boxes = Boxes(torch.tensor([[1.0, 2, 11, 22], [3, 4, 5.5, 6], [0, 0, 9, 9]]))
-        found.scores, found.pred_classes = torch.tensor([0.9, 0.5, 0.25]), torch.tensor([0, 1, 0])
-        if self.masks:
-            found.pred_masks = torch.zeros(3, height, width, dtype=torch.bool)
-            found.pred_masks[:, 2:4, 5:9] = True
-        return found if width > height else found[[]]
-
-
-@pytest.fixture(scope="module")
-def run(coco, tmp_path_factory):
-    """The folder of a training run on three classes."""
-    output = tmp_path_factory.mktemp("runs") / "faster"
-    words = ["--config-file", "hrnetv2p_faster_rcnn.yaml", *TINY, "OUTPUT_DIR", output]
-    assert train_net(*words, *custom(coco, "boxes.json", ["TRAIN"])).code == 0
-    return output
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two wide images of the same stem, a high one, and a text."""
-    path = tmp_path / "images"
-    path.mkdir()
-    Image.fromarray(image(60, 100)).save(path / "a.png")
-    Image.fromarray(image(60, 100)).save(path / "a.jpg")
-    Image.fromarray(image(100, 60)).save(path / "b.PNG")
-    (path / "notes.txt").write_text("no image")
-    return path
 
 
 def test_prediction_draws_writes_and_counts(folder, tmp_path):
@@ -79,9 +33,9 @@ def test_prediction_draws_writes_and_counts(folder, tmp_path):
     ]
     with Image.open(output / "a.png") as drawn:
         assert drawn.size == (500, 300)  # small images are enlarged: here 5 times
-        assert not np.array_equal(np.asarray(drawn), image().repeat(5, 0).repeat(5, 1))
+        assert not np.array_equal(np.asarray(drawn), noise().repeat(5, 0).repeat(5, 1))
     with Image.open(output / "b.png") as drawn:
-        assert np.array_equal(np.asarray(drawn), image(100, 60).repeat(5, 0).repeat(5, 1))
+        assert np.array_equal(np.asarray(drawn), noise(100, 60).repeat(5, 0).repeat(5, 1))
 
 
 def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
@@ -109,13 +63,13 @@ def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
 
 
 def test_every_image_has_a_drawing_of_its_own(folder, tmp_path):
-    Image.fromarray(image()).save(folder / "a_1.jpg")
+    Image.fromarray(noise()).save(folder / "a_1.jpg")
     predict(Finds(), [folder], tmp_path / "out")
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
 
 
 def test_what_pillow_only_writes_is_no_image_of_a_folder(folder, tmp_path):
-    Image.fromarray(image()).save(folder / "manual.pdf")
+    Image.fromarray(noise()).save(folder / "manual.pdf")
     assert len(predict(Finds(), [folder], tmp_path / "out")) == 3
 
 
@@ -150,7 +104,11 @@ def test_each_image_is_said_as_soon_as_it_is_done(folder, tmp_path):
         seen.append((line, len(list((tmp_path / "out").glob("*.png")))))
 
     predict(Finds(), [folder / "b.PNG", folder / "a.jpg"], tmp_path / "out", log=log)
-    assert [drawings for _, drawings in seen] == [1, 2]
+    assert [line for line, _ in seen] == [
+        f"{folder / 'b.PNG'}: nothing over 0.5",
+        f"{folder / 'a.jpg'}: 1 person, 1 dog",
+    ]
+    assert all(drawings >= place for place, (_, drawings) in enumerate(seen, 1))
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
@@ -189,7 +147,7 @@ def test_images_are_never_overwritten(link, folder, tmp_path):
 
 
 def test_of_several_images_that_would_be_overwritten_one_is_named(folder):
-    Image.fromarray(image()).save(folder / "c.png")
+    Image.fromarray(noise()).save(folder / "c.png")
     with pytest.raises(
         InputError, match=r"/a\.png would overwrite the image .*/a\.png and 1 more: "
     ):
@@ -217,9 +175,10 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     words = ["--output", str(output), "--device", "cpu", "--score", "0"]
     assert main(["predict", str(weights), str(a), *words]) == 0
     lines = capsys.readouterr().out.splitlines()
-    title = "hrnet_det or Detectron2: Faster R-CNN, HRNetV2p-W18-small-v1, 3 classes"
+    title = "hrnet_det or Detectron2: Mask R-CNN, HRNetV2p-W18-small-v1, 3 classes"
     assert lines[0] == f"{weights}: {title}"
-    assert lines[-1] == f"drawn and written in {output}"
+    assert lines[-1].startswith("1 image: ")
+    assert lines[-1].endswith(f" in 1 of them; drawn and written in {output} (predictions.json)")
     found = Detector.from_pretrained(weights, device="cpu")(a)
     counts = collections.Counter(CLASSES[k] for k in found.pred_classes.tolist()).most_common()
     assert lines[-2] == f"{a}: {', '.join(f'{n} {name}' for name, n in counts)}"

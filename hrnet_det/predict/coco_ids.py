@@ -1,0 +1,146 @@
+"""The ids that a user's COCO json gives images and classes, for results that are scored by it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from hrnet_det.data.coco_values import examples
+from hrnet_det.errors import InputError, MissingInputError, did_you_mean
+from hrnet_det.predict.kinds import IMAGE
+from hrnet_det.predict.sources import STANDARD_INPUT, Source
+
+Id = int | str
+# Of a row for each of the tasks of COCO, what its results have beside the two ids and the score.
+TASKS = {"bbox": ("bbox",), "segm": ("segmentation",), "keypoints": ("bbox", "keypoints")}
+
+
+class CocoIds:
+    """A COCO json's ids of images by their file names, and of categories by their names.
+
+    Args:
+        path: it needs the lists of images and categories alone.
+    Raises: MissingInputError if it is not there; InputError if it has not these.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+        content = _content(Path(path))
+        try:
+            images = [(_parts(row["file_name"]), row["id"]) for row in content["images"]]
+            self._categories = [(row["name"], row["id"]) for row in content["categories"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"--coco-json {path}: an image without id and file_name, or a category without id "
+                f"and name ({error})"
+            ) from error
+        self._by_name: dict[tuple[str, ...], list[Id]] = defaultdict(list)
+        self._by_last: dict[str, list[Id]] = defaultdict(list)
+        for parts, image_id in images:
+            self._by_name[parts].append(image_id)
+            self._by_last[parts[-1]].append(image_id)
+
+    def of_images(self, sources: Sequence[Source]) -> tuple[list[Id], int]:
+        """The id of each image, and how many have it by the last part of their path alone.
+
+        An image is the json's whose file_name its path ends with; of several the longest; else the
+        only one whose file_name ends with the image's own name.
+
+        Raises: InputError that counts the images which the json does not have, those that may be
+            several, and those that are the same one.
+        """
+        ids, unknown, several, by_last = {}, [], [], 0
+        for source in sources:
+            found, exactly = self._candidates(source)
+            by_last += not exactly
+            if len(found) == 1:
+                ids[source.name] = found[0]
+            else:
+                (several if found else unknown).append(source.name)
+        times = Counter(ids.values())
+        same = [name for name, image_id in ids.items() if times[image_id] > 1]
+        for wrong, what in (
+            (unknown, "are not among its images"),
+            (several, "have a name that several of its images have"),
+            (same, "are the same one of its images as another"),
+        ):
+            if wrong:
+                shown = examples(wrong)
+                raise InputError(
+                    f"--coco-json {self.path}: {len(wrong)} of {len(sources)} given images {what}, "
+                    f"by file_name: {shown}. Leave them out, or leave out --coco-json"
+                )
+        return list(ids.values()), by_last
+
+    def _candidates(self, source: Source) -> tuple[list[Id], bool]:
+        """Ids that an image may have, and whether a whole file_name says so."""
+        if source.kind != IMAGE or source.name == STANDARD_INPUT:
+            return [], True
+        place = source.place
+        path = unquote(urlsplit(place).path) if isinstance(place, str) else str(place.absolute())
+        parts = _parts(path)
+        for start in range(len(parts)):
+            if found := self._by_name.get(parts[start:]):
+                return found, True
+        return self._by_last.get(parts[-1], []), False
+
+    def of_classes(self, names: Iterable[str]) -> dict[str, Id]:
+        """The id of each class.
+
+        Raises: InputError if the json has no category of a name, or two.
+        """
+        times, known = Counter(name for name, _ in self._categories), dict(self._categories)
+        for name in (names := list(names)):
+            if times[name] != 1:
+                missing = [other for other in names if other not in known]
+                what = f"has no category {name!r}{did_you_mean(name, known)}"
+                if len(missing) > 1:
+                    what += f" ({len(missing)} of the detector's classes are missing)"
+                what = f"has {times[name]} categories {name!r}" if times[name] else what
+                raise InputError(
+                    f"--coco-json {self.path}: it {what}. Name the classes that are wanted "
+                    "(--classes), or give the json that the detector was trained with"
+                )
+        return {name: known[name] for name in names}
+
+
+def rows_by_task(
+    rows: Iterable[Mapping], *, image_id: Id, categories: Mapping[str, Id]
+) -> dict[str, list[dict]]:
+    """Rows of predictions.json as COCO's results, for each task that they are results of."""
+    found: dict[str, list[dict]] = defaultdict(list)
+    for row in rows:
+        ids = {"image_id": image_id, "category_id": categories[row["category"]]}
+        for task, keys in TASKS.items():
+            if all(key in row for key in keys):
+                found[task].append(ids | {key: row[key] for key in (*keys, "score")})
+    return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The parts of a path, with either kind of slash, without a root and dots."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return tuple(part for part in parts if part not in ("/", ".")) or ("",)
+
+
+def _content(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingInputError(f"--coco-json {path} is not there") from error
+    except OSError as error:
+        raise InputError(f"--coco-json {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--coco-json {path} is not valid JSON: {error}") from error
+    lists = ("images", "categories")
+    found = content if isinstance(content, dict) else {}
+    missing = [key for key in lists if not isinstance(found.get(key), list)]
+    if missing:
+        raise InputError(
+            f"--coco-json {path} is not in COCO's format: it has no list of {', '.join(missing)} "
+            "(https://cocodataset.org/#format-data)"
+        )
+    return content

@@ -1,0 +1,143 @@
+"""What a prediction is asked for, checked before its detector is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrnet_det.errors import InputError
+from hrnet_det.outputs import check_folder
+from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
+from hrnet_det.predict.crops import CROPS
+from hrnet_det.predict.kinds import VIDEO
+from hrnet_det.predict.sources import Source, find_sources
+from hrnet_det.predict.writing import drawing_names
+
+RESULTS = "predictions.json"
+COCO_RESULTS = "coco_results_{}.json"  # for each of the tasks
+MERGES = ("nms", "sahi")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is predicted on, and what is written where.
+
+    Attributes:
+        drawings: for each source, below the output.
+        image_ids: for each source, those of the user's json; None without one.
+        options: what the detector is called with.
+        notes: lines about what is left out or guessed.
+    """
+
+    sources: Sequence[Source]
+    drawings: Sequence[Path]
+    output: Path
+    score: float
+    classes: Sequence[str]
+    crops: bool
+    coco: CocoIds | None
+    image_ids: Sequence[Id] | None
+    options: Mapping[str, object]
+    notes: Sequence[str]
+
+
+def check_request(
+    images: Sequence[str | Path],
+    output: str | Path,
+    *,
+    score: float = 0.5,
+    classes: Sequence[str] = (),
+    crops: bool = False,
+    coco_json: str | Path | None = None,
+    tile: int | None = None,
+    overlap: float = 0.2,
+    merge: str = "nms",
+) -> Plan:
+    """The images and videos that are named, in order, each once, and where each is drawn.
+
+    Raises: InputError if a value is not allowed, a folder has no images, nothing can be written to
+        the folder `output`, an image would be overwritten, or the json has not all of them;
+        MissingInputError if one is not there.
+    """
+    if not 0 <= score <= 1:  # nan is not
+        raise InputError(f"score {score}: give a number from 0 to 1")
+    options = {"score": score or None} | _tiling(tile, overlap, merge)
+    check_folder(output, shown=f"--output {output}", advice="give another folder")
+    output = Path(output)
+    found = find_sources(images, output=output)
+    sources = list(found.sources.values())
+    _check_videos(sources)
+    drawings = drawing_names(sources)
+    _check_overwriting(sources, drawings, output, crops=crops)
+    notes = [f"left out of what is named: {found.left_out}"] if found.left_out else []
+    coco = image_ids = None
+    if coco_json is not None:
+        coco = CocoIds(coco_json)
+        image_ids, by_last = coco.of_images(sources)
+        notes += _coco_notes(coco_json, by_last, score)
+    return Plan(
+        sources, drawings, output, score, tuple(classes), crops, coco, image_ids, options, notes
+    )
+
+
+def _tiling(tile: int | None, overlap: float, merge: str) -> dict[str, object]:
+    """What a detector is called with for tiles. Raises: InputError if a value is not allowed."""
+    if not 0 <= overlap < 1:
+        raise InputError(f"overlap {overlap}: give a share of a tile from 0, and below 1")
+    if merge not in MERGES:
+        raise InputError(f"merge {merge!r}: give {' or '.join(MERGES)}")
+    return {} if tile is None else {"tile": tile, "overlap": overlap, "merge": merge}
+
+
+def _check_videos(sources: Sequence[Source]) -> None:
+    videos = [source for source in sources if source.kind == VIDEO]
+    if videos and importlib.util.find_spec("av") is None:
+        raise InputError(
+            f"{videos[0].name} is a video, which takes another package: "
+            "pip install 'hrnet_det[video]'"
+        )
+
+
+def _coco_notes(coco_json: str | Path, by_last: int, score: float) -> list[str]:
+    notes = []
+    if by_last:
+        notes.append(
+            f"--coco-json {coco_json}: {by_last} images are found in it by their names alone, "
+            "without their folders"
+        )
+    if score:
+        notes.append(
+            f"--coco-json {coco_json}: objects under --score {score} are not in the results; an AP "
+            "of all that the detector finds takes --score 0"
+        )
+    return notes
+
+
+def _check_overwriting(
+    sources: Sequence[Source], drawings: Sequence[Path], output: Path, *, crops: bool
+) -> None:
+    """Raises: InputError if an image is a file that is written, by whatever path or link."""
+    names = [*drawings, RESULTS, *(COCO_RESULTS.format(task) for task in TASKS)]
+    written = [output / name for name in names]
+    taken = {_identity(path): path for path in written if os.path.isfile(path)}
+    files = [source.place for source in sources if isinstance(source.place, Path)]
+    lost = [(file, taken[key]) for file in files if (key := _identity(file)) in taken]
+    if crops:
+        cut = os.path.realpath(output / CROPS)
+        inside = (file for file in files if os.path.realpath(file).startswith(f"{cut}{os.sep}"))
+        lost += [(file, output / CROPS) for file in inside]
+    if lost:
+        rest = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise InputError(
+            f"--output {output}: {lost[0][1]} would overwrite the image {lost[0][0]}"
+            f"{rest}: give a folder that has none of the images"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The same for all paths and links to a file."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
