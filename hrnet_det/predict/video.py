@@ -1,0 +1,149 @@
+"""The objects of each frame of a video: drawn, and written a frame a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.structures import Instances
+from tqdm import tqdm
+
+from hrnet_det.drawing.annotate import annotate
+from hrnet_det.errors import InputError
+from hrnet_det.predict.video_reading import Frame, UnreadableVideo, VideoReader
+from hrnet_det.predict.video_writing import VideoWriter, said_of
+
+Detect = Callable[[list[np.ndarray]], Sequence[Instances]]
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What was found in a video.
+
+    Attributes:
+        frames: that are written.
+        counts: objects of each class that has any, of all frames, by its name, the most first.
+        problem: what could not be read, "" for nothing; without any frame nothing is written.
+        notes: lines about what the drawing has otherwise than the video.
+    """
+
+    frames: int
+    counts: dict[str, int]
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def annotate_video(
+    detect: Detect,
+    path: str | Path,
+    drawing: str | Path,
+    *,
+    class_names: Sequence[str],
+    every: int = 1,
+    batch: int = 1,
+    progress: bool = False,
+) -> VideoResult:
+    """Detect, draw and write the objects of a video, in memory of a few frames.
+
+    Frames keep their size and times, and are upright; the sound is kept where MP4 takes it. A class
+    has one colour, so that it stays the same from frame to frame. However this ends, what is done
+    by then can be played and read.
+
+    Args:
+        detect: the objects of RGB frames of one size, (H, W, 3) uint8, in their pixels.
+        drawing: the .mp4 file to write. Beside it, in .jsonl, each line is of a frame: {"frame":
+            its number from 0, "seconds": its time, "objects": [{"category", "category_id", "bbox":
+            [x, y, width, height] in pixels, "score", where there are masks "segmentation" as run
+            lengths, where there are keypoints "keypoints"}]}.
+        every: of so many frames one is detected, drawn and written.
+        batch: frames that are given to `detect` at once.
+        progress: show a bar of frames on standard error.
+    Raises: InputError if a value is not allowed or the files cannot be written.
+    """
+    for name, value in (("every", every), ("batch", batch)):
+        if value < 1:
+            raise InputError(f"{name} {value}: give a whole number of at least 1")
+    try:
+        with closing(VideoReader(path)) as video:
+            return _annotate(detect, video, Path(drawing), class_names, every, batch, progress)
+    except UnreadableVideo as error:
+        return VideoResult(0, {}, str(error))
+
+
+def _annotate(
+    detect: Detect,
+    video: VideoReader,
+    drawing: Path,
+    names: Sequence[str],
+    every: int,
+    batch: int,
+    progress: bool,
+) -> VideoResult:
+    counts: Counter[str] = Counter()
+    writer, rows = VideoWriter(drawing, video), _Lines(drawing.with_suffix(".jsonl"))
+    frames = video.read(every, writer.add_sound)
+    total = None if video.frames is None else -(-video.frames // every)
+    bar = tqdm(total=total, unit="frame", file=sys.stderr, disable=not progress, leave=False)
+    with bar, closing(rows), closing(writer), closing(frames):
+        for frame, objects in _detected(detect, frames, batch):
+            row = row_of(frame, objects, names)
+            pixels = draw(frame.pixels, objects, names)
+            writer.add(replace(frame, pixels=pixels))
+            rows.add(row)
+            counts.update(found["category"] for found in row["objects"])
+            bar.update()
+    return VideoResult(
+        rows.count, dict(counts.most_common()), video.damage, (*video.notes, *writer.notes)
+    )
+
+
+def draw(pixels: np.ndarray, objects: Instances, names: Sequence[str]) -> np.ndarray:
+    """A frame with its objects in the colours of their classes, (H, W, 3) uint8, RGB."""
+    shown = Instances(objects.image_size, **objects.get_fields())
+    if shown.has("pred_masks"):
+        shown.colours = shown.pred_classes
+    return annotate(pixels, objects=shown, classes=names, scale=1)
+
+
+def row_of(frame: Frame, objects: Instances, names: Sequence[str]) -> dict:
+    """A frame's line of the .jsonl file."""
+    rows = []
+    for found in instances_to_coco_json(objects, 0):
+        del found["image_id"]
+        rows.append({"category": names[found["category_id"]], **found})
+    return {"frame": frame.number, "seconds": round(float(frame.time), 6), "objects": rows}
+
+
+def _detected(
+    detect: Detect, frames: Iterable[Frame], batch: int
+) -> Iterator[tuple[Frame, Instances]]:
+    frames = iter(frames)
+    while several := list(islice(frames, batch)):
+        yield from zip(several, detect([frame.pixels for frame in several]), strict=True)
+
+
+class _Lines:
+    """A file with an object of JSON on each line, whole after each `add`; made by the first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self.count = path, None, 0
+
+    def add(self, row: dict) -> None:
+        with said_of(self._path):
+            if self._file is None:
+                self._file: BinaryIO = open(self._path, "wb", buffering=0)  # noqa: SIM115
+            self._file.write(json.dumps(row).encode() + b"\n")
+        self.count += 1
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
