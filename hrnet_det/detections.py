@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from detectron2.structures import Instances
@@ -14,7 +15,11 @@ from PIL import Image
 from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.pixels import Source, read_pixels
 from hrnet_det.drawing.annotate import annotate
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, SetupError
+from hrnet_det.run_lengths import RunLengthMasks
+
+if TYPE_CHECKING:
+    import supervision
 
 QUALITY = 90  # of drawings as JPEG or WebP
 
@@ -118,6 +123,29 @@ class Detections(Instances):
         file = io.BytesIO()
         Image.fromarray(self.drawn()).save(file, format="PNG")
         return file.getvalue()
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same as supervision has them, with their class names in data["class_name"].
+
+        Masks become an array of N * H * W bytes; supervision's Detections have no keypoints.
+
+        Raises: SetupError without supervision.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            advice = "pip install 'hrnet_det[supervision]'"
+            raise SetupError(f"to_supervision needs supervision ({error}): {advice}") from error
+        masks = self.pred_masks if self.has("pred_masks") else None
+        if isinstance(masks, RunLengthMasks):
+            masks = masks.tensor()
+        return supervision.Detections(
+            xyxy=self.pred_boxes.tensor.cpu().numpy(),
+            mask=None if masks is None else masks.cpu().numpy(),
+            confidence=self.scores.cpu().numpy(),
+            class_id=self.pred_classes.cpu().numpy(),
+            data={"class_name": np.array(self.names, dtype=str)},
+        )
 
     def to(self, *args: object, **kwargs: object) -> Detections:
         """The same with its fields on another device."""

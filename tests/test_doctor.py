@@ -85,6 +85,21 @@ def test_doctor_says_what_the_fast_coco_evaluation_is_for(monkeypatch):
     assert row.endswith(" (pip install 'faster-coco-eval>=1.6.5')")
 
 
+def test_doctor_says_what_the_packages_beside_predictions_are_for(monkeypatch):
+    purposes = {
+        "av": ("hrnet-det predict on videos", "pip install 'av>=14'"),
+        "sahi": ("slices of large images by SAHI", "pip install sahi, which brings opencv-python"),
+        "supervision": ("Detections.to_supervision", "pip install 'supervision>=0.29'"),
+    }
+    for name in purposes:
+        monkeypatch.setitem(sys.modules, name, None)
+    lines = doctor.doctor()[0].splitlines()
+    for name, (purpose, remedy) in purposes.items():
+        (row,) = [line for line in lines if line.startswith(f"optional             {name} ")]
+        assert row.startswith(f"optional             {name} for {purpose}: ")
+        assert row.endswith(f" ({remedy})")
+
+
 def fake_torch(*, cuda, gpus=(), reason=""):
     def init():
         raise RuntimeError(reason)

@@ -1,6 +1,7 @@
 """A saved run in Detectron2's DefaultPredictor, in SAHI and in supervision, as they stand."""
 
 import os
+import re
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
-from helpers.tiny import CLASSES, TINY, custom, train_net
+from helpers.tiny import CLASSES, REPO, TINY, custom, train_net
 from PIL import Image
 
 import hrnet_det
@@ -166,8 +167,58 @@ def test_sahis_own_wrapper_opens_a_run_and_the_line_of_the_docs_gives_it_the_col
         device="cpu",
     )
     assert model.category_mapping == {"0": "disc", "1": "bar", "2": "absent"}
-    model.model.input_format = "as it is"
+    model.model.input_format = "unchanged"
     found = sahi.predict.get_prediction(image, model).object_prediction_list
     expected = DefaultPredictor(cfg)(image[:, :, ::-1])["instances"]
     assert [one.score.value for one in found] == expected.scores.tolist()
     assert [one.category.name for one in found] == [CLASSES[k] for k in expected.pred_classes]
+
+
+def test_supervision_has_the_objects_and_draws_them_with_their_names(detector, image):
+    supervision = pytest.importorskip("supervision")
+    objects = detector(image)
+    found = objects.to_supervision()
+    assert np.array_equal(found.xyxy, objects.pred_boxes.tensor.numpy())
+    assert np.array_equal(found.mask, objects.pred_masks.numpy())
+    assert found.confidence.tolist() == objects.scores.tolist()
+    assert found.class_id.tolist() == objects.pred_classes.tolist()
+    names = [CLASSES[k] for k in objects.pred_classes]
+    assert found["class_name"].tolist() == names == objects.names
+    theirs = supervision.Detections.from_detectron2({"instances": objects})
+    assert np.array_equal(theirs.xyxy, found.xyxy) and np.array_equal(theirs.mask, found.mask)
+    disc = found[found["class_name"] == "disc"]
+    assert len(disc) == names.count("disc") > 0
+    drawn = image.copy()
+    for annotator in (supervision.MaskAnnotator(), supervision.BoxAnnotator()):
+        before, drawn = drawn, annotator.annotate(drawn.copy(), disc)
+        assert not np.array_equal(before, drawn)
+    # Without labels= it writes the class names, as it does the same texts.
+    wide = np.zeros((400, 600, 3), np.uint8)
+    label = supervision.LabelAnnotator()
+    written = label.annotate(wide.copy(), disc)
+    assert np.array_equal(written, label.annotate(wide.copy(), disc, labels=["disc"] * len(disc)))
+    assert not np.array_equal(written, label.annotate(wide.copy(), disc, labels=["0"] * len(disc)))
+    none = objects[[]].to_supervision()
+    assert (len(none), none.mask.shape, none["class_name"].tolist()) == (0, (0, 64, 96), [])
+
+
+def test_without_supervision_it_is_said_what_to_do(detector, image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(SetupError, match=r"needs supervision \(.*\): pip install 'hrnet_det\[sup"):
+        detector(image).to_supervision()
+
+
+def test_the_blocks_of_the_docs_run_as_they_stand(run, image, tmp_path, monkeypatch, sahi):
+    """Those that begin with a training's folder, as if it were output/mine."""
+    pytest.importorskip("supervision")
+    page = (REPO / "docs" / "python-api.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = [block for block in blocks if '"output/mine"' in block]
+    assert len(blocks) == 5
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "mine").symlink_to(run)
+    Image.fromarray(image).save(tmp_path / "street.jpg")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(compile(block, "python-api.md", "exec"), {})
+    assert Image.open("drawn.jpg").size[0] >= image.shape[1]
