@@ -12,7 +12,8 @@ from hrnet_det.diagnosis.matching import Matches
 from hrnet_det.diagnosis.objects import Evaluated
 
 RECALLS = np.linspace(0, 1, 101)  # at which COCO's AP takes the precision
-DIGITS = 6  # of an advised score, at most
+# Of an advised score: digits at most, and the F1 that fewer digits may lose.
+DIGITS, LOSS = 4, 0.001
 DEFAULT_SCORE = 0.5  # where nothing is found right, so that no score can be advised
 
 
@@ -37,8 +38,8 @@ class ClassCurve:
         scores: (K,) the detections' scores, falling, each once.
         precision, recall, f1: (K,) in 0..1, where the detections of at least that score are kept.
             Without objects recall and F1 are 0.
-        advised: the score from which F1 is highest, as a short number between two detections'
-            scores; None if nothing is found right.
+        advised: the score from which F1 is highest (to 0.001), in the middle between those of two
+            detections; None if nothing is found right.
     """
 
     name: str
@@ -124,31 +125,32 @@ def _curve(
     last[:-1] = scores[:-1] != scores[1:]
     kept, found = np.flatnonzero(last) + 1, np.cumsum(right)[last]
     f1 = 2 * found / (kept + objects) if objects else np.zeros(len(kept))
-    levels, advised = scores[last], None
-    if found.any():
-        best = int(np.argmax(f1))
-        advised = (
-            _between(*levels[best : best + 2][::-1])
-            if best + 1 < len(levels)
-            else (_between(0.0, levels[best]))
-        )
     return ClassCurve(
         name=name,
         objects=objects,
         detections=len(scores),
         ap=ap,
-        scores=levels,
+        scores=scores[last],
         precision=found / kept,
         recall=found / objects if objects else np.zeros(len(kept)),
         f1=f1,
-        advised=advised,
+        advised=_advised(scores[last], f1) if found.any() else None,
     )
 
 
-def _between(low: float, high: float) -> float:
-    """A number of few digits between two, near the middle; the higher one if they are too near."""
-    for digits in range(1, DIGITS + 1):
-        middle = round(float(low + high) / 2, digits)
-        if low < middle < high:
-            return middle
-    return float(high)
+def _advised(scores: np.ndarray, f1: np.ndarray) -> float:
+    """The score from which F1 is highest, with as few digits as lose next to nothing of it.
+
+    Args:
+        scores: falling; f1: (K,) where detections of at least these are kept.
+    """
+    for digits in range(2, DIGITS + 1):
+        steps = 10**digits
+        given = np.arange(1, steps) / steps
+        places = np.searchsorted(-scores, -given, side="right") - 1  # the last one that is kept
+        reached = np.where(places >= 0, f1[places], 0.0)
+        best = int(np.argmax(reached))
+        if reached[best] >= f1.max() - LOSS:
+            alike = np.flatnonzero(places == places[best])  # between two detections' scores
+            return float(given[alike[(len(alike) - 1) // 2]])
+    return float(scores[np.argmax(f1)])

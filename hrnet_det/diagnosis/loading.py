@@ -16,17 +16,18 @@ from hrnet_det.diagnosis.objects import Evaluated, EvaluatedImage, Objects
 from hrnet_det.errors import InputError, shown
 from hrnet_det.evaluation.coco import COCOS_LIMIT
 from hrnet_det.evaluation.coco_truth import Id, Truth
-from hrnet_det.evaluation.evaluators import detections_per_image
 from hrnet_det.evaluation.predictions import (
     RESULTS,
+    Recorded,
     digest,
     json_of,
     predictions_folder,
     recorded_predictions,
 )
+from hrnet_det.modeling.kinds import kind_of
 
 EVALUATORS = frozenset({"coco", "things"})  # those that leave detections in COCO's format
-_NEEDED = {"bbox": "bbox", "segm": "segmentation"}  # of a row, by task
+_NEEDED = {"bbox": ("bbox",), "segm": ("bbox", "segmentation")}  # of a row, by task
 
 
 def load_evaluated(
@@ -47,7 +48,12 @@ def load_evaluated(
             f"the objects found in {dataset} cannot be looked at one by one: its evaluator, "
             f"{name}, does not write them in COCO's format"
         )
-    content, results = _read(run, dataset, augmented=augmented)
+    detector = kind_of(run)
+    if detector.output in ("proposals", "sem_seg"):
+        raise InputError(f"{detector.title} finds no objects with classes that could be looked at")
+    recorded = _recorded(run, dataset, augmented=augmented)
+    content = _content(dataset, recorded)
+    results = json.loads((recorded.folder / RESULTS).read_bytes())
     numbers = metadata.get("thing_dataset_id_to_contiguous_id", None)
     names, classes = metadata.get("thing_classes", None), None
     if numbers and names:  # of which stuff may have some too
@@ -59,32 +65,40 @@ def load_evaluated(
         classes=classes,
         dataset=dataset,
         image_root=str(metadata.get("image_root", "")),
-        max_detections=max(COCOS_LIMIT, detections_per_image(run, dataset) or 0),
+        max_detections=recorded.max_detections,
     )
 
 
-def _read(run: RunConfig, dataset: str, *, augmented: bool) -> tuple[dict, list[dict]]:
-    """A dataset's json, and the results of the last evaluation on it."""
-    expected = predictions_folder(run, dataset, augmented=augmented)
-    again = f"evaluate the weights on {dataset} again (--eval-only)"
+def _recorded(run: RunConfig, dataset: str, *, augmented: bool) -> Recorded:
+    """What the last evaluation has left of a dataset."""
     recorded = recorded_predictions(run, augmented=augmented)
-    if dataset not in recorded:
-        others = f"; there are those of {', '.join(recorded)}" if recorded else ""
-        raise InputError(
-            f"{expected / RESULTS}: no evaluation has left what it found in {dataset}{others}: "
-            f"{again}"
-        )
-    folder, evaluated_on = recorded[dataset]
-    path = json_of(dataset, folder)
+    if dataset in recorded:
+        return recorded[dataset]
+    others = f" (but of {', '.join(recorded)})" if recorded else ""
+    raise InputError(
+        f"no evaluation has left what was found in {dataset} in "
+        f"{predictions_folder(run, dataset, augmented=augmented)}{others}: {_again(dataset)}"
+    )
+
+
+def _again(dataset: str) -> str:
+    return f"evaluate the weights on {dataset} again (--eval-only)"
+
+
+def _content(dataset: str, recorded: Recorded) -> dict:
+    """A dataset's json, which is the one that was evaluated on."""
+    path = json_of(dataset, recorded.folder)
     if path is None:
-        raise InputError(f"the json of {dataset} is not there any more: bring it back, or {again}")
+        raise InputError(
+            f"the json of {dataset} is not there any more: bring it back, or {_again(dataset)}"
+        )
     written = path.read_bytes()
-    if digest(written) != evaluated_on:
-        raise InputError(f"{path} has changed since the evaluation on it: {again}")
+    if digest(written) != recorded.json_sha256:
+        raise InputError(f"{path} has changed since the evaluation on it: {_again(dataset)}")
     content = json.loads(written)
     if "annotations" not in content:
-        raise InputError(f"{path} has no annotations, so nobody can tell what is right or wrong")
-    return content, json.loads((folder / RESULTS).read_bytes())
+        raise InputError(f"{path} has no annotations, so that nothing in it is known to be right")
+    return content
 
 
 def evaluated_from(
@@ -193,12 +207,13 @@ def _areas(masks: Sequence[dict]) -> np.ndarray:
 
 def _check(rows: Sequence[Mapping], task: str, what: str) -> None:
     """Raises: InputError if a row has not what the task is of."""
-    key = _NEEDED[task]
     for row in rows:
-        if not row.get(key):
-            raise InputError(
-                f"{what} of image {shown(row['image_id'])} has no {key}, which {task} is of"
-            )
+        for key in _NEEDED[task]:
+            if not row.get(key):
+                raise InputError(
+                    f"{what} of image {shown(row['image_id'])} has no {key}, which the diagnosis "
+                    f"of {task} needs"
+                )
 
 
 def _corners(rows: Sequence[Mapping]) -> np.ndarray:

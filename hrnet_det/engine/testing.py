@@ -16,6 +16,7 @@ from torch import nn
 
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.evaluation.evaluators import ap_limit
 from hrnet_det.evaluation.predictions import forget_predictions, record_predictions
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.inference.finite import images_are_named
@@ -83,7 +84,7 @@ def _evaluated(
             loader = kind.build_test_loader(run, name)
             results[name] = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():
-            record_predictions(run, name, **options)
+            record_predictions(run, name, max_detections=ap_limit(run, name), augmented=augmented)
             logger.info("Evaluation results for %s in csv format:", name)
             print_csv_format(results[name])
     return next(iter(results.values())) if len(results) == 1 else results

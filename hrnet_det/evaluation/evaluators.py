@@ -15,7 +15,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.dataset_kinds import DATASET_KINDS, check_package, dataset_kind, metric_for
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation.coco import CocoEvaluator
+from hrnet_det.evaluation.coco import COCOS_LIMIT, CocoEvaluator
 from hrnet_det.evaluation.dropped_names import (
     CityscapesInstances,
     CityscapesSemanticLabels,
@@ -106,6 +106,11 @@ def detections_per_image(run: RunConfig, dataset_name: str) -> int | None:
         if set(classes) <= _COCOS_CLASSES:  # not a user's own data under COCO's name
             return None
     return run.detections_per_image
+
+
+def ap_limit(run: RunConfig, dataset_name: str) -> int:
+    """Of how many detections of an image and a class COCO's AP of boxes and masks is."""
+    return max(COCOS_LIMIT, detections_per_image(run, dataset_name) or 0)
 
 
 # Each makes the evaluator of a dataset for a run, which writes predictions to a folder.

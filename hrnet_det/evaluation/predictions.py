@@ -6,15 +6,25 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from detectron2.data import MetadataCatalog
 
+from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 
 PLAIN, AUGMENTED = "inference", "inference_TTA"  # folders of OUTPUT_DIR
 RESULTS = "coco_instances_results.json"  # what COCO's evaluators write there
 RECORD = "evaluated.json"  # which dataset the predictions beside it are of
+
+
+class Recorded(NamedTuple):
+    """Predictions on a dataset."""
+
+    folder: Path  # RESULTS is in it
+    json_sha256: str  # of the dataset's json at the time
+    max_detections: int  # of an image and a class, that AP is of
 
 
 def predictions_folder(run: RunConfig, dataset: str, *, augmented: bool = False) -> Path:
@@ -35,22 +45,30 @@ def forget_predictions(run: RunConfig) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def record_predictions(run: RunConfig, dataset: str, *, augmented: bool = False) -> None:
+def record_predictions(
+    run: RunConfig, dataset: str, *, max_detections: int, augmented: bool = False
+) -> None:
     """Write beside a dataset's predictions, if there are any, what they are of."""
     folder = predictions_folder(run, dataset, augmented=augmented)
     path = json_of(dataset, folder)
     if path is not None and (folder / RESULTS).is_file():
-        record = {"dataset": dataset, "json_sha256": digest(path.read_bytes())}
-        (folder / RECORD).write_text(json.dumps(record) + "\n")
+        record = {
+            "dataset": dataset,
+            "json_sha256": digest(path.read_bytes()),
+            "max_detections": max_detections,
+        }
+        with written_aside(folder / RECORD) as file:
+            file.write(json.dumps(record).encode() + b"\n")
 
 
-def recorded_predictions(run: RunConfig, *, augmented: bool = False) -> dict[str, tuple[Path, str]]:
-    """The folders of predictions in OUTPUT_DIR, and the digests of their jsons, by dataset."""
+def recorded_predictions(run: RunConfig, *, augmented: bool = False) -> dict[str, Recorded]:
+    """What the last evaluation in OUTPUT_DIR has left in COCO's format, by dataset."""
     found = {}
     for folder in _folders(run, (AUGMENTED if augmented else PLAIN,)):
         if (folder / RECORD).is_file() and (folder / RESULTS).is_file():
             record = json.loads((folder / RECORD).read_text())
-            found[record["dataset"]] = folder, record["json_sha256"]
+            values = record["json_sha256"], record["max_detections"]
+            found[record["dataset"]] = Recorded(folder, *values)
     return found
 
 

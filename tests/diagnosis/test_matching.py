@@ -1,34 +1,13 @@
 """Pairs and matches: those of pycocotools, and by hand."""
 
-import contextlib
-import copy
-import io
-
 import numpy as np
 import pytest
 from helpers.coco_results import HEIGHT, IDS, WIDTH, random_data
-from helpers.diagnosis import evaluated_of
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from helpers.diagnosis import coco_evaluation, evaluated_of
 
 from hrnet_det.diagnosis.loading import evaluated_from
 from hrnet_det.diagnosis.matching import match
 from hrnet_det.diagnosis.pairs import overlaps
-
-
-def evaluation(truth, results, task, limit):
-    results = copy.deepcopy(results)
-    if task == "segm":
-        results = [{k: v for k, v in row.items() if k != "bbox"} for row in results]
-    annotations = COCO()
-    annotations.dataset = copy.deepcopy(truth)
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotations.createIndex()
-        made = COCOeval(annotations, annotations.loadRes(results), task)
-        made.params.maxDets = [1, 10, limit]
-        made.evaluate()
-        made.accumulate()
-    return made
 
 
 def their_matches(made, threshold):
@@ -48,7 +27,7 @@ def their_matches(made, threshold):
 def test_matches_are_those_of_pycocotools(task, seed):
     truth, results = random_data(seed)
     limit = 20  # one image has 130 detections
-    made = evaluation(truth, results, task, limit)
+    made = coco_evaluation(truth, results, task, limit=limit)
     evaluated = evaluated_from(truth, results, task=task, max_detections=limit)
     assert evaluated.classes == tuple(f"class {i}" for i in sorted(IDS))
     assert {(image.width, image.height) for image in evaluated.images} == {(WIDTH, HEIGHT)}

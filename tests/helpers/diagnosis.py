@@ -1,8 +1,13 @@
 """Objects and detections of tiny test sets, written by hand."""
 
+import contextlib
+import copy
+import io
 from collections.abc import Sequence
 
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from hrnet_det.diagnosis.loading import evaluated_from
 from hrnet_det.diagnosis.objects import Evaluated
@@ -44,3 +49,19 @@ def _row(image: int, label: int, box: Sequence[float]) -> dict:
     mask = coco_mask.merge(coco_mask.frPyObjects(outline, SIDE, SIDE))
     mask = {"size": mask["size"], "counts": mask["counts"].decode()}
     return {"image_id": image, "category_id": label, "bbox": list(box), "segmentation": mask}
+
+
+def coco_evaluation(truth: dict, results: Sequence[dict], task: str, *, limit: int) -> COCOeval:
+    """pycocotools' evaluation of a json and results, accumulated; with `limit` detections."""
+    results = copy.deepcopy(results)
+    if task == "segm":  # as Detectron2: an object's size is its mask's area, not its box's
+        results = [{k: v for k, v in row.items() if k != "bbox"} for row in results]
+    annotations = COCO()
+    annotations.dataset = copy.deepcopy(truth)
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations.createIndex()
+        made = COCOeval(annotations, annotations.loadRes(results), task)
+        made.params.maxDets = [1, 10, limit]
+        made.evaluate()
+        made.accumulate()
+    return made
