@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from detectron2.data import MetadataCatalog
@@ -151,7 +151,8 @@ def _true_objects(truth: Truth, categories: Sequence[Id], task: str) -> Objects:
     numbers = truth.category_numbers
     places = {numbers[id_]: place for place, id_ in enumerate(categories) if id_ in numbers}
     rows = [row for row in truth.coco.dataset["annotations"] if row["category_id"] in places]
-    _check(rows, task, "an annotation")
+    images = list(truth.image_numbers)  # the ids of numbers 1, 2, 3, ...
+    _check(rows, task, lambda row: f"an annotation of image {shown(images[row['image_id'] - 1])}")
     image = np.array([row["image_id"] - 1 for row in rows], np.int64)
     order = np.argsort(image, kind="stable")
     rows = [rows[place] for place in order]
@@ -171,7 +172,7 @@ def _found_objects(
 ) -> Objects:
     places = {category: place for place, category in enumerate(categories)}
     images = truth.image_numbers
-    _check(rows, task, "a detection")
+    _check(rows, task, lambda row: f"a detection of image {shown(row['image_id'])}")
     for row in rows:
         if row["image_id"] not in images or row["category_id"] not in places:
             raise InputError(
@@ -205,15 +206,12 @@ def _areas(masks: Sequence[dict]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _check(rows: Sequence[Mapping], task: str, what: str) -> None:
+def _check(rows: Sequence[Mapping], task: str, called: Callable[[Mapping], str]) -> None:
     """Raises: InputError if a row has not what the task is of."""
     for row in rows:
         for key in _NEEDED[task]:
             if not row.get(key):
-                raise InputError(
-                    f"{what} of image {shown(row['image_id'])} has no {key}, which the diagnosis "
-                    f"of {task} needs"
-                )
+                raise InputError(f"{called(row)} has no {key}, which the diagnosis of {task} needs")
 
 
 def _corners(rows: Sequence[Mapping]) -> np.ndarray:
