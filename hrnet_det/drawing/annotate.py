@@ -92,7 +92,9 @@ class _Fields:
         self.points = [] if points is None else getattr(points, "tensor", points).tolist()
         self.by_class = False
         if "colours" in fields:
-            self.colours = [colour(int(number)) for number in fields["colours"]]
+            numbers = [int(number) for number in fields["colours"]]
+            self.by_class = numbers == self.numbers
+            self.colours = [colour(number) for number in numbers]
         elif self.masks is None and self.numbers is not None:
             self.by_class = True
             self.colours = [colour(number) for number in self.numbers]
