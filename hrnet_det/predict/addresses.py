@@ -51,8 +51,8 @@ def fetch(address: str, *, seconds: float = SECONDS, most: int = MOST_BYTES) -> 
         reason = f"HTTP {error.code} {error.reason}"
     except (OSError, ValueError, http.client.HTTPException) as error:
         found = getattr(error, "reason", None) or error
-        reason = " ".join(str(found).split()) or type(found).__name__
-    raise InputError(f"cannot be fetched ({reason}). {ELSEWHERE}")
+        reason = getattr(found, "strerror", None) or " ".join(str(found).split())
+    raise InputError(f"cannot be fetched ({reason or 'the connection has ended'}). {ELSEWHERE}")
 
 
 def _content(answer: http.client.HTTPResponse, end: float, seconds: float, most: int) -> bytes:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from hrnet_det.data.coco_values import examples
 from hrnet_det.errors import InputError, MissingInputError, did_you_mean
 from hrnet_det.predict.kinds import IMAGE
-from hrnet_det.predict.sources import STANDARD_INPUT, Source
+from hrnet_det.predict.sources import Source
 
 Id = int | str
 # Of a row for each of the tasks of COCO, what its results have beside the two ids and the score.
@@ -77,9 +77,9 @@ class CocoIds:
 
     def _candidates(self, source: Source) -> tuple[list[Id], bool]:
         """Ids that an image may have, and whether a whole file_name says so."""
-        if source.kind != IMAGE or source.name == STANDARD_INPUT:
-            return [], True
         place = source.place
+        if source.kind != IMAGE or isinstance(place, bytes):
+            return [], True
         path = unquote(urlsplit(place).path) if isinstance(place, str) else str(place.absolute())
         parts = _parts(path)
         for start in range(len(parts)):

@@ -25,7 +25,7 @@ _FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # that detector
 class Prediction:
     """What was found in an image or a video."""
 
-    image: str | Path  # as it was named; an address, or "-" for standard input, as text
+    image: str | Path  # as it was named; an address, or "standard input", as text
     drawing: Path  # the image with its objects drawn
     counts: dict[str, int]  # objects of each class that has any, by its name, the most first
     pages: int = 1  # of the file, of which the first is read

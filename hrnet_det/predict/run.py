@@ -74,7 +74,8 @@ def predict(
             _segm, with keypoints _keypoints), in the format that COCO's loadRes takes.
         tile, overlap, merge: as `Detector` takes them.
         batch: images that the detector is given at once.
-        log: called with a line about each image, such as "street.jpg: 2 person, 1 dog".
+        log: called with lines about what is left out, and one about each image, such as
+            "street.jpg: 2 person, 1 dog".
     Raises: InputError if a value or the output cannot be used; UnreadError, after all others are
         done, that names images that cannot be read; MissingInputError if one is not there.
     """
@@ -89,6 +90,8 @@ def predict(
         overlap=overlap,
         merge=merge,
     )
+    for note in plan.notes if log else ():
+        log(note)
     return list(predictions(detector, plan, batch=batch, log=log))
 
 

@@ -23,7 +23,7 @@ from hrnet_det.predict.kinds import (
     stem_of,
 )
 
-STANDARD_INPUT = "-"
+STANDARD_INPUT = "-"  # the word for it
 SHOWN = 3  # files that are left out, in the line about them
 
 
@@ -34,7 +34,8 @@ class Source:
     Attributes:
         kind: IMAGE or VIDEO.
         place: a file, an address, or the bytes that came by standard input.
-        name: what messages and results call it: the path or address as it was given, or "-".
+        name: what messages and results call it: the path or address as it was given, or
+            "standard input".
         below: where its drawing belongs below the output, without a suffix: its name, and its
             folders below the one that was named.
     """
@@ -209,7 +210,7 @@ def _add_standard_input(found: Found, stream: BinaryIO, output: Path) -> None:
         raise InputError("standard input is a video: write it to a file, and name that")
     lines = _lines(content)
     if kind == IMAGE or not lines:
-        found.add(Source(IMAGE, content, STANDARD_INPUT, Path("stdin")))
+        found.add(Source(IMAGE, content, "standard input", Path("stdin")))
     for line in () if kind == IMAGE else lines:
         if line == STANDARD_INPUT:
             raise InputError(f"standard input has a line {line!r}: give paths or addresses")

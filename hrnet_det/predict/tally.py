@@ -35,7 +35,9 @@ class Tally:
 
     def lines(self, plan: Plan) -> list[str]:
         """Where everything is, and how many objects of which class in how many images."""
-        lines = []
+        lines: list[str] = []
+        if not self.images:
+            return lines
         if self.pages:
             more = ", ..." if len(self.pages) > NAMED else ""
             lines.append(

@@ -176,7 +176,7 @@ def test_lines_of_standard_input(tree, between):
 def test_an_image_as_standard_input(kind):
     stdin = io.BytesIO(content(kind))
     (source,) = find_sources(["-"], output="out", stdin=stdin).sources.values()
-    assert (source.kind, source.place, source.name) == ("image", stdin.getvalue(), "-")
+    assert (source.kind, source.place, source.name) == ("image", stdin.getvalue(), "standard input")
     assert source.below == Path("stdin")
 
 
