@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from hrnet_det.data.coco_values import on_one_line
-from hrnet_det.drawing.canvas import LONGEST, SMALLEST_TEXT, Canvas, text_height
+from hrnet_det.drawing.canvas import LONGEST, MASK_ALPHA, SMALLEST_TEXT, Canvas, text_height
 from hrnet_det.drawing.colours import Colour, colour, distinct_colours
 from hrnet_det.drawing.fonts import can_write, shortened
 from hrnet_det.drawing.labels import leave_objects_visible
@@ -21,6 +21,8 @@ STUFF_ALPHA = 0.25  # of those under objects
 UNLABELLED = -1  # of pixels without a colour
 KEYPOINT_SCORE = 0.05  # as Detectron2's Visualizer
 NAMES, SCORES, NOTHING = "names", "scores", "nothing"  # what is written on each object
+DASHES = -1  # as the number of a colour: black and white, which the palette has not
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 FEW = 3  # objects have their names in any case, if there is room
 LEGEND_ROWS = 8
 TEXT_SHARE = 0.4  # of the side of a typical object: the height of text at most
@@ -38,6 +40,7 @@ def annotate(
     scale: float | None = None,
     written: str | None = None,
     legend: bool = True,
+    fill: float = MASK_ALPHA,
 ) -> np.ndarray:
     """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
 
@@ -52,19 +55,21 @@ def annotate(
         objects: in its pixels, as Detectron2's models predict them (pred_...; the best first) or
             its mappers prepare them (gt_..., with bitmasks): boxes, and where there are any
             classes, masks, keypoints and scores; masks also as run lengths (`parts_of`). With
-            `colours`, (N,) numbers, these are the ones of the palette.
+            `colours`, (N,) numbers, these are the ones of the palette, and -1 is for lines of black
+            and white dashes.
         labels: (H, W), the class of each pixel, UNLABELLED for none.
         scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
         written: "names", "scores" or "nothing", on each object; by default what leaves them
             visible.
         legend: whether names that are not on the objects are in a legend.
+        fill: the share of its colour in what is under a mask; with 0 it is outlined alone.
     Output: (H * scale, W * scale, 3) uint8, RGB.
     """
     scale = enlargement(image) if scale is None else scale
     canvas = Canvas(image, scale, text=_text_height(image, objects, scale))
     names = [] if labels is None else _tint(canvas, labels, label_names, alone=objects is None)
     if objects is not None and len(objects):
-        _draw_objects(canvas, _Fields(objects, classes), written, legend)
+        _draw_objects(canvas, _Fields(objects, classes), written, legend, fill)
     for name, place, own in names:
         canvas.label(name, place, own)
     return canvas.pixels()
@@ -94,12 +99,13 @@ class _Fields:
         if "colours" in fields:
             numbers = [int(number) for number in fields["colours"]]
             self.by_class = numbers == self.numbers
-            self.colours = [colour(number) for number in numbers]
+            self.colours = [WHITE if n == DASHES else colour(n) for n in numbers]
         elif self.masks is None and self.numbers is not None:
             self.by_class = True
             self.colours = [colour(number) for number in self.numbers]
         else:
             self.colours = distinct_colours(self.boxes)
+        self.gaps = [BLACK if own == WHITE else None for own in self.colours]
 
     def texts(self, written: str, canvas: Canvas) -> list[str]:
         """What is written on each object."""
@@ -115,23 +121,25 @@ class _Fields:
         return [f"{name} {score}".rstrip() for name, score in zip(names, scores, strict=True)]
 
 
-def _draw_objects(canvas: Canvas, objects: _Fields, written: str | None, legend: bool) -> None:
+def _draw_objects(
+    canvas: Canvas, objects: _Fields, written: str | None, legend: bool, fill: float
+) -> None:
     """Masks, boxes, the largest first so that none is hidden; then keypoints and names."""
     canvas.avoid(objects.boxes)
     written = written or _best_fitting(canvas, objects)
     if objects.masks is not None:
         order = np.argsort([-part.area for part in objects.masks], kind="stable").tolist()
+        for i in order if fill else ():
+            canvas.mask(objects.masks[i], objects.colours[i], fill, outline=False)
         for i in order:
-            canvas.mask(objects.masks[i], objects.colours[i], outline=False)
-        for i in order:
-            canvas.outline(objects.masks[i], objects.colours[i])
+            canvas.outline(objects.masks[i], objects.colours[i], objects.gaps[i])
     if objects.masks is None or written == NAMES:
         sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
         for i in np.argsort(-sides.prod(axis=1), kind="stable").tolist():
-            canvas.box(objects.boxes[i], objects.colours[i])
+            canvas.box(objects.boxes[i], objects.colours[i], objects.gaps[i])
     least = KEYPOINT_SCORE if objects.scores else 0
     for points in objects.points:
-        canvas.points([(x, y) for x, y, seen in points if seen > least], (255, 255, 255))
+        canvas.points([(x, y) for x, y, seen in points if seen > least], WHITE)
     if legend and objects.names and written != NAMES:
         canvas.legend(_legend(objects))
     for i, text in enumerate(objects.texts(written, canvas)):

@@ -205,7 +205,7 @@ class Canvas:
 
 def line_width(size: tuple[int, int]) -> int:
     """Pixels of the lines on a page of a size, width and height."""
-    return max(1, round((size[0] * size[1]) ** 0.5 / 450))
+    return max(1, round((size[0] * size[1]) ** 0.5 / 400 + 0.5))
 
 
 def text_height(size: tuple[int, int]) -> int:

@@ -13,6 +13,7 @@ _RGB = bytes.fromhex(
     "008080 e6beff 9a6324 fffac8 a01010 aaffc3 808000 ffd8b1 2020b0 808080"
 )
 PALETTE: tuple[Colour, ...] = tuple(zip(_RGB[::3], _RGB[1::3], _RGB[2::3], strict=True))
+OF_OBJECTS = len(PALETTE) - 1  # without grey, as many images are grey
 APART = 45  # of CIE's Lab colours: neighbours differ by as much where there is such a colour
 REACH = 0.15  # of the sides of a box, by which neighbours may be away from each other
 
@@ -23,31 +24,37 @@ def colour(number: int) -> Colour:
 
 
 def distinct_colours(boxes: np.ndarray) -> list[Colour]:
-    """A colour for each object: the palette's in turn, but for one like that of a neighbour.
+    """A colour for each object, as `distinct_numbers` has them."""
+    return [PALETTE[number] for number in distinct_numbers(boxes).tolist()]
+
+
+def distinct_numbers(boxes: np.ndarray) -> np.ndarray:
+    """A colour's number for each object: in turn, but for one like that of a neighbour.
 
     Then it is the one that differs most from all neighbours, and where these have all of the
     palette, the one that is furthest away.
 
     Args:
         boxes: (N, 4), x0, y0, x1, y1 in pixels.
+    Output: (N,) int64, places in the palette.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     reach = REACH * sides + 2
     low, high = boxes[:, :2] - reach, boxes[:, 2:] + reach
-    chosen = np.arange(len(boxes)) % len(PALETTE)
+    chosen = np.arange(len(boxes)) % OF_OBJECTS
     for i in range(1, len(boxes)):
         near = ((low[:i] < high[i]) & (high[:i] > low[i])).all(axis=1).nonzero()[0]
-        apart = _DIFFERENCES[:, chosen[near]]
+        apart = _DIFFERENCES[:OF_OBJECTS, chosen[near]]
         if not len(near) or apart[chosen[i]].min() >= APART:
             continue
         least = apart.min(axis=1)
         if least.max() == 0:
             away = np.abs(middles[near] - middles[i]).max(axis=1)
             least = np.where(apart == 0, away, np.inf).min(axis=1)
-        turn = (np.arange(len(PALETTE)) + i) % len(PALETTE)
+        turn = (np.arange(OF_OBJECTS) + i) % OF_OBJECTS
         chosen[i] = turn[least[turn].argmax()]
-    return [PALETTE[number] for number in chosen.tolist()]
+    return chosen
 
 
 def ink_on(ground: Colour) -> str:

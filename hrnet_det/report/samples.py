@@ -19,8 +19,8 @@ from detectron2.structures import (
 )
 from PIL import Image
 
-from hrnet_det.drawing.annotate import SMALL_SIDE
-from hrnet_det.report.sheet import in_rows, stuff_labels, tile
+from hrnet_det.report.image_views import stuff_labels
+from hrnet_det.report.sheet import in_rows, scale_of, tile
 
 COLUMNS = 4
 
@@ -40,20 +40,22 @@ def draw_samples(
 
 
 def _sample_tile(sample: dict, metadata: Metadata, pixel_format: str) -> Image.Image:
-    """A mapped image under its name and size; drawn as large as it is, or as SMALL_SIDE."""
+    """A mapped image under its name and size."""
     channels = sample["image"].numpy().transpose(1, 2, 0)
     if pixel_format in ("RGB", "BGR", "L"):
         channels = channels.clip(0, 255).round().astype(np.uint8)
     image = Image.fromarray(np.ascontiguousarray(convert_image_to_rgb(channels, pixel_format)))
     caption = f"{Path(sample['file_name']).name}, {image.width}x{image.height}"
-    factor = min(1.0, SMALL_SIDE / max(image.size))
-    size = max(1, round(image.height * factor)), max(1, round(image.width * factor))
+    scale = scale_of((image.height, image.width))
+    small = min(1.0, scale)
+    size = max(1, round(image.height * small)), max(1, round(image.width * small))
     objects, labels = sample.get("instances"), sample.get("sem_seg")
     if objects is not None:
         objects = _resized(objects, size)
     if labels is not None:
         labels = stuff_labels(_nearest(labels, size).numpy(), metadata)
-    return tile(np.asarray(image.resize(size[::-1])), (objects, labels), metadata, caption)
+    drawn = np.asarray(image.resize(size[::-1]))
+    return tile(drawn, (objects, labels), metadata, [caption], scale=max(1, scale))
 
 
 def _resized(objects: Instances, size: tuple[int, int]) -> Instances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,70 +10,129 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.data.detection_utils import annotations_to_instances
 from detectron2.evaluation.evaluator import inference_context
-from detectron2.structures import BitMasks, BoxMode, Instances, pairwise_iou
 from PIL import Image, ImageDraw
 from torch import nn
 
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.data.mapper import reader_of
-from hrnet_det.drawing.annotate import SMALL_SIDE, UNLABELLED, annotate, enlargement
-from hrnet_det.drawing.fonts import font
-from hrnet_det.modeling.segment_ids import segment_ids
+from hrnet_det.drawing.annotate import annotate, name_of
+from hrnet_det.drawing.fonts import font_for, shortened
+from hrnet_det.report.agreement import SAME_IOU, agreement
+from hrnet_det.report.image_views import View, ground_truth, prediction
 
 IMAGES = 8
-PAIRS_IN_A_ROW = 2
+AREA = 440 * 440  # pixels of a drawn image, about
+WIDEST, HIGHEST = 1900, 1200  # pixels of one at most
+STACKED = 2.5  # times as wide as high: ground truth above prediction
+SHEET = 2400  # pixels: the width of a sheet, unless a pair is wider
 GAP = 8  # pixels between images
-CAPTION = 20  # pixels: the height of the line above an image
-SCORE_SHOWN = 0.5
-PROPOSALS_SHOWN = 10
-SAME_IOU = 0.5
-IGNORED = 255  # the label of pixels without one, where the metadata names none
-
-View = tuple[Instances | None, np.ndarray | None]  # objects; labels, (H, W) integers
+LINE = 18  # pixels: the height of a line of text
+TEXT = 13  # pixels: of the letters
+LEAST = 220  # pixels: the width of captions at least
+TRUE_FILL, FOUND_FILL = 0.0, 0.3  # of the colours of masks
+CLASSES = 4  # that a caption names
+LEGEND = (
+    "An object and the prediction that finds it have the same colour.",
+    "Black and white dashes: on the left objects that are missed, on the right predictions that "
+    f"find nothing (of the same class, at an IoU of {SAME_IOU} at least).",
+)
 
 
 def draw_predictions(
     dataset: str, model: nn.Module, mapper: Callable[[dict], dict], path: Path
 ) -> None:
-    """Ground truth beside prediction of images spread over a dataset, all of about SMALL_SIDE."""
+    """Ground truth beside prediction of images spread over a dataset, each of about AREA."""
     rows, metadata = DatasetCatalog.get(dataset), MetadataCatalog.get(dataset)
     count = min(IMAGES, len(rows))
-    pairs = []
+    pairs, have_objects = [], False
     for i in range(count):
         row = rows[i * len(rows) // count]
         image = reader_of(mapper)(row["file_name"], "RGB")
         truth = ground_truth(row, image.shape[:2], metadata)
         with inference_context(model), torch.no_grad():
             found, shown = prediction(model([mapper(row)])[0])
-        name = Path(row["file_name"]).name
-        tiles = [
-            tile(image, truth, metadata, f"ground truth, {name}"),
-            tile(image, with_colours_of(truth, found), metadata, f"prediction, {shown}"),
-        ]
-        pairs.append(in_rows(tiles, columns=2))
-    in_rows(pairs, columns=min(PAIRS_IN_A_ROW, count)).save(path)
+        have_objects |= truth[0] is not None and found[0] is not None
+        pairs.append(_pair(image, truth, found, metadata, Path(row["file_name"]).name, shown))
+    sheet = in_flow(pairs, SHEET)
+    if have_objects:
+        sheet = _under(LEGEND, sheet)
+    sheet.save(path)
 
 
-def tile(image: np.ndarray, view: View, metadata: Metadata, caption: str) -> Image.Image:
-    """An image with what is known of it, under a caption."""
-    side = max(image.shape[:2])
+def _pair(
+    image: np.ndarray, truth: View, found: View, metadata: Metadata, name: str, shown: str
+) -> Image.Image:
+    """Ground truth and prediction, beside each other or, of a wide image, below each other."""
+    both, scale = agreement(truth, found), scale_of(image.shape[:2])
+    true, said = [f"ground truth, {name}"], [f"prediction, {shown}"]
+    if truth[0] is not None:
+        missed = f"{both.missed} missed; " if both.missed else ""
+        true.append(missed + _counts(truth, metadata))
+    if truth[0] is not None and found[0] is not None:
+        said.append(f"{both.right} right, {both.wrong} wrong")
+    tiles = [
+        tile(image, both.truth, metadata, true, scale=scale, fill=TRUE_FILL),
+        tile(image, both.found, metadata, said, scale=scale),
+    ]
+    wide = image.shape[1] > STACKED * image.shape[0]
+    return in_rows(tiles, columns=1 if wide else 2)
+
+
+def _counts(truth: View, metadata: Metadata) -> str:
+    """How many objects of each class there are, such as "3 dog, 1 cat"."""
+    names = metadata.get("thing_classes", ())
+    counts = Counter(truth[0].gt_classes.tolist() if truth[0].has("gt_classes") else ())
+    parts = [f"{n} {name_of(names, k)}" for k, n in counts.most_common(CLASSES)]
+    if rest := counts.total() - sum(n for _, n in counts.most_common(CLASSES)):
+        parts.append(f"{rest} of other classes")
+    return ", ".join(parts) or "no objects"
+
+
+def tile(
+    image: np.ndarray,
+    view: View,
+    metadata: Metadata,
+    caption: Sequence[str],
+    *,
+    scale: float,
+    fill: float = FOUND_FILL,
+) -> Image.Image:
+    """An image with what is known of it, at a scale, under the lines of a caption."""
     drawn = annotate(
         image,
         objects=view[0],
         classes=metadata.get("thing_classes", ()),
         labels=view[1],
         label_names=metadata.get("stuff_classes", ()),
-        scale=enlargement(image) if side <= SMALL_SIDE else SMALL_SIDE / side,
+        scale=scale,
+        legend=False,
+        fill=fill,
     )
     height, width = drawn.shape[:2]
-    tile = Image.new("RGB", (width, CAPTION + height), "white")
-    ImageDraw.Draw(tile).text(
-        (2, CAPTION / 2), on_one_line(caption), fill="black", font=font(13), anchor="lm"
-    )
-    tile.paste(Image.fromarray(drawn), (0, CAPTION))
-    return tile
+    page = Image.new("RGB", (max(LEAST, width), height), "white")
+    page.paste(Image.fromarray(drawn))
+    return _under(caption, page)
+
+
+def scale_of(size: tuple[int, int]) -> float:
+    """Drawn pixels for one of an image of a size (height, width): a whole number, or below 1."""
+    height, width = size
+    scale = min((AREA / (height * width)) ** 0.5, WIDEST / width, HIGHEST / height)
+    return max(1, round(scale)) if scale >= 1 else scale
+
+
+def _under(lines: Sequence[str], image: Image.Image) -> Image.Image:
+    """An image under lines of text, which are cut to its width."""
+    height = LINE * len(lines) + 2
+    page = Image.new("RGB", (image.width, height + image.height), "white")
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        text = shortened(on_one_line(line), image.width - 4, TEXT)
+        middle = LINE * (number + 0.5)
+        draw.text((2, middle), text, fill="black", font=font_for(text, TEXT), anchor="lm")
+    page.paste(image, (0, height))
+    return page
 
 
 def in_rows(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
@@ -87,92 +147,18 @@ def in_rows(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
     return sheet
 
 
-def ground_truth(row: dict, size: tuple[int, int], metadata: Metadata) -> View:
-    """What a row of a dataset says of an image of a size (height, width in pixels)."""
-    if "pan_seg_file_name" in row:
-        return _true_segments(row, metadata)
-    objects = _true_objects(row["annotations"], size) if "annotations" in row else None
-    if "sem_seg_file_name" not in row:
-        return objects, None
-    return objects, stuff_labels(np.asarray(Image.open(row["sem_seg_file_name"])), metadata)
-
-
-def stuff_labels(labels: np.ndarray, metadata: Metadata) -> np.ndarray:
-    """Semantic labels, (H, W), as they are drawn: nothing where objects are, or no label."""
-    labels = labels.astype(np.int64)
-    labels[labels == metadata.get("ignore_label", IGNORED)] = UNLABELLED
-    names = list(metadata.get("stuff_classes", ()))
-    if "things" in names:  # one class for all objects, which are drawn as such
-        labels[labels == names.index("things")] = UNLABELLED
-    return labels
-
-
-def _true_segments(row: dict, metadata: Metadata) -> View:
-    """Things, crowds left out, and stuff of a row with panoptic segments."""
-    with Image.open(row["pan_seg_file_name"]) as image:
-        ids = torch.from_numpy(segment_ids(np.asarray(image.convert("RGB"))))
-    things = set(metadata.thing_dataset_id_to_contiguous_id.values())
-    segments = [s | {"isthing": s["category_id"] in things} for s in row["segments_info"]]
-    shown = [s for s in segments if not s.get("iscrowd", 0) and (ids == s["id"]).any()]
-    objects, labels = _panoptic(ids, shown)
-    fields = {name.replace("pred_", "gt_"): x for name, x in objects.get_fields().items()}
-    fields["gt_masks"] = BitMasks(fields["gt_masks"])
-    return Instances(objects.image_size, **fields), labels
-
-
-def _true_objects(annotations: Sequence[dict], size: tuple[int, int]) -> Instances:
-    """All but crowds; with masks, and with keypoints, where each object has them."""
-    objects = [dict(o) for o in annotations if not o.get("iscrowd", 0)]
-    for key in ("segmentation", "keypoints"):
-        if not all(o.get(key) for o in objects):
-            for o in objects:
-                o.pop(key, None)
-    for o in objects:  # the same form as a box that Detectron2's mapper has transformed
-        o["bbox"] = BoxMode.convert(o["bbox"], o["bbox_mode"], BoxMode.XYXY_ABS)
-        o["bbox_mode"] = BoxMode.XYXY_ABS
-        if "keypoints" in o:
-            o["keypoints"] = np.reshape(o["keypoints"], (-1, 3)).tolist()
-    return annotations_to_instances(objects, size, mask_format="bitmask")
-
-
-def prediction(output: dict) -> tuple[View, str]:
-    """What a Detectron2 model's output says of an image, and in words which part of it that is."""
-    if "panoptic_seg" in output:
-        return _panoptic(*output["panoptic_seg"]), "panoptic segments"
-    if "instances" in output:
-        found = output["instances"].to("cpu")
-        return (found[found.scores > SCORE_SHOWN], None), f"score over {SCORE_SHOWN}"
-    if "proposals" in output:
-        best = output["proposals"].to("cpu")[:PROPOSALS_SHOWN]
-        boxes = Instances(best.image_size, pred_boxes=best.proposal_boxes)
-        return (boxes, None), f"the best {PROPOSALS_SHOWN} proposals"
-    return (None, output["sem_seg"].argmax(dim=0).cpu().numpy()), "semantic labels"
-
-
-def _panoptic(ids: torch.Tensor, segments: Sequence[dict]) -> View:
-    """Things as objects, stuff as labels."""
-    ids = ids.cpu()
-    numbers, classes, labels = [], [], np.full(tuple(ids.shape), UNLABELLED)
-    for segment in segments:
-        if segment["isthing"]:
-            numbers.append(segment["id"])
-            classes.append(segment["category_id"])
+def in_flow(tiles: Sequence[Image.Image], width: int) -> Image.Image:
+    """Images on a white sheet, as many in a row as fit into a width, and at least one."""
+    rows: list[list[Image.Image]] = []
+    for tile in tiles:
+        if rows and sum(other.width for other in rows[-1]) + tile.width <= width:
+            rows[-1].append(tile)
         else:
-            labels[(ids == segment["id"]).numpy()] = segment["category_id"]
-    masks = BitMasks(ids == torch.tensor(numbers, dtype=ids.dtype).view(-1, 1, 1))
-    objects = Instances(tuple(ids.shape), pred_boxes=masks.get_bounding_boxes())
-    objects.pred_masks = masks.tensor
-    objects.pred_classes = torch.tensor(classes, dtype=torch.long)
-    return objects, labels
-
-
-def with_colours_of(truth: View, found: View) -> View:
-    """The found objects, each in the colour of the true one of the best IoU from SAME_IOU on."""
-    (true, _), (objects, labels) = truth, found
-    if true is None or objects is None or not len(true) or not len(objects):
-        return found
-    iou, numbers = pairwise_iou(objects.pred_boxes, true.gt_boxes).max(dim=1)
-    others = len(true) + torch.arange(len(objects))
-    coloured = objects[:]  # the argument stays as it is
-    coloured.colours = torch.where(iou >= SAME_IOU, numbers, others)
-    return coloured, labels
+            rows.append([tile])
+    sheets = [in_rows(row, columns=len(row)) for row in rows]
+    sheet = Image.new("RGB", (max(s.width for s in sheets), sum(s.height for s in sheets)), "white")
+    top = 0
+    for row in sheets:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet

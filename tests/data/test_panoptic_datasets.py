@@ -18,7 +18,7 @@ from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.evaluation.evaluators import build_evaluator
 from hrnet_det.modeling.segment_ids import segment_ids
-from hrnet_det.report.sheet import ground_truth
+from hrnet_det.report.image_views import ground_truth
 
 CONFIG = "quickstart/panoptic_deeplab"
 TRAIN, VAL = (f"quickstart_panoptic_standard_{split}" for split in ("train", "val"))

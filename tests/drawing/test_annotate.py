@@ -147,7 +147,7 @@ def test_lines_are_thinner_on_small_objects():
     objects = grid(2, 1, 10, (900, 900))
     objects.pred_boxes.tensor[1, 2:] = 800  # from (450, 0) to (800, 800)
     drawn = (on_grey(objects, CLASSES, written="nothing", legend=False) != 100).any(axis=2)
-    assert drawn[5].nonzero()[0].tolist() == [0, 9, 450, 451, 798, 799]
+    assert drawn[5].nonzero()[0].tolist() == [0, 9, 450, 451, 452, 797, 798, 799]
 
 
 def test_more_objects_than_colours_and_none_like_its_neighbour():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.catalog import Metadata
-from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from PIL import Image
 
-from hrnet_det.report.sheet import ground_truth, prediction, with_colours_of
+from hrnet_det.report.agreement import ALONE, agreement
+from hrnet_det.report.image_views import ground_truth, prediction
 
 BOX = {"bbox": [4, 4, 8, 8], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
 POLYGON = {"segmentation": [[4.0, 4.0, 12.0, 4.0, 12.0, 12.0]]}
@@ -95,13 +96,54 @@ def test_things_and_stuff_of_a_panoptic_prediction():
     assert (len(things), labels.max()) == (0, 7)
 
 
-def test_a_found_object_has_the_colour_of_the_true_one_that_it_covers():
-    true = Instances((32, 32), gt_boxes=Boxes(torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])))
-    boxes = torch.tensor([[20.0, 20, 30, 31], [0, 0, 10, 4], [1, 0, 10, 10]])
-    found = Instances((32, 32), pred_boxes=Boxes(boxes))
-    objects, labels = with_colours_of((true, None), (found, "labels"))
-    assert objects.colours.tolist() == [1, 3, 0]  # the second covers 40 % of a true one
-    assert labels == "labels"
-    assert not found.has("colours")  # the argument stays as it is
-    for left, right in ((true[[]], found), (true, found[[]]), (None, found), (true, None)):
-        assert with_colours_of((left, None), (right, None)) == (right, None)
+def boxes_of(prefix, *boxes, **fields):
+    tensor = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return Instances((32, 32), **{f"{prefix}_boxes": Boxes(tensor)}, **fields)
+
+
+TRUE = [0, 0, 10, 10], [20, 20, 30, 30], [0, 20, 10, 30]
+
+
+def test_an_object_and_what_finds_it_have_one_colour_and_the_others_none():
+    true = boxes_of("gt", *TRUE)
+    found = boxes_of("pred", [20, 20, 30, 31], [0, 0, 10, 4], [1, 0, 10, 10], [0, 0, 10, 9])
+    both = agreement((true, None), (found, "labels"))
+    first, second = both.truth[0].colours.tolist()[:2]
+    assert both.truth[0].colours.tolist() == [first, second, ALONE]
+    # the second covers 40 % of an object, and the last one that is found already
+    assert both.found[0].colours.tolist() == [second, ALONE, first, ALONE]
+    assert first != second and min(first, second) >= 0
+    assert both.found[1] == "labels"
+    assert (both.right, both.missed, both.wrong) == (2, 1, 2)
+    assert not found.has("colours") and not true.has("colours")  # the arguments stay as they are
+
+
+def test_a_prediction_of_another_class_finds_nothing():
+    true = boxes_of("gt", *TRUE[:2], gt_classes=torch.tensor([0, 1]))
+    found = boxes_of("pred", *TRUE[:2], pred_classes=torch.tensor([0, 0]))
+    both = agreement((true, None), (found, None))
+    assert (both.right, both.missed, both.wrong) == (1, 1, 1)
+    assert both.found[0].colours.tolist() == both.truth[0].colours.tolist() == [0, ALONE]
+
+
+def test_masks_decide_where_both_have_them():
+    """Equal boxes; of the masks the first pair covers the same, the second different halves."""
+    masks = torch.zeros(2, 32, 32, dtype=torch.bool)
+    masks[0, :10, :10] = masks[1, 20:30, 20:25] = True
+    other = masks.clone()
+    other[1] = masks[1].roll(5, dims=1)
+    true = boxes_of("gt", *TRUE[:2], gt_masks=BitMasks(masks))
+    both = agreement((true, None), (boxes_of("pred", *TRUE[:2], pred_masks=other), None))
+    assert both.found[0].colours.tolist() == [0, ALONE]
+
+
+def test_without_objects_on_a_side_there_is_nothing_to_agree_on():
+    true, found = boxes_of("gt", *TRUE), boxes_of("pred", *TRUE)
+    for left, right, counts in (
+        (true, None, (0, 0, 0)),
+        (None, found, (0, 0, 0)),
+        (true, found[[]], (0, 3, 0)),
+        (true[[]], found, (0, 0, 3)),
+    ):
+        both = agreement((left, None), (right, None))
+        assert (both.right, both.missed, both.wrong) == counts
