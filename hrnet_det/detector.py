@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from torch import nn
 
 from hrnet_det import model_zoo
-from hrnet_det.batches import Pixels, in_batches, row_of
 from hrnet_det.checkpoint import LoadReport
 from hrnet_det.checkpoint.addresses import find_weights
 from hrnet_det.checkpoint.io import read_weights
@@ -27,13 +26,13 @@ from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
+from hrnet_det.detecting import Pass, Pixels
 from hrnet_det.detections import Detections
 from hrnet_det.detector_options import Wanted, checked_count, classes_of, set_options
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.borrowed import borrowed
-from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.modeling.kinds import kind_of
-from hrnet_det.remarks import size_remark
+from hrnet_det.tiles import MERGE, OVERLAP, Tiling
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -138,6 +137,9 @@ class Detector:
         score: float | None = None,
         classes: Sequence[str | int] = (),
         max_detections: int | None = None,
+        tile: int | None = None,
+        overlap: float = OVERLAP,
+        merge: str = MERGE,
         batch: int = 1,
     ) -> Detections | list[Detections]:
         """Detect the objects of an image, or of each image of a list.
@@ -149,17 +151,27 @@ class Detector:
                 the config's gives more objects.
             classes: names or numbers of the classes that are wanted; by default all. They are
                 chosen from the best CANDIDATES objects at least, before max_detections are left.
-            batch: how many images of a list, at most, go through the network together. Only those
-                do that have one shape when they are resized, so that the results stay the same.
+            tile: side in pixels of the tiles in which a larger image is detected, and once as a
+                whole; each is resized as an image of its size would be. An image that one tile
+                covers is detected as without this option. The config's max_detections are then
+                those of a tile; an image has more unless they are given here.
+            overlap: share of a tile, at least, in which the next one overlaps it; an object that
+                is shorter is whole in one of them.
+            merge: "nms": of what several tiles have found of an object the best is taken, and
+                the parts of one that none has whole are joined. "sahi": by SAHI's own code.
+            batch: how many images of a list, or tiles, go through the network together, at most;
+                those that have one shape when they are resized, so that results stay the same.
         Returns: for each image its objects on the CPU, best first: Detectron2's Instances that
             can be shown and saved (`Detections`), with pred_boxes in pixels of the image, scores,
             pred_classes (numbers in class_names), and where the detector predicts them pred_masks
-            (N, H, W) bool and pred_keypoints.
+            (N, H, W) bool (of tiles RunLengthMasks where these would take more than 1 GiB)
+            and pred_keypoints.
         Raises: InputError if an option is not allowed, an image is none of these, or the
             detector's numbers are not finite; MissingInputError if an image is not there.
         """
         options = {"score": score, "classes": classes, "max_detections": max_detections}
         wanted = Wanted.checked(self.class_names, **options)
+        tiling = Tiling.checked(tile, overlap, merge)
         checked_count("batch", batch)
         run, mapper = self._resized_to(size)
         several = isinstance(images, (list, tuple))
@@ -167,13 +179,12 @@ class Detector:
         values = wanted.of_model(run, self.model)
         if size and not run.is_lazy:
             values["test_sides"] = (run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST])
+        most = wanted.most or run.detections_per_image
+        work = Pass(self.model, mapper, wanted, most, batch, self._data, self._remark)
         read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
         with borrowed(self.model, values):
-            found = self._detect(read, mapper, wanted, batch)
-        found = [
-            self._told(source, objects, wanted)
-            for source, objects in zip(sources, found, strict=True)
-        ]
+            found = work.objects(read) if tiling is None else work.in_tiles(read, tiling)
+        found = [self._known(*pair) for pair in zip(sources, found, strict=True)]
         return found if several else found[0]
 
     def _resized_to(self, size: Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
@@ -185,34 +196,11 @@ class Detector:
             self._sizes[key] = run, build_test_mapper(run)
         return self._sizes[key]
 
-    @torch.no_grad()
-    def _detect(
-        self, images: Iterable[Pixels], mapper: DatasetMapper, wanted: Wanted, batch: int
-    ) -> list[Instances]:
-        """The wanted objects of each image, in its pixels."""
-        found: dict[int, Instances] = {}
-        rows = (row_of(image, mapper) for image in images)
-        for group in in_batches(((row["image"].shape, row) for row in rows), size=batch):
-            with images_are_named(self.model):
-                results = self.model([row for _, row in group])
-            for (number, row), result in zip(group, results, strict=True):
-                found[number] = wanted.of(result["instances"].to("cpu"))
-                sizes = (row["height"], row["width"]), tuple(row["image"].shape[1:])
-                self._remark("size", size_remark(self._data, *sizes))
-        return [found[number] for number in range(len(found))]
-
-    def _told(self, source: Source, objects: Instances, wanted: Wanted) -> Detections:
-        """The objects of an image, as many as there may be; it is said where there were more."""
-        most = wanted.most or self.run.detections_per_image
-        if len(objects) >= most:
-            text = (
-                f"an image has {most} objects, as many as are given at most: there may be "
-                "more (--max-detections, or max_detections=...)"
-            )
-            self._remark("detections", text)
+    def _known(self, source: Source, objects: Instances) -> Detections:
+        """Objects that know their image, and how it is read."""
         limits = ("pixel_range", "max_pixels")
         reading = {k: getattr(self._mapper, k) for k in limits if hasattr(self._mapper, k)}
-        return Detections.of(objects[:most], source, self.class_names, **reading)
+        return Detections.of(objects, source, self.class_names, **reading)
 
     def _remark(self, kind: str, text: str) -> None:
         """Say something of an image, the first time that there is such a thing to say."""

@@ -1,0 +1,174 @@
+"""Which objects of overlapping tiles are one.
+
+Two tiles see a part of the image both. An object that lies in it is in what both have found; cut
+there to that part, the two boxes are alike. Within a tile the detector itself has decided which
+boxes are one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+ALIKE = 0.5  # IoU, in the part that both tiles see, of boxes that are one object
+INSIDE = 0.7  # share of an object that a tile has cut, inside one of another tile
+MARGIN, SHARE = 2, 0.02  # pixels, and share of a tile: an object that near to its border is cut
+SAHI = {"match_metric": "IOS", "match_threshold": 0.5}  # as sahi.predict has them by default
+WHOLE, COARSE, CUT = range(3)  # in a tile; in the whole image; at a border of a tile
+
+
+@dataclass
+class Group:
+    """An object: the numbers of its parts, the one that stands for it first, and its box."""
+
+    members: list[int]
+    box: np.ndarray
+
+
+def by_nms(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    number: np.ndarray,
+    tiles: np.ndarray,
+    *,
+    least: int,
+) -> list[Group]:
+    """The objects of an image, each once, of what its tiles have found.
+
+    The best of those that a tile has whole stands for an object. Of the whole image come those
+    that are longer than the tiles' overlap, which may be cut in each of them. What is left are
+    objects that are cut in all tiles: their parts are joined.
+
+    Args:
+        boxes, scores, classes: (N, 4) pixels of the image, (N,), (N,).
+        number: (N,) the tile of each; tiles (T, 4), the last one the whole image.
+        least: pixels in which tiles overlap at least.
+    """
+    sides = cut_sides(boxes, tiles[number], tiles[-1])
+    coarse = number == len(tiles) - 1
+    kind = np.where(coarse, COARSE, np.where(sides.any(axis=1), CUT, WHOLE))
+    longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    kept = ~coarse | (longest > least)
+    alike = _alike(boxes, classes, number, tiles, sides, kept)
+    groups: list[Group] = []
+    group_of: dict[int, Group] = {}
+    for i in np.lexsort((-scores, kind)).tolist():
+        if not kept[i]:
+            continue
+        near = [j for j in alike[i] if j in group_of]
+        if any(kind[j] != CUT for j in near):
+            continue
+        fitting = [group_of[j] for j in near if number[i] not in number[group_of[j].members]]
+        if kind[i] == CUT and fitting:
+            group_of[i] = group = fitting[0]
+            group.members.append(i)
+            group.box = _around(group.box, boxes[i])
+        else:
+            group_of[i] = Group([i], boxes[i])
+            groups.append(group_of[i])
+    return groups
+
+
+def cut_sides(boxes: np.ndarray, tiles: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Which of a box's four sides, (N, 4) bool, lie at a border of its tile inside the image."""
+    margin = np.maximum(MARGIN, SHARE * (tiles[:, 2:] - tiles[:, :2]))
+    return (np.abs(boxes - tiles) <= np.tile(margin, 2)) & (tiles != image)
+
+
+def _alike(
+    boxes: np.ndarray,
+    classes: np.ndarray,
+    number: np.ndarray,
+    tiles: np.ndarray,
+    sides: np.ndarray,
+    kept: np.ndarray,
+) -> dict[int, list[int]]:
+    """Of each object those of other tiles that are the same one, the most alike first."""
+    of_tile = [((number == t) & kept).nonzero()[0] for t in range(len(tiles))]
+    margin = np.maximum(MARGIN, SHARE * (tiles[:, 2:] - tiles[:, :2]))
+    outwards = np.concatenate([-margin, margin], axis=1) * (tiles != tiles[-1])
+    wide = tiles + outwards  # so that tiles side by side see something both
+    grown = np.where(sides, wide[number], boxes)
+    pairs: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for t, u in zip(*_neighbours(wide), strict=True):
+        a, b = of_tile[t][:, None], of_tile[u][None]
+        if not a.size or not b.size:
+            continue
+        value = _iou(*(_clipped(boxes[x], tiles[t], tiles[u]) for x in (a, b)))
+        cut_a, cut_b = (sides[x].any(axis=-1) for x in (a, b))
+        joined = _iou(*(_clipped(grown[x], wide[t], wide[u]) for x in (a, b)))
+        value = np.maximum(value, joined * (cut_a & cut_b))
+        shared = _area(_clipped(boxes[a], boxes[b]))
+        for cut, x in ((cut_a, a), (cut_b, b)):
+            inside = shared / np.maximum(_area(boxes[x]), 1e-9)
+            value = np.maximum(value, (inside >= INSIDE) * inside * cut)
+        value = value * (classes[a] == classes[b])
+        for i, j in zip(*(value >= ALIKE).nonzero(), strict=True):
+            first, second = int(a[i, 0]), int(b[0, j])
+            pairs[first].append((-value[i, j], second))
+            pairs[second].append((-value[i, j], first))
+    return defaultdict(list, {i: [j for _, j in sorted(near)] for i, near in pairs.items()})
+
+
+def _neighbours(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of tiles that overlap, each pair once."""
+    left, top, right, bottom = tiles.T
+    meet = (left[:, None] < right) & (left < right[:, None])
+    meet &= (top[:, None] < bottom) & (top < bottom[:, None])
+    return np.triu(meet, k=1).nonzero()
+
+
+def _clipped(boxes: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """What boxes (..., 4) share with all others."""
+    for other in others:
+        low = np.maximum(boxes[..., :2], other[..., :2])
+        high = np.minimum(boxes[..., 2:], other[..., 2:])
+        boxes = np.concatenate([low, high], axis=-1)
+    return boxes
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(axis=-1)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of each box (N, 1, 4) with each (1, M, 4); 0 of empty ones."""
+    shared = _area(_clipped(a, b))
+    return shared / np.maximum(_area(a) + _area(b) - shared, 1e-9)
+
+
+def _around(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
+
+
+def by_sahi(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    number: np.ndarray,
+    tiles: np.ndarray,
+    *,
+    least: int,
+) -> list[Group]:
+    """The same by SAHI's greedy merging, which is what its sliced prediction does by default.
+
+    Source: sahi.postprocess.combine, GreedyNMMPostprocess, whose own function chooses.
+    Args: as of `by_nms`; which tile an object is of makes no difference.
+    """
+    from sahi.postprocess.combine import batched_greedy_nmm
+
+    chosen = batched_greedy_nmm(np.column_stack([boxes, scores, classes]), **SAHI)
+    groups = []
+    for first, others in chosen.items():
+        group = Group([first], boxes[first])
+        for other in others:
+            shared = _area(_clipped(group.box, boxes[other]))
+            smaller = min(_area(group.box), _area(boxes[other]))
+            if shared >= SAHI["match_threshold"] * smaller:  # it may have grown since
+                group.members.append(other)
+                group.box = _around(group.box, boxes[other])
+        groups.append(group)
+    return groups
