@@ -119,6 +119,13 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-detections", type=count, help="of an image (the config's)")
     _predict_tiles(parser)
+    parser.add_argument(
+        "--every",
+        type=count,
+        default=1,
+        metavar="N",
+        help="of so many frames of a video one is detected, drawn and written (%(default)s)",
+    )
     parser.add_argument("--batch", type=count, help="images at once (1; on a GPU 8)")
     parser.add_argument(
         "--crops", action="store_true", help="write each object as an image, crops/CLASS/NAME_1.png"

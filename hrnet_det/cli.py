@@ -98,6 +98,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         tile=arguments.tile,
         overlap=arguments.overlap,
         merge=arguments.merge,
+        every=arguments.every,
     )
     for note in plan.notes:
         print(note)

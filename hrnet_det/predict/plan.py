@@ -14,7 +14,7 @@ from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
 from hrnet_det.predict.crops import CROPS
 from hrnet_det.predict.kinds import VIDEO
 from hrnet_det.predict.sources import Source, find_sources
-from hrnet_det.predict.writing import drawing_names
+from hrnet_det.predict.writing import LINES, MP4, drawing_names
 
 RESULTS = "predictions.json"
 COCO_RESULTS = "coco_results_{}.json"  # for each of the tasks
@@ -27,9 +27,10 @@ class Plan:
 
     Attributes:
         drawings: for each source, below the output.
-        image_ids: for each source, those of the user's json; None without one.
+        image_ids: for each source, those of the user's json; None without one, and of videos.
         options: what the detector is called with.
         notes: lines about what is left out or guessed.
+        every: of so many frames of a video one is drawn.
     """
 
     sources: Sequence[Source]
@@ -39,9 +40,15 @@ class Plan:
     classes: Sequence[str]
     crops: bool
     coco: CocoIds | None
-    image_ids: Sequence[Id] | None
+    image_ids: Sequence[Id | None] | None
     options: Mapping[str, object]
     notes: Sequence[str]
+    every: int = 1
+
+    @property
+    def what(self) -> str:
+        """What the sources are, in a word."""
+        return "images and videos" if any(s.kind == VIDEO for s in self.sources) else "images"
 
 
 def check_request(
@@ -55,6 +62,7 @@ def check_request(
     tile: int | None = None,
     overlap: float = 0.2,
     merge: str = "nms",
+    every: int = 1,
 ) -> Plan:
     """The images and videos that are named, in order, each once, and where each is drawn.
 
@@ -64,22 +72,37 @@ def check_request(
     """
     if not 0 <= score <= 1:  # nan is not
         raise InputError(f"score {score}: give a number from 0 to 1")
+    if every < 1:
+        raise InputError(f"every {every}: give a whole number of at least 1")
     options = {"score": score or None} | _tiling(tile, overlap, merge)
     check_folder(output, shown=f"--output {output}", advice="give another folder")
     output = Path(output)
     found = find_sources(images, output=output)
     sources = list(found.sources.values())
-    _check_videos(sources)
+    videos = [source.name for source in sources if source.kind == VIDEO]
+    _check_videos(videos)
     drawings = drawing_names(sources)
     _check_overwriting(sources, drawings, output, crops=crops)
     notes = [f"left out of what is named: {found.left_out}"] if found.left_out else []
     coco = image_ids = None
     if coco_json is not None:
         coco = CocoIds(coco_json)
-        image_ids, by_last = coco.of_images(sources)
+        image_ids, by_last = _ids(coco, sources)
         notes += _coco_notes(coco_json, by_last, score)
+    if videos and (crops or coco is not None):
+        notes.append("crops and the results with the json's ids are of images, not of videos")
     return Plan(
-        sources, drawings, output, score, tuple(classes), crops, coco, image_ids, options, notes
+        sources,
+        drawings,
+        output,
+        score,
+        tuple(classes),
+        crops,
+        coco,
+        image_ids,
+        options,
+        notes,
+        every,
     )
 
 
@@ -92,13 +115,18 @@ def _tiling(tile: int | None, overlap: float, merge: str) -> dict[str, object]:
     return {} if tile is None else {"tile": tile, "overlap": overlap, "merge": merge}
 
 
-def _check_videos(sources: Sequence[Source]) -> None:
-    videos = [source for source in sources if source.kind == VIDEO]
+def _check_videos(videos: Sequence[str]) -> None:
     if videos and importlib.util.find_spec("av") is None:
         raise InputError(
-            f"{videos[0].name} is a video, which takes another package: "
-            "pip install 'hrnet_det[video]'"
+            f"{videos[0]} is a video, which takes another package: pip install 'hrnet_det[video]'"
         )
+
+
+def _ids(coco: CocoIds, sources: Sequence[Source]) -> tuple[list[Id | None], int]:
+    """As `CocoIds.of_images`, with None for each video."""
+    found, by_last = coco.of_images([source for source in sources if source.kind != VIDEO])
+    ids = iter(found)
+    return [None if source.kind == VIDEO else next(ids) for source in sources], by_last
 
 
 def _coco_notes(coco_json: str | Path, by_last: int, score: float) -> list[str]:
@@ -121,6 +149,7 @@ def _check_overwriting(
 ) -> None:
     """Raises: InputError if an image is a file that is written, by whatever path or link."""
     names = [*drawings, RESULTS, *(COCO_RESULTS.format(task) for task in TASKS)]
+    names += [path.with_suffix(LINES) for path in drawings if path.suffix == MP4]
     written = [output / name for name in names]
     taken = {_identity(path): path for path in written if os.path.isfile(path)}
     files = [source.place for source in sources if isinstance(source.place, Path)]

@@ -29,6 +29,8 @@ class Prediction:
     drawing: Path  # the image with its objects drawn
     counts: dict[str, int]  # objects of each class that has any, by its name, the most first
     pages: int = 1  # of the file, of which the first is read
+    frames: int = 0  # of a video, that are drawn
+    notes: tuple[str, ...] = ()  # what the drawing of a video has otherwise than the video
 
 
 @dataclass(frozen=True)

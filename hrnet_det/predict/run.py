@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -24,6 +24,7 @@ from hrnet_det.predict.plan import Plan, check_request
 from hrnet_det.predict.reading import Read, read_ahead
 from hrnet_det.predict.results import Drawn, Prediction, Results
 from hrnet_det.predict.sources import Source
+from hrnet_det.predict.writing import said_of
 
 SHOWN = 10  # images that could not be read, in the error
 THREADS = 8  # that read, and that draw, at most
@@ -31,18 +32,19 @@ Log = Callable[[str], object]
 
 
 class UnreadError(InputError):
-    """Some images cannot be read; all others are done.
+    """Some images, or parts of videos, cannot be read; all others are done.
 
     Attributes:
         failed: what is said of each.
-        total: the images that were named.
+        total: the images and videos that were named.
     """
 
-    def __init__(self, failed: Sequence[str], total: int) -> None:
+    def __init__(self, failed: Sequence[str], total: int, what: str = "images") -> None:
         self.failed, self.total = failed, total
         rest = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
         lines = "\n  ".join(failed[:SHOWN]) + rest
-        super().__init__(f"{len(failed)} of {total} images cannot be read:\n  {lines}")
+        full = "" if what == "images" else " in full"
+        super().__init__(f"{len(failed)} of {total} {what} cannot be read{full}:\n  {lines}")
 
 
 def predict(
@@ -57,22 +59,25 @@ def predict(
     tile: int | None = None,
     overlap: float = 0.2,
     merge: str = "nms",
+    every: int = 1,
     batch: int = 1,
     log: Log | None = None,
 ) -> list[Prediction]:
-    """Detect, draw and write the objects of images.
+    """Detect, draw and write the objects of images and videos.
 
     Args:
         images: files, folders, patterns and addresses (`find_sources`).
         output: folder for a drawing of each image, NAME.png, and for predictions.json: COCO
             results (bbox in pixels, score, segmentation) with file_name and category, the class's
-            name; category_id and image_id count from 0.
+            name; category_id and image_id count from 0. Of a video NAME.mp4, and NAME.jsonl with a
+            line for each frame (`annotate_video`).
         score: objects of a lower one are neither drawn nor written.
         classes: names, or numbers from 0, of those that are; by default all.
         crops: write each object's box as an image, crops/CLASS/NAME_1.png.
         coco_json: one of the user's, whose ids the rows of coco_results_bbox.json have (with masks
             _segm, with keypoints _keypoints), in the format that COCO's loadRes takes.
         tile, overlap, merge: as `Detector` takes them.
+        every: of so many frames of a video one is detected, drawn and written.
         batch: images that the detector is given at once.
         log: called with lines about what is left out, and one about each image, such as
             "street.jpg: 2 person, 1 dog".
@@ -89,6 +94,7 @@ def predict(
         tile=tile,
         overlap=overlap,
         merge=merge,
+        every=every,
     )
     for note in plan.notes if log else ():
         log(note)
@@ -102,13 +108,14 @@ def predictions(
     batch: int = 1,
     log: Log | None = None,
     progress: bool = False,
+    progress_of_frames: bool = False,
 ) -> Generator[Prediction, None, None]:
     """What `predict` returns, each as soon as it is written, in the order of the images.
 
     Images are read and drawn by threads while the detector works; a few are in memory at a time.
 
     Args:
-        progress: show a bar on standard error.
+        progress: show a bar on standard error; progress_of_frames: and one for each video.
     Raises: as `predict`.
     """
     names, ahead = detector.class_names, batch + _threads()
@@ -124,14 +131,15 @@ def predictions(
         for number, read, objects in _detected(detect, images, batch):
             if read.source.kind == VIDEO:
                 queue.join()
-                finisher(_video(number, read.source, plan, detect, names))
+                shown = {"batch": batch, "progress": progress_of_frames}
+                finisher.video(*_video(number, read.source, plan, detect, names, shown))
             else:
                 queue.add(number, read, objects)
             yield from finisher.taken()
         queue.join()
         yield from finisher.taken()
     if finisher.failed:
-        raise UnreadError(finisher.failed, len(plan.sources))
+        raise UnreadError(finisher.failed, len(plan.sources), plan.what)
 
 
 class _Finisher:
@@ -149,11 +157,25 @@ class _Finisher:
             line = f"{name}: left out, it {one.problem}"
         else:
             self._results.write(one)
-            self._finished.append(one.prediction)
-            counts = one.prediction.counts.items()
-            said = ", ".join(f"{n} {name}" for name, n in counts)
-            name = on_one_line(str(one.prediction.image))
-            line = f"{name}: {said or f'nothing over {self._plan.score:g}'}"
+            line = self._finish(one.prediction)
+        self._tell(line)
+
+    def video(self, source: Source, prediction: Prediction, problem: str) -> None:
+        """A video, of which some or all frames could not be read where there is a problem."""
+        name, frames = on_one_line(source.name), prediction.frames
+        if problem:
+            self.failed.append(f"{name} {problem}{f'; {frames} frames are done' if frames else ''}")
+        line = self._finish(prediction) if frames else f"{name}: left out, it {problem}"
+        self._tell(f"{line}; it {problem}" if frames and problem else line)
+
+    def _finish(self, prediction: Prediction) -> str:
+        self._finished.append(prediction)
+        said = ", ".join(f"{n} {name}" for name, n in prediction.counts.items())
+        frames = f"{prediction.frames} frames, " if prediction.frames else ""
+        name = on_one_line(str(prediction.image))
+        return f"{name}: {frames}{said or f'nothing over {self._plan.score:g}'}"
+
+    def _tell(self, line: str) -> None:
         self._bar.update()
         if self._log is not None:
             self._log(line)
@@ -165,18 +187,26 @@ class _Finisher:
 
 
 def _video(
-    number: int, source: Source, plan: Plan, detect: Callable, names: Sequence[str]
-) -> Drawn | Read:
-    """Draw a video and write the objects of its frames; a damaged one comes back with why."""
-    from hrnet_det.predict.video import predict_video
+    number: int,
+    source: Source,
+    plan: Plan,
+    detect: Callable,
+    names: Sequence[str],
+    options: Mapping[str, object],
+) -> tuple[Source, Prediction, str]:
+    """Draw a video and write the objects of its frames; with what could not be read of it."""
+    from hrnet_det.predict.video import annotate_video  # PyAV is an extra
 
     drawing = plan.output / plan.drawings[number]
-    drawing.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        counts = predict_video(source.place, drawing, detect=detect, class_names=names)
-    except InputError as error:
-        return Read(source, None, str(error).removeprefix(f"{source.name} "))
-    return Drawn(Prediction(source.place, drawing, dict(counts.most_common())), {})
+    with said_of(drawing):
+        drawing.parent.mkdir(parents=True, exist_ok=True)
+    found = annotate_video(
+        detect, source.place, drawing, class_names=names, every=plan.every, **options
+    )
+    prediction = Prediction(
+        source.place, drawing, found.counts, frames=found.frames, notes=found.notes
+    )
+    return source, prediction, found.problem
 
 
 def _threads() -> int:

@@ -22,12 +22,16 @@ class Tally:
     """Counts what is found."""
 
     def __init__(self) -> None:
-        self.images = self.with_objects = 0
+        self.images = self.videos = self.frames = self.with_objects = 0
         self.objects: Counter[str] = Counter()
         self.pages: list[str] = []
+        self.notes: list[str] = []
 
     def add(self, one: Prediction) -> None:
-        self.images += 1
+        self.images += not one.frames
+        self.videos += bool(one.frames)
+        self.frames += one.frames
+        self.notes += [f"{one.image}: {note}" for note in one.notes]
         self.with_objects += bool(one.counts)
         self.objects.update(one.counts)
         if one.pages > 1:
@@ -35,14 +39,14 @@ class Tally:
 
     def lines(self, plan: Plan) -> list[str]:
         """Where everything is, and how many objects of which class in how many images."""
-        lines: list[str] = []
-        if not self.images:
+        lines = self.notes[:]
+        if not (self.images or self.videos):
             return lines
         if self.pages:
             more = ", ..." if len(self.pages) > NAMED else ""
             lines.append(
-                f"{len(self.pages)} {_plural('file', self.pages)} with several pages or frames, of "
-                f"which the first is read: {', '.join(self.pages[:NAMED])}{more}"
+                f"{_counted('file', len(self.pages))} with several pages or frames, of which "
+                f"the first is read: {', '.join(self.pages[:NAMED])}{more}"
             )
         most = self.objects.most_common(CLASSES)
         said = ", ".join(f"{n} {name}" for name, n in most)
@@ -50,7 +54,10 @@ class Tally:
             rest = self.objects.total() - sum(n for _, n in most)
             said += f", {rest} of {len(self.objects) - CLASSES} more classes"
         found = f"{said} in {self.with_objects} of them" if said else f"nothing over {plan.score:g}"
-        images = f"{self.images} {'image' if self.images == 1 else 'images'}"
+        images = _counted("image", self.images)
+        if self.videos:
+            videos = f"{_counted('video', self.videos)} of {_counted('frame', self.frames)}"
+            images = f"{images} and {videos}" if self.images else videos
         files = [RESULTS]
         if plan.coco is not None:
             files += sorted(path.name for path in plan.output.glob(COCO_RESULTS.format("*")))
@@ -59,8 +66,8 @@ class Tally:
         return lines
 
 
-def _plural(word: str, things: list) -> str:
-    return word if len(things) == 1 else f"{word}s"
+def _counted(word: str, count: int) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def run_plan(
@@ -74,7 +81,12 @@ def run_plan(
     progress = sys.stderr.isatty() and len(plan.sources) > FEW
     tally, unread = Tally(), None
     each = predictions(
-        detector, plan, batch=batch, log=None if progress else log, progress=progress
+        detector,
+        plan,
+        batch=batch,
+        log=None if progress else log,
+        progress=progress,
+        progress_of_frames=sys.stderr.isatty(),
     )
     try:
         with closing(each):
@@ -83,11 +95,12 @@ def run_plan(
     except UnreadError as error:
         unread = error
     except KeyboardInterrupt:
-        log(f"stopped: {tally.images} of {len(plan.sources)} images are done and in {plan.output}")
+        done = f"{tally.images + tally.videos} of {len(plan.sources)} {plan.what}"
+        log(f"stopped: {done} are done and in {plan.output}")
         raise
     for line in tally.lines(plan):
         log(line)
     if unread is None:
         return 0
     print(f"error: {unread}", file=sys.stderr)
-    return SOME_FAILED if tally.images else ALL_FAILED
+    return SOME_FAILED if tally.images or tally.videos else ALL_FAILED

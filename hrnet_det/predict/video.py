@@ -20,7 +20,8 @@ from tqdm import tqdm
 from hrnet_det.drawing.annotate import annotate
 from hrnet_det.errors import InputError
 from hrnet_det.predict.video_reading import Frame, UnreadableVideo, VideoReader
-from hrnet_det.predict.video_writing import VideoWriter, said_of
+from hrnet_det.predict.video_writing import VideoWriter
+from hrnet_det.predict.writing import LINES, said_of
 
 Detect = Callable[[list[np.ndarray]], Sequence[Instances]]
 
@@ -89,7 +90,7 @@ def _annotate(
     progress: bool,
 ) -> VideoResult:
     counts: Counter[str] = Counter()
-    writer, rows = VideoWriter(drawing, video), _Lines(drawing.with_suffix(".jsonl"))
+    writer, rows = VideoWriter(drawing, video), _Lines(drawing.with_suffix(LINES))
     frames = video.read(every, writer.add_sound)
     total = None if video.frames is None else -(-video.frames // every)
     bar = tqdm(total=total, unit="frame", file=sys.stderr, disable=not progress, leave=False)

@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from hrnet_det.errors import InputError
 from hrnet_det.predict.video_reading import Frame, VideoReader, reason_of
+from hrnet_det.predict.writing import said_of
 
 # Encoders that a build of FFmpeg may have, the best first, with what they are told.
 ENCODERS = {
@@ -29,15 +29,13 @@ _BT709 = 1  # in ITU-T H.273, of primaries, transfer and matrix
 
 
 @contextlib.contextmanager
-def said_of(path: Path) -> Iterator[None]:
-    """Within, a file is written. Raises: InputError if it cannot be, as on a full disk."""
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be written ({reason_of(error)}). What was done before is there; make "
-            "room, or give another folder (--output)"
-        ) from error
+def _said_of(path: Path) -> Iterator[None]:
+    """As `said_of`, for FFmpeg's errors as well, of which some are not the system's."""
+    with said_of(path):
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, reason_of(error)) from error
 
 
 class VideoWriter:
@@ -59,7 +57,7 @@ class VideoWriter:
     def add(self, frame: Frame) -> None:
         """Write a frame, (H, W, 3) uint8, RGB."""
         pixels = _even(frame.pixels)
-        with said_of(self._path):
+        with _said_of(self._path):
             if self._file is None:
                 self._open(pixels, frame.pixels.shape)
             image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -81,14 +79,14 @@ class VideoWriter:
         packet.dts -= start
         packet.pts = packet.dts if packet.pts is None else packet.pts - start
         packet.stream = self._sound
-        with said_of(self._path):
+        with _said_of(self._path):
             self._file.mux(packet)
 
     def close(self) -> None:
         """Write what is held back, and the index; without a frame there is no file."""
         if self._file is None:
             return
-        with said_of(self._path):
+        with _said_of(self._path):
             try:
                 self._file.mux(self._stream.encode())
             finally:

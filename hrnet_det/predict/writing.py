@@ -12,6 +12,8 @@ from hrnet_det.errors import InputError
 from hrnet_det.predict.kinds import VIDEO
 from hrnet_det.predict.sources import Source
 
+MP4, LINES = ".mp4", ".jsonl"  # of a video: its drawing, and beside it the objects of its frames
+
 
 @contextlib.contextmanager
 def said_of(path: Path) -> Iterator[None]:
@@ -71,7 +73,7 @@ def drawing_names(sources: Iterable[Source]) -> list[Path]:
     """
     taken, numbers, names = set(), Counter(), []
     for source in sources:
-        suffix = ".mp4" if source.kind == VIDEO else ".png"
+        suffix = MP4 if source.kind == VIDEO else ".png"
         first = path = source.below.with_name(source.below.name + suffix)
         key = str(first).lower()
         while str(path).lower() in taken:

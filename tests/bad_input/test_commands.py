@@ -20,7 +20,7 @@ COMMANDS = {
     "an option without its value": ("plan --config-file", "expected one argument"),
     "predict without images": ("predict a.pth", "required: images"),
     "predict a missing image": ("predict a.pth {out}/no.png", "image {out}/no.png is not there"),
-    "predict a folder without any": ("predict a.pth {coco}", "there are no images in the folder"),
+    "predict a folder without any": ("predict a.pth {empty}", "there are no images in the folder"),
     "predict --score 2": ("predict a.pth {image} --score 2", "score 2.0: give a number from 0"),
     "predict --score -1": ("predict a.pth {image} --score -1", "score -1.0: give a number from 0"),
     "predict --score nan": ("predict a.pth {image} --score nan", "score nan: give a number from 0"),
@@ -152,6 +152,7 @@ def places(coco, tmp_path_factory):
     """What stands in the braces."""
     folder = tmp_path_factory.mktemp("commands")
     (folder / "file.txt").write_text("a text")
+    (folder / "empty").mkdir()
     (folder / "loop").symlink_to("pool")
     (folder / "pool").symlink_to("loop")
     torch.save({"a": torch.ones(1)}, folder / "weights.pth")
@@ -161,6 +162,7 @@ def places(coco, tmp_path_factory):
     return {
         "{out}": [str(folder / "out")],
         "{file}": [str(folder / "file.txt")],
+        "{empty}": [str(folder / "empty")],
         "{weights}": [str(folder / "weights.pth")],
         "{ready}": [f"{folder}/weights.pth", f"{coco}/images/1.png", "--config-file", FASTER],
         "{image}": [str(coco / "images" / "1.png")],

@@ -10,11 +10,15 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 from helpers.videos import read_video, turn, write_video
+from PIL import Image
 from pycocotools import mask as coco_mask
 
+from hrnet_det.data.pixels import read_pixels
 from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.errors import InputError
-from hrnet_det.predict import video_writing
+from hrnet_det.predict import UnreadError, check_request, predict, video_writing
+from hrnet_det.predict.results import Prediction
+from hrnet_det.predict.tally import run_plan
 from hrnet_det.predict.video import VideoResult, annotate_video
 from hrnet_det.predict.video_reading import VideoReader, _length
 from hrnet_det.predict.video_writing import VideoWriter
@@ -274,3 +278,68 @@ def test_the_pixels_of_a_video_keep_their_shape(tmp_path):
     annotate_video(Finds(), path, tmp_path / "out.mp4", class_names=NAMES)
     with av.open(str(tmp_path / "out.mp4")) as file:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
+
+
+class Detects(Finds):
+    """In the place of a Detector."""
+
+    class_names = NAMES
+    read = staticmethod(read_pixels)
+
+    def __call__(self, frames, *, score, batch, classes):
+        assert (score, batch, classes) == (0.5, 2, []) and len(frames) <= batch
+        return [objects[objects.scores >= score] for objects in super().__call__(frames)]
+
+
+def test_videos_are_predicted_on_among_images(tmp_path):
+    """One of three is damaged, one is none: what can be read is done, and they are named."""
+    noise = np.random.default_rng(0).integers(0, 256, (20, 128, 320, 3), dtype=np.uint8)
+    given, output, log = tmp_path / "given", tmp_path / "out", []
+    given.mkdir()
+    image, clip, cut, text = (given / n for n in ("a.png", "clip.mp4", "cut.mkv", "text.mp4"))
+    Image.fromarray(grey(1)[0]).save(image)
+    write_video(clip, grey(4))
+    content = write_video(cut, list(noise)).read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    text.write_text("no video")
+    with pytest.raises(UnreadError) as error:
+        predict(Detects(), [given], output, batch=2, every=2, log=log.append)
+    frames = len(lines(output / "cut.jsonl"))
+    no_video = "cannot be read as a video (Invalid data found when processing input)"
+    ended = "is cut off: its end is missing"
+    assert error.value.failed == [f"{cut} {ended}; {frames} frames are done", f"{text} {no_video}"]
+    assert str(error.value).startswith("2 of 4 images and videos cannot be read in full:\n  ")
+    assert log[0] == f"{image}: 1 person"
+    assert log[1] == f"{clip}: 2 frames, 2 person, 2 dog"
+    assert log[2] == f"{cut}: {frames} frames, {frames} person, {frames} dog; it {ended}"
+    assert log[3] == f"{text}: left out, it {no_video}"
+    written = ["a.png", "clip.jsonl", "clip.mp4", "cut.jsonl", "cut.mp4", "predictions.json"]
+    assert sorted(path.name for path in output.iterdir()) == written
+    assert [row["frame"] for row in lines(output / "clip.jsonl")] == [0, 2]
+
+
+def test_what_is_predicted_on_a_video_is_told(tmp_path, capsys):
+    clip = write_video(tmp_path / "clip.mkv", grey(3, 241, 400), sound="pcm_s16le")
+    output = tmp_path / "out"
+    assert predict(Detects(), [clip], output, batch=2) == [
+        Prediction(clip, output / "clip.mp4", {"person": 3, "dog": 2}, frames=3, notes=(
+            "its sound (pcm_s16le) is left out, as MP4 does not take it",
+            "its frames are 400x241, written as 400x242: videos have even sides",
+        ))
+    ]  # fmt: skip
+    plan = check_request([clip], output, crops=True)
+    assert plan.notes == ["crops and the results with the json's ids are of images, not of videos"]
+    assert run_plan(Detects(), plan, batch=2) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{clip}: 3 frames, 3 person, 2 dog",
+        f"{clip}: its sound (pcm_s16le) is left out, as MP4 does not take it",
+        f"{clip}: its frames are 400x241, written as 400x242: videos have even sides",
+        f"1 video of 3 frames: 3 person, 2 dog in 1 of them; drawn and written in {output} "
+        "(predictions.json, crops/)",
+    ]
+    (output / "clip.jsonl").unlink()
+    (output / "clip.jsonl").symlink_to(clip)
+    with pytest.raises(
+        InputError, match=r"/clip\.jsonl would overwrite the image .*/clip\.mkv: gi"
+    ):
+        predict(Detects(), [clip], output)
