@@ -21,6 +21,8 @@ from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.report.history import History, read_history
 from hrnet_det.report.metrics import TASKS
 
+# Tasks whose detections can be looked at one by one, and what these are compared by.
+SHAPES = {"bbox": "boxes", "segm": "masks"}
 Results = dict[str, dict[str, dict[str, float | None]]]  # {test set: {task: {metric: value}}}
 
 
@@ -48,6 +50,8 @@ class OpenedRun:
         if self.run and self.run[settings.TEST_DATASETS] and self.datasets:
             return best_metric(self.run)
         names = [name for row in self.history.evaluated for name in row]
+        for tasks in self.results.values():
+            names += [f"{task}/{metric}" for task, values in tasks.items() for metric in values]
         likely = ("panoptic_seg/PQ", "bbox/AP", "segm/AP", "sem_seg/mIoU", "box_proposals/AR@1000")
         return next((n for end in likely for n in names if n.endswith(end)), "bbox/AP")
 
@@ -144,7 +148,7 @@ def _register(opened: OpenedRun, scratch: str) -> None:
     """
     run = opened.run
     names = tuple(run[settings.TEST_DATASETS])
-    if not names:
+    if not names or not any(SHAPES.keys() & tasks.keys() for tasks in opened.results.values()):
         return
     copy = run.copy()
     copy[settings.OUTPUT_DIR] = scratch

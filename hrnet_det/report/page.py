@@ -9,14 +9,17 @@ import hrnet_det
 from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.diagnosis.diagnosis import diagnose
+from hrnet_det.diagnosis.loading import load_evaluated
 from hrnet_det.drawing.pages import render
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.outputs import check_folder
-from hrnet_det.report.opened import OpenedRun, of_run, opened_run
+from hrnet_det.report.opened import SHAPES, OpenedRun, of_run, opened_run
 from hrnet_det.report.page_charts import history_charts
 from hrnet_det.report.page_tables import metric_tables
 from hrnet_det.report.training_story import NEUTRAL, Statement, training_story
+from hrnet_det.report.views import CLASS_HEADERS, View, view_of
 
 PAGE = "report.html"
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -61,6 +64,7 @@ def as_page(opened: OpenedRun) -> str:
         f"{name}/{metric}" for name in _tasks(opened) for metric in _drawn(name.split("/")[-1])
     ]
     metrics = list(dict.fromkeys([opened.metric, *measured]))
+    names, views = _views(opened)
     best = "model_best.pth" if (opened.folder / "model_best.pth").is_file() else ""
     story = training_story(opened.history, opened.run, opened.metric, best=best)
     return render(
@@ -71,8 +75,41 @@ def as_page(opened: OpenedRun) -> str:
         remarks=opened.remarks,
         tables=metric_tables(opened.results),
         history=history_charts(opened.history, metrics),
+        views=views,
+        names=names,
+        class_headers=CLASS_HEADERS,
         version=hrnet_det.__version__,
     )
+
+
+def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
+    """The names of all classes, and a view of each test set by boxes and by masks.
+
+    What cannot be shown becomes a remark.
+    """
+    found = []
+    for dataset in opened.datasets:
+        tasks = [task for task in SHAPES if task in opened.results.get(dataset, {})]
+        for task in tasks:
+            try:
+                found.append(diagnose(load_evaluated(opened.run, dataset, task)))
+            except InputError as error:
+                opened.remarks.append(
+                    f"{dataset}, {SHAPES[task]}: left out is all of the single "
+                    f"detections, as {error}."
+                )
+    if opened.results and not any(SHAPES.keys() & t.keys() for t in opened.results.values()):
+        opened.remarks.append(
+            "What this detector gives are no objects that could be looked at one by one: there are "
+            "its metrics and its history alone."
+        )
+    names = list(dict.fromkeys(name for d in found for name in d.evaluated.classes))
+    views = []
+    for diagnosis in found:
+        evaluated = diagnosis.evaluated
+        metrics = opened.results[evaluated.dataset][evaluated.task]
+        views.append(view_of(diagnosis, opened.run, opened.folder, metrics, names))
+    return names, views
 
 
 def _tasks(opened: OpenedRun) -> list[str]:
@@ -108,7 +145,8 @@ def _facts(opened: OpenedRun) -> Iterator[str]:
         yield f"{kind_of(run).title}"
         if variant := run[settings.VARIANT]:
             yield f"HRNet {variant}"
-        yield f"trained on {', '.join(run[settings.TRAIN_DATASETS]) or 'nothing'}"
+        if trained := run[settings.TRAIN_DATASETS]:
+            yield f"trained on {', '.join(trained)}"
     if opened.history:
         batch = f" of {run[settings.BATCH_SIZE]} images" if run else ""
         yield f"{opened.history.iteration + 1:,} iterations{batch}"
@@ -124,7 +162,10 @@ def _reached(opened: OpenedRun) -> Iterator[Statement]:
             continue
         text = f"{opened.metric} on {name} is {value:.1f}"
         if (loose := values.get("AP50")) is not None:
-            text += f", and {loose:.1f} where a detection need only overlap by half (AP50)"
+            text += (
+                ", a mean over classes and over how well a detection has to fit its object (IoU "
+                f"0.50 to 0.95); where 0.50 is enough it is {loose:.1f} (AP50)"
+            )
         yield Statement(NEUTRAL, f"{text}.")
     if not opened.results:
         yield Statement(
