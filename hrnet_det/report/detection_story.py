@@ -51,14 +51,14 @@ def _costliest(diagnosis: Diagnosis) -> Iterator[Statement]:
     """The kind of error that costs most AP, and the next one."""
     tide, first = diagnosis.tide, True
     for kind in sorted(ERRORS, key=lambda kind: -tide.gains[kind])[:2]:
-        gain, count = tide.gains[kind], tide.counts[kind]
+        gain = tide.gains[kind]
         if not gain >= LITTLE:
             break
         title, _, _, advice = ERRORS[kind]
         start = "What costs most are" if first else "Next come"
         text = (
-            f"{start} {title} ({count:,}): without them AP50 would be {tide.ap + gain:.1f} in "
-            f"place of {tide.ap:.1f}."
+            f"{start} {title}: without them AP50 would be {tide.ap + gain:.1f} in place of "
+            f"{tide.ap:.1f}."
         )
         if kind == "Cls" and (pairs := confused_pairs(diagnosis)[:CONFUSED]):
             names = [short(name) for name in diagnosis.evaluated.classes]

@@ -9,19 +9,23 @@ import hrnet_det
 from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.diagnosis.diagnosis import diagnose
 from hrnet_det.diagnosis.loading import load_evaluated
 from hrnet_det.drawing.pages import render
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.outputs import check_folder
+from hrnet_det.report.image_pair import MARKS
 from hrnet_det.report.opened import SHAPES, OpenedRun, of_run, opened_run
 from hrnet_det.report.page_charts import history_charts
+from hrnet_det.report.page_images import worst_and_best
 from hrnet_det.report.page_tables import metric_tables
 from hrnet_det.report.training_story import NEUTRAL, Statement, training_story
 from hrnet_det.report.views import CLASS_HEADERS, View, view_of
 
 PAGE = "report.html"
+IMAGES = 5_000_000  # bytes of all images on the page
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -78,6 +82,7 @@ def as_page(opened: OpenedRun) -> str:
         views=views,
         names=names,
         class_headers=CLASS_HEADERS,
+        marks=MARKS,
         version=hrnet_det.__version__,
     )
 
@@ -95,8 +100,7 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
                 found.append(diagnose(load_evaluated(opened.run, dataset, task)))
             except InputError as error:
                 opened.remarks.append(
-                    f"{dataset}, {SHAPES[task]}: left out is all of the single "
-                    f"detections, as {error}."
+                    f"{dataset}, {SHAPES[task]}: single detections are left out: {error}."
                 )
     if opened.results and not any(SHAPES.keys() & t.keys() for t in opened.results.values()):
         opened.remarks.append(
@@ -104,11 +108,12 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
             "its metrics and its history alone."
         )
     names = list(dict.fromkeys(name for d in found for name in d.evaluated.classes))
-    views = []
+    views, read = [], reader_of(build_test_mapper(opened.run)) if found else None
     for diagnosis in found:
         evaluated = diagnosis.evaluated
         metrics = opened.results[evaluated.dataset][evaluated.task]
-        views.append(view_of(diagnosis, opened.run, opened.folder, metrics, names))
+        images = worst_and_best(diagnosis, read, budget=IMAGES // len(found))
+        views.append(view_of(diagnosis, opened.run, opened.folder, metrics, names, images))
     return names, views
 
 

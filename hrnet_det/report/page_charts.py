@@ -12,6 +12,7 @@ from hrnet_det.report.history import RATE, TOTAL, VALIDATION, Curve, History
 
 POINTS = 600  # of a curve: more would not be seen
 GREY = "#8a9099"
+FALLEN = 20  # a loss that falls to less than this part of itself is drawn over powers of ten
 
 
 def history_charts(history: History, metrics: Sequence[str]) -> list[Chart]:
@@ -45,9 +46,12 @@ def _losses(axis: Axes, *, history: History) -> str:
         if 0 < (place := tested.lowest()) < len(tested) - 1:
             at = tested.iterations[place]
             axis.axvline(at, color=LIMIT, lw=0.8, ls="--", label=f"lowest at {at:,}")
-    axis.set(ylabel="loss", yscale="log" if min(history.curve(TOTAL).values) > 0 else "linear")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    values = [*history.curve(TOTAL).values, *tested.values]
+    axis.set(ylabel="loss")
+    if 0 < FALLEN * min(values) < max(values):
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(min(0, *values), None)
     _finish(axis, legend=bool(tested))
     return said
 

@@ -148,7 +148,7 @@ def _metric(history: History, run: RunConfig | None, metric: str, best: str) -> 
         return
     late = curve.until(round(LATE * curve.iterations[-1]))
     if place == len(curve) - 1 and late and curve.last - max(late.values) > LOST * top:
-        longer = _set(run, settings.MAX_ITER, 2 * max(history.iteration, 1))
+        longer = _set(run, settings.MAX_ITER, 2 * (history.iteration + 1))
         yield Statement(
             NEUTRAL,
             f"{metric} was still rising: in the last quarter from {max(late.values):.1f} to "

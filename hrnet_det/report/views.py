@@ -17,6 +17,7 @@ from hrnet_det.report.detection_charts import calibration_chart, curve_charts
 from hrnet_det.report.detection_story import confused_pairs, detection_story
 from hrnet_det.report.error_kinds import ERRORS
 from hrnet_det.report.opened import SHAPES
+from hrnet_det.report.page_images import Shown, ShownImages
 from hrnet_det.report.page_tables import NOTHING, percent
 from hrnet_det.report.training_story import Statement
 
@@ -72,7 +73,12 @@ class Matrix:
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows of a test set's detections, by boxes or by masks."""
+    """What the page shows of a test set's detections, by boxes or by masks.
+
+    Attributes:
+        images: groups of a title, an explanation, and images, each after its classes' numbers.
+        remarks: what is left out of the images, and why.
+    """
 
     title: str
     counts: str
@@ -83,6 +89,8 @@ class View:
     matrix: Matrix
     pairs: Sequence[Row]
     calibration: Chart | None
+    images: Sequence[tuple[str, str, Sequence[tuple[str, Shown]]]]
+    remarks: Sequence[str]
 
 
 def view_of(
@@ -91,6 +99,7 @@ def view_of(
     folder: Path,
     metrics: dict[str, float | None],
     names: Sequence[str],
+    images: ShownImages,
 ) -> View:
     """The view of a diagnosis.
 
@@ -114,6 +123,15 @@ def view_of(
         matrix=matrix_of(diagnosis, numbers),
         pairs=pair_rows(diagnosis, numbers),
         calibration=calibration_chart(diagnosis),
+        images=[
+            (title, how, [(" ".join(numbers[name] for name in i.classes), i) for i in shown])
+            for title, how, shown in (
+                ("Worst images", "Those with the worst F1; kinds of errors in turn.", images.worst),
+                ("Best images", "Those with the best F1; many classes first.", images.best),
+            )
+            if shown
+        ],
+        remarks=images.remarks,
     )
 
 

@@ -41,7 +41,7 @@ def write_run(folder, classes, *, images=12, per_image=5, seed=0, masks=False, l
     (folder / "inference" / "coco_instances_results.json").write_text(json.dumps(rows))
     run = load_run(folder / "config.yaml")
     prepare_datasets(run, trains=False)
-    record_predictions(run, "custom_test")
+    record_predictions(run, "custom_test", max_detections=max(100, limit))
     write_metrics(folder)
     box = {"AP": 41.26, "AP50": 63.0, "AP75": 40.0, "APs": 12.5, "APm": 40.0, "APl": float("nan")}
     results = {"bbox": box | {f"AP-{name}": 40.0 for name in classes}}

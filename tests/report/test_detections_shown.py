@@ -10,6 +10,7 @@ from hrnet_det.diagnosis.diagnosis import diagnose
 from hrnet_det.diagnosis.objects import Evaluated, EvaluatedImage, Objects
 from hrnet_det.report import views
 from hrnet_det.report.detection_story import detection_story
+from hrnet_det.report.page_images import ShownImages
 
 CAT, DOG, BIRD, NEVER = range(4)
 HOSTILE = "<script>$x$"
@@ -101,10 +102,10 @@ def test_sentences_on_detections(known):
     texts = [statement.text for statement in said]
     # Put right: cats are right, wrong, right, which is an AP of (34 + 33 * 2/3) / 101; dogs' is 1.
     assert texts[0] == (
-        "What costs most are wrong classes (1): without them AP50 would be 51.8 in place of 27.9. "
+        "What costs most are wrong classes: without them AP50 would be 51.8 in place of 27.9. "
         f"Most often it takes cat for {HOSTILE} (1)."
     )
-    assert texts[1].startswith("Next come missed objects (1): without them AP50 would be 41.8")
+    assert texts[1].startswith("Next come missed objects: without them AP50 would be 41.8")
     assert texts[1].endswith(" Missed are 20% of small ones (under 32 x 32 pixels).")
     assert "--tile 640" in said[1].advice
     assert any(
@@ -150,12 +151,12 @@ def test_nothing_detected_and_nothing_to_detect():
     assert only.text.startswith("The test set has no objects")
     for truth, found in ((nothing, objects((CAT, 0, 0.5))), (objects((CAT, 0, 1)), nothing)):
         known = diagnosis(truth, found)
-        view = views.view_of(known, None, Path(), {}, NAMES)
+        view = views.view_of(known, None, Path(), {}, NAMES, ShownImages())
         assert view.curves == [] and len(view.classes) == 5
 
 
 def test_curves_of_classes_can_be_reached_by_their_numbers(known):
-    view = views.view_of(known, None, Path(), {}, NAMES)
+    view = views.view_of(known, None, Path(), {}, NAMES, ShownImages())
     for plot, _ in view.curves:
         assert '<g data-class="0"><title>cat</title>' in plot
         assert '<g data-class="1"><title>&lt;script&gt;$x$</title>' in plot

@@ -115,6 +115,8 @@ def test_the_page_of_a_run(run_folder):
     assert page.has("lowest at iteration 399 (0.8) and has risen since then by 25.0% (to 1)")
     assert page.has("AP counts the best 100 detections of an image (maxDets).")
     assert page.has("box 41.3 63.0 40.0 12.5 40.0 -")
+    # of each of two views the worst images and the best, each twice
+    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 2 * 2 * 12
     for name in ("custom_test, boxes", "custom_test, masks"):
         assert page.has(f"{name} 12 images, ")
     assert not re.search('class="left-out"', text)
@@ -149,7 +151,9 @@ def test_a_run_without_predictions_says_how_to_have_them(run_folder, tmp_path):
     folder, _ = run_folder
     shutil.copytree(folder, tmp_path / "mine", ignore=shutil.ignore_patterns("inference"))
     page = Page(write_page(tmp_path / "mine").read_text())
-    assert page.has("no evaluation has left what it found in custom_test: evaluate")
+    assert page.has(
+        "custom_test, boxes: single detections are left out: no evaluation has left what was "
+    )
     assert not page.has("Kinds of errors")
 
 
