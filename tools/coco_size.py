@@ -29,12 +29,21 @@ QUALITY = 90
 SMALL = "48x64"  # height and width: about 2 KB an image
 
 
-def make_dataset(folder: Path, images: int, size: tuple[int, int]) -> Path:
-    """Write train.json and images/, each image with pixels of its own. Returns: the json."""
+def make_dataset(
+    folder: Path, images: int, size: tuple[int, int], *, distinct: int | None = None
+) -> Path:
+    """Write train.json and images/. Returns: the json.
+
+    Args:
+        distinct: how many images have pixels of their own; further ones are links to these.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     smooth = _smooth_image(np.random.default_rng(0), size)
-    for number, name in enumerate(_names(images)):
-        _write_image(folder / "images" / name, smooth, number)
+    paths = [folder / "images" / name for name in _names(images)]
+    for number, path in enumerate(paths[:distinct]):
+        _write_image(path, smooth, number)
+    for number, path in enumerate(paths[len(paths[:distinct]) :]):
+        path.hardlink_to(paths[number % distinct])
     return write_json(folder / "train.json", images, size)
 
 
