@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -145,7 +146,11 @@ def problem_of(error: Exception) -> str:
 
 
 class _Limit:
-    """Pillow's limit of pixels, lifted while files are opened, by threads at the same time."""
+    """Pillow's limit of pixels, lifted while files are opened, by threads at the same time.
+
+    It is infinite then, and not None as Pillow has it for no limit: what another thread cuts out
+    of an image at that moment is compared with it after Pillow has seen that there is one.
+    """
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, None
@@ -153,7 +158,7 @@ class _Limit:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                self._before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, inf
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:

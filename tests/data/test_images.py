@@ -154,3 +154,17 @@ def test_pillows_limit_is_lifted_while_files_are_opened_alone(tmp_path, monkeypa
     assert Image.MAX_IMAGE_PIXELS == 1000
     with pytest.raises(Image.DecompressionBombError):
         Image.open(path)
+
+
+def test_other_threads_can_use_images_while_the_limit_is_lifted(tmp_path, monkeypatch):
+    """Pillow compares what they cut out with twice the limit that it has just seen."""
+    path, limits, opened = saved(tmp_path, "a.png", GREY), [], Image.open
+
+    def look(*words):
+        limits.append(2 * Image.MAX_IMAGE_PIXELS)
+        return opened(*words)
+
+    monkeypatch.setattr(Image, "open", look)
+    with open_image(path):
+        pass
+    assert limits == [float("inf")]
