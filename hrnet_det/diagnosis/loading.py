@@ -156,10 +156,12 @@ def _true_objects(truth: Truth, categories: Sequence[Id], task: str) -> Objects:
     image = np.array([row["image_id"] - 1 for row in rows], np.int64)
     order = np.argsort(image, kind="stable")
     rows = [rows[place] for place in order]
+    boxes, sizes = _boxes(rows)
     return Objects(
         image=image[order],
         classes=np.array([places[row["category_id"]] for row in rows], np.int64),
-        boxes=_corners(rows),
+        boxes=boxes,
+        sizes=sizes,
         areas=np.array([row["area"] for row in rows], np.float64),
         scores=np.ones(len(rows)),
         crowd=np.array([row["iscrowd"] != 0 for row in rows], bool),
@@ -184,8 +186,8 @@ def _found_objects(
     scores = np.array([row["score"] for row in rows], np.float64)
     order = np.lexsort((-scores, image))  # stable: equal scores stay in their order
     rows = [rows[place] for place in order]
-    boxes, masks = _corners(rows), None
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    boxes, sizes = _boxes(rows)
+    masks, areas = None, sizes[:, 0] * sizes[:, 1]
     if task == "segm":
         masks = [_compressed(row["segmentation"]) for row in rows]
         areas = _areas(masks)
@@ -193,6 +195,7 @@ def _found_objects(
         image=image[order],
         classes=np.array([places[row["category_id"]] for row in rows], np.int64),
         boxes=boxes,
+        sizes=sizes,
         areas=areas,
         scores=scores[order],
         crowd=np.zeros(len(rows), bool),
@@ -214,11 +217,12 @@ def _check(rows: Sequence[Mapping], task: str, called: Callable[[Mapping], str])
                 raise InputError(f"{called(row)} has no {key}, which the diagnosis of {task} needs")
 
 
-def _corners(rows: Sequence[Mapping]) -> np.ndarray:
-    """(N, 4) x0, y0, x1, y1 of rows' boxes, which are x, y, width, height."""
-    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
+def _boxes(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 4) x0, y0, x1, y1 and (N, 2) widths and heights of rows' boxes."""
+    given = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    sizes = given[:, 2:].copy()
+    given[:, 2:] += given[:, :2]
+    return given, sizes
 
 
 def _compressed(mask: Mapping) -> dict:

@@ -37,7 +37,6 @@ def _shapes(evaluated: Evaluated, side: str) -> np.ndarray | list[dict]:
     objects = getattr(evaluated, side)
     if evaluated.task == "segm":
         return objects.masks
-    boxes = objects.boxes.copy()
-    # 5.1 - 0.1 is below 5, which the json said: an IoU of 0.5 would not be reached.
-    boxes[:, 2:] = (boxes[:, 2:] - boxes[:, :2]).round(9)
-    return boxes
+    corners, ends = objects.boxes[:, :2], objects.boxes[:, 2:]
+    sizes = ends - corners if objects.sizes is None else objects.sizes
+    return np.concatenate([corners, sizes], axis=1)

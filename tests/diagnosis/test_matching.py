@@ -55,6 +55,7 @@ def test_an_iou_of_one_half_is_reached_where_the_json_says_so():
     evaluated = evaluated_of(
         truth=[(0, 0, [0.1, 0.1, 10, 10])], found=[(0, 0, [0.1, 0.1, 10, 5], 0.9)]
     )
+    assert evaluated.found.boxes[0, 3] - evaluated.found.boxes[0, 1] < 5
     pairs = overlaps(evaluated)
     assert pairs.iou.tolist() == [0.5]
     assert match(evaluated, pairs).truth.tolist() == [0]

@@ -61,7 +61,7 @@ def coco_evaluation(truth: dict, results: Sequence[dict], task: str, *, limit: i
     with contextlib.redirect_stdout(io.StringIO()):
         annotations.createIndex()
         made = COCOeval(annotations, annotations.loadRes(results), task)
-        made.params.maxDets = [1, 10, limit]
+        made.params.maxDets = [limit]
         made.evaluate()
         made.accumulate()
     return made
