@@ -28,6 +28,7 @@ import hrnet_det
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.data import prepare_datasets
+from hrnet_det.evaluation.coco import COCOS_LIMIT
 from hrnet_det.evaluation.predictions import RESULTS, predictions_folder, record_predictions
 from hrnet_det.report.page import write_page
 from tools.coco_size import CLASSES, CORNERS, make_dataset
@@ -66,7 +67,7 @@ def make_run(folder: Path, *, images: int, detections: int, masks: bool) -> Path
     found = predictions_folder(run, dataset)
     found.mkdir(parents=True)
     (found / RESULTS).write_text(json.dumps(rows))
-    record_predictions(run, dataset)
+    record_predictions(run, dataset, max_detections=max(COCOS_LIMIT, detections))
     (output / "config.yaml").write_text(run.cfg.dump())
     (output / "metrics.json").write_text("".join(f"{json.dumps(row)}\n" for row in history))
     (output / "results.json").write_text(json.dumps(results))
