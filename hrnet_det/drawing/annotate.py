@@ -18,6 +18,7 @@ from hrnet_det.drawing.masks import parts_of
 SMALL_SIDE = 480  # pixels: smaller images are enlarged to about this
 LABELS_ALPHA = 0.5  # of the colours of semantic labels
 STUFF_ALPHA = 0.25  # of those under objects
+DENSE_ALPHA = 0.3  # of those of masks without names or scores
 UNLABELLED = -1  # of pixels without a colour
 KEYPOINT_SCORE = 0.05  # as Detectron2's Visualizer
 NAMES, SCORES, NOTHING = "names", "scores", "nothing"  # what is written on each object
@@ -40,7 +41,7 @@ def annotate(
     scale: float | None = None,
     written: str | None = None,
     legend: bool = True,
-    fill: float = MASK_ALPHA,
+    fill: float | None = None,
 ) -> np.ndarray:
     """An image with its objects' masks, boxes, names and keypoints, and its semantic labels.
 
@@ -62,7 +63,8 @@ def annotate(
         written: "names", "scores" or "nothing", on each object; by default what leaves them
             visible.
         legend: whether names that are not on the objects are in a legend.
-        fill: the share of its colour in what is under a mask; with 0 it is outlined alone.
+        fill: the share of its colour in what is under a mask; with 0 it is outlined alone. By
+            default MASK_ALPHA, or where so many are there that nothing is written, DENSE_ALPHA.
     Output: (H * scale, W * scale, 3) uint8, RGB.
     """
     scale = enlargement(image) if scale is None else scale
@@ -122,11 +124,13 @@ class _Fields:
 
 
 def _draw_objects(
-    canvas: Canvas, objects: _Fields, written: str | None, legend: bool, fill: float
+    canvas: Canvas, objects: _Fields, written: str | None, legend: bool, fill: float | None
 ) -> None:
     """Masks, boxes, the largest first so that none is hidden; then keypoints and names."""
     canvas.avoid(objects.boxes)
     written = written or _best_fitting(canvas, objects)
+    if fill is None:
+        fill = DENSE_ALPHA if written == NOTHING else MASK_ALPHA
     if objects.masks is not None:
         order = np.argsort([-part.area for part in objects.masks], kind="stable").tolist()
         for i in order if fill else ():

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hrnet_det.data.images import DAMAGE
 from hrnet_det.diagnosis.diagnosis import Diagnosis
-from hrnet_det.diagnosis.outcomes import Outcome
+from hrnet_det.diagnosis.outcomes import WRONG, Outcome
 from hrnet_det.errors import InputError
 from hrnet_det.report.image_pair import draw_pair
 
@@ -134,10 +134,11 @@ def _best(diagnosis: Diagnosis, varied: int) -> list[int]:
 
 def _errors(diagnosis: Diagnosis, number: int) -> Counter[int]:
     """How many of each kind of wrong detection an image has; missed objects are UNUSED."""
-    found, results = diagnosis.evaluated.found.of_image(number), diagnosis.outcomes
-    kinds = results.found[found][results.wrong[found]].tolist()
-    missed = int(diagnosis.images.missed[number])
-    return Counter({Outcome.UNUSED: missed} if missed else {}) + Counter(kinds)
+    found = diagnosis.evaluated.found.of_image(number)
+    kinds = Counter(diagnosis.outcomes.found[found].tolist())
+    errors = Counter({kind: kinds[kind] for kind in WRONG})
+    errors[Outcome.UNUSED] = int(diagnosis.images.missed[number])
+    return +errors
 
 
 def _shown(
