@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.structures import Instances
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
@@ -82,6 +84,20 @@ def run_lengths(part: np.ndarray, left: int, top: int, size: tuple[int, int]) ->
     counts = np.diff(turns, prepend=0, append=height * width).tolist()
     counts = counts if counts[-1] else counts[:-1]  # as COCO's, which ends with the last run
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, *size)
+
+
+def coco_rows(objects: Instances, image_id: int) -> list[dict]:
+    """COCO results of an image's objects, as Detectron2's instances_to_coco_json gives them.
+
+    Masks that are run lengths already are written as they are, in a moment.
+    """
+    if not objects.has("pred_masks") or not isinstance(objects.pred_masks, RunLengthMasks):
+        return instances_to_coco_json(objects, image_id)
+    fields = {k: v for k, v in objects.get_fields().items() if k != "pred_masks"}
+    rows = instances_to_coco_json(Instances(objects.image_size, **fields), image_id)
+    for row, rle in zip(rows, objects.pred_masks.rle, strict=True):
+        row["segmentation"] = {**rle, "counts": rle["counts"].decode()}
+    return rows
 
 
 def union(several: Sequence[dict]) -> dict:

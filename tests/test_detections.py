@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from hrnet_det.detections import Detections
 from hrnet_det.drawing.annotate import annotate
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.run_lengths import RunLengthMasks, run_lengths, union
+from hrnet_det.run_lengths import RunLengthMasks, coco_rows, run_lengths, union
 
 NAMES = ("ant", "bee", "cat")
 SIZE = (40, 60)
@@ -199,6 +199,7 @@ def test_detectron2s_own_tools(lean):
     assert [row["segmentation"]["counts"] for row in rows] == [
         rle["counts"].decode() for rle in expected
     ]
+    assert coco_rows(found, 7) == rows
     metadata = MetadataCatalog.get("names of test_detections").set(thing_classes=list(NAMES))
     drawn = Visualizer(pixels(), metadata).draw_instance_predictions(found).get_image()
     assert drawn.shape == (*SIZE, 3)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from PIL import Image
 
@@ -17,6 +16,7 @@ from hrnet_det.predict.crops import CROPS, class_folders, write_crops
 from hrnet_det.predict.plan import COCO_RESULTS, RESULTS, Plan
 from hrnet_det.predict.reading import Read
 from hrnet_det.predict.writing import JsonList, said_of
+from hrnet_det.run_lengths import coco_rows
 
 COMPRESSION = 1  # of PNG: a quarter of the usual one's time for a seventh more bytes
 _FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # that detectors have for a task
@@ -84,7 +84,7 @@ class Results:
     def _rows(self, number: int, name: str, objects: Instances) -> dict[str, list[dict]]:
         rows = [
             {"file_name": name, "category": self._names[row["category_id"]], **row}
-            for row in instances_to_coco_json(objects, number)
+            for row in coco_rows(objects, number)
         ]
         found = {RESULTS: rows}
         if self._plan.image_ids is not None:
