@@ -27,6 +27,7 @@ QUALITIES = (
     30,
 )  # of JPEG, and then smaller sizes, until an image takes its share of the budget
 FAILURES = 20  # images that cannot be read, after which no more are tried
+VARIED = 5  # times as many of the worst images: those among which kinds of errors vary
 PAIRS = 3  # of confused classes that a caption names
 KINDS = {
     Outcome.DUPLICATE: "found twice",
@@ -82,7 +83,7 @@ def worst_and_best(
         budget: bytes of all images together, in the form that a page has them.
     """
     pages, failed = ShownImages(), []
-    worst = _worst(diagnosis)
+    worst = _worst(diagnosis, VARIED * count)
     best = _best(diagnosis, count // 2)
     share = budget // max(1, min(count, len(worst)) + min(count, len(best))) // 2
     taken: set[int] = set()
@@ -103,14 +104,14 @@ def worst_and_best(
     return pages
 
 
-def _worst(diagnosis: Diagnosis) -> list[int]:
-    """Images with errors, the worst first, and kinds of errors in turn."""
+def _worst(diagnosis: Diagnosis, varied: int) -> list[int]:
+    """Images with errors, the worst first; of the first `varied`, kinds of errors in turn."""
     kinds: dict[int, list[int]] = {}
-    for number in diagnosis.images.worst.tolist():
-        errors = _errors(diagnosis, number)
-        if errors:
+    for number in diagnosis.images.worst[:varied].tolist():
+        if errors := _errors(diagnosis, number):
             kinds.setdefault(errors.most_common(1)[0][0], []).append(number)
-    return list(_in_turn(list(kinds.values())))
+    rest = diagnosis.images.worst[varied:].tolist()
+    return [*_in_turn(list(kinds.values())), *(n for n in rest if _errors(diagnosis, n))]
 
 
 def _in_turn(rows: list[list[int]]) -> Iterator[int]:
