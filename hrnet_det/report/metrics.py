@@ -22,6 +22,7 @@ TABLES = (
     (("IoU", "iIoU", "IoU_sup", "iIoU_sup"), {"sem_seg": "semantic"}),  # Cityscapes' scripts
     (("PQ", "SQ", "RQ", "PQ_th", "PQ_st"), {"panoptic_seg": "panoptic"}),
 )
+CLASS_METRICS = ("AP-", "IoU-")  # what the metrics of single classes begin with
 TASKS = {task: title for _, titles in TABLES for task, title in titles.items()}
 
 
@@ -56,7 +57,7 @@ def results_tables(results: dict) -> str:
 def _tables_of_classes(tasks: dict[str, dict]) -> list[str]:
     """For each kind of metric that tasks have of classes, a row for each class."""
     parts = []
-    for start in ("AP-", "IoU-"):  # what the metrics of single classes begin with
+    for start in CLASS_METRICS:
         headers, columns = ["class"], []
         for task, values in tasks.items():
             column = {key: value for key, value in values.items() if key.startswith(start)}

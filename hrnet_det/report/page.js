@@ -49,14 +49,16 @@ for (const table of document.querySelectorAll(".sortable")) {
     cell.addEventListener("click", () => sort(table, column));
   });
 }
-chosen.addEventListener("input", () => {
-  if (!chosen.value || classes.includes(chosen.value)) choose("class", chosen.value);
-});
-document.getElementById("all").addEventListener("click", () => {
-  chosen.value = "";
-  choose("class", "");
-});
-if (views) views.addEventListener("change", () => choose("view", views.value));
-addEventListener("hashchange", show);
-document.querySelector(".choice").hidden = false;
-show();
+if (chosen) {
+  chosen.addEventListener("input", () => {
+    if (!chosen.value || classes.includes(chosen.value)) choose("class", chosen.value);
+  });
+  document.getElementById("all").addEventListener("click", () => {
+    chosen.value = "";
+    choose("class", "");
+  });
+  if (views) views.addEventListener("change", () => choose("view", views.value));
+  addEventListener("hashchange", show);
+  document.querySelector(".choice").hidden = false;
+  show();
+}

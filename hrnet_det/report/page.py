@@ -20,7 +20,7 @@ from hrnet_det.report.image_pair import MARKS
 from hrnet_det.report.opened import SHAPES, OpenedRun, of_run, opened_run
 from hrnet_det.report.page_charts import history_charts
 from hrnet_det.report.page_images import worst_and_best
-from hrnet_det.report.page_tables import metric_tables
+from hrnet_det.report.page_tables import class_tables, metric_tables
 from hrnet_det.report.training_story import NEUTRAL, Statement, training_story
 from hrnet_det.report.views import CLASS_HEADERS, View, view_of
 
@@ -78,6 +78,7 @@ def as_page(opened: OpenedRun) -> str:
         statements=[*_reached(opened), *story],
         remarks=opened.remarks,
         tables=metric_tables(opened.results),
+        class_tables=class_tables(opened.results),
         history=history_charts(opened.history, metrics),
         views=views,
         names=names,
@@ -159,13 +160,13 @@ def _facts(opened: OpenedRun) -> Iterator[str]:
 
 def _reached(opened: OpenedRun) -> Iterator[Statement]:
     """What the detector reaches on each test set."""
-    task, _, metric = opened.metric.rpartition("/")
+    task, metric = opened.metric.split("/")[-2:]
     for name, tasks in opened.results.items():
-        values = tasks.get(task.split("/")[-1], {})
+        values = tasks.get(task, {})
         value = values.get(metric)
         if value is None:
             continue
-        text = f"{opened.metric} on {name} is {value:.1f}"
+        text = f"{task}/{metric} on {name} is {value:.1f}"
         if (loose := values.get("AP50")) is not None:
             text += (
                 ", a mean over classes and over how well a detection has to fit its object (IoU "

@@ -98,6 +98,7 @@ def _plot(axis: Axes, curve: Curve, colour: str, **style: object) -> None:
 
 def _finish(axis: Axes, *, legend: bool) -> None:
     axis.set(xlabel="iteration")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.25)
     if legend:
         legend_above(axis)

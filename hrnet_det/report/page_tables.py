@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hrnet_det.evaluation.coco import COCOS_LIMIT, LIMIT_METRIC
-from hrnet_det.report.metrics import TABLES
+from hrnet_det.report.metrics import CLASS_METRICS, TABLES, TASKS
 
 NOTHING = "-"  # of what cannot be measured
 
@@ -38,6 +38,28 @@ def metric_tables(results: dict[str, dict[str, dict[str, float | None]]]) -> lis
             ]
             if rows:
                 made.append(Table(name, ("", *metrics), rows, _limits(of_these)))
+    return made
+
+
+def class_tables(results: dict[str, dict[str, dict[str, float | None]]]) -> list[Table]:
+    """The metrics of each class, in percent: a table for each test set and kind of metric."""
+    made = []
+    for name, tasks in results.items():
+        for start in CLASS_METRICS:
+            columns = {
+                f"{_titled(task, TASKS)} {start.rstrip('-')}": {
+                    key.removeprefix(start): v for key, v in values.items() if key.startswith(start)
+                }
+                for task, values in tasks.items()
+                if task.removesuffix("_TTA") in TASKS
+            }
+            columns = {title: values for title, values in columns.items() if values}
+            classes = dict.fromkeys(key for values in columns.values() for key in values)
+            rows = [
+                (key, *(percent(values.get(key)) for values in columns.values())) for key in classes
+            ]
+            if rows:
+                made.append(Table(name, ("class", *columns), rows))
     return made
 
 

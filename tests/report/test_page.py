@@ -6,10 +6,14 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
 from helpers.report_run import write_run
 
 from hrnet_det import cli
 from hrnet_det.config.load import load_run
+from hrnet_det.data import prepare_datasets
+from hrnet_det.evaluation.predictions import predictions_folder, record_predictions
 from hrnet_det.report.page import write_page
 
 HOSTILE = "<script>alert(1)</script> $x$ \"quoted\" 'it'"
@@ -170,4 +174,42 @@ def test_a_detector_without_objects_has_metrics_alone(tmp_path):
         "What this detector gives are no objects that could be looked at one by one: there are its "
         "metrics and its history alone."
     )
-    assert page.scripts == 0
+    assert page.has("class semantic IoU ground 50.0")
+
+
+def test_several_test_sets_have_a_view_each(tmp_path):
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        write_run(folder, ["cat", "dog"], seed=len(name), images=6)
+        register_coco_instances(
+            f"{name}_val", {}, str(folder / "own" / "test.json"), str(folder / "own")
+        )
+    try:
+        page = _page_of_both(tmp_path)
+    finally:
+        for name in ("first_val", "second_val"):
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
+    for name, ap in (("first", "20.0"), ("second", "30.0")):
+        assert page.has(f" bbox/AP on {name}_val is {ap}")
+        assert page.has(f"{name}_val, boxes 6 images, ")
+
+
+def _page_of_both(tmp_path):
+    """The page of a run on two test sets, each with its own predictions."""
+    run = load_run("custom/faster_rcnn.yaml", ["OUTPUT_DIR", str(tmp_path / "both")])
+    run.cfg.DATASETS.TEST = ("first_val", "second_val")
+    run.cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
+    metrics(tmp_path / "both", {"iteration": 19, "first_val/bbox/AP": 20.0})
+    (tmp_path / "both" / "config.yaml").write_text(run.text())
+    prepare_datasets(run, trains=False)
+    results = {}
+    for name, ap in (("first", 20.0), ("second", 30.0)):
+        there = predictions_folder(run, f"{name}_val")
+        there.mkdir(parents=True)
+        made = tmp_path / name / "inference" / "coco_instances_results.json"
+        shutil.copy(made, there)
+        record_predictions(run, f"{name}_val", max_detections=100)
+        results[f"{name}_val"] = {"bbox": {"AP": ap, "AP50": ap + 10}}
+    (tmp_path / "both" / "results.json").write_text(json.dumps(results))
+    return Page(write_page(tmp_path / "both").read_text())
