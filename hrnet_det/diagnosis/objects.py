@@ -22,8 +22,8 @@ class Objects:
         scores: (N,) float64; 1 for true objects.
         crowd: (N,) bool: regions of a class whose objects are not told apart; False for detections.
         masks: None, or N of COCO's compressed run lengths {"size": [H, W], "counts": bytes}.
-        sizes: (N, 2) float64, width and height of boxes as a json has them: 5.1 - 0.1 is below 5,
-            so that an IoU of 0.5 would not be reached. None: those of `boxes`.
+        sizes: (N, 2) float64, width and height of boxes as a json has them: 0.4 + 1.8 - 0.4 is
+            above 1.8, so that an IoU of 0.5 would not be reached. None: those of `boxes`.
     """
 
     image: np.ndarray

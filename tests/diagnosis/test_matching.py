@@ -51,11 +51,12 @@ def test_matches_are_those_of_pycocotools(task, seed):
         assert matches.right.sum() > 10 and matches.wrong.sum() > 100
 
 
-def test_an_iou_of_one_half_is_reached_where_the_json_says_so():
+def test_an_iou_of_one_half_is_as_pycocotools_computes_it_from_the_json():
+    """0.4 + 1.8 - 0.4 is above 1.8, so corners alone would not give the IoU."""
     evaluated = evaluated_of(
-        truth=[(0, 0, [0.1, 0.1, 10, 10])], found=[(0, 0, [0.1, 0.1, 10, 5], 0.9)]
+        truth=[(0, 0, [0.4, 0, 1.8, 10])], found=[(0, 0, [0.4, 0, 0.9, 10], 1)]
     )
-    assert evaluated.found.boxes[0, 3] - evaluated.found.boxes[0, 1] < 5
+    assert evaluated.truth.boxes[0, 2] - 0.4 > 1.8
     pairs = overlaps(evaluated)
     assert pairs.iou.tolist() == [0.5]
     assert match(evaluated, pairs).truth.tolist() == [0]
