@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.diagnosis.diagnosis import Diagnosis
 from hrnet_det.report.error_kinds import ERRORS
+from hrnet_det.report.limits import limits
 from hrnet_det.report.training_story import BAD, GOOD, NEUTRAL, Statement
 
 SMALL, LARGE = 32**2, 96**2  # square pixels: COCO's bounds of object sizes
 LITTLE = 0.5  # percent of AP50: errors that cost less are not worth a sentence
 NAMED, CONFUSED = 5, 3  # classes, and pairs of them, in a sentence
+SPREAD = 20  # percent of AP50 between classes from which the worst are named
+WORSE = 0.6  # AP of small objects beside that of larger ones from which it is said
+LARGER_IMAGES = (
+    "Small objects need larger images: raise INPUT.MIN_SIZE_TRAIN and INPUT.MIN_SIZE_TEST, let "
+    "anchors fit (DATASETS.CUSTOM.FIT True), or predict in tiles (--tile 640)."
+)
 OVERSURE = 0.15  # a calibration error from which scores are said to be wrong
 
 
-def detection_story(diagnosis: Diagnosis, run: RunConfig | None, folder: Path) -> list[Statement]:
+def detection_story(
+    diagnosis: Diagnosis,
+    run: RunConfig | None,
+    folder: Path,
+    metrics: Mapping[str, float | None] = MappingProxyType({}),
+) -> list[Statement]:
     """Sentences on a test set's detections, what matters most first.
 
     Args:
+        metrics: of the evaluation, for the AP of sizes.
         folder: the run's, for the command that uses its weights.
     """
     if not diagnosis.overall.objects:
@@ -31,7 +45,9 @@ def detection_story(diagnosis: Diagnosis, run: RunConfig | None, folder: Path) -
         *_nothing(diagnosis),
         *_costliest(diagnosis),
         *_not_found(diagnosis),
-        *_limits(diagnosis, run),
+        *limits(diagnosis, run),
+        *_weakest(diagnosis),
+        *_sizes(diagnosis, metrics),
         *_score(diagnosis, folder),
         *_calibration(diagnosis),
     ]
@@ -85,10 +101,7 @@ def _missed(diagnosis: Diagnosis) -> tuple[str, str]:
     told = ", ".join(f"{share:.0%} of {name}" for name, share, count in shares if count)
     small, rest = missed[areas < SMALL].sum(), missed[areas >= SMALL].sum()
     if small > rest:
-        advice = (
-            "Small objects need larger images: raise INPUT.MIN_SIZE_TRAIN and INPUT.MIN_SIZE_TEST, "
-            "let anchors fit (DATASETS.CUSTOM.FIT True), or predict in tiles (--tile 640)."
-        )
+        advice = LARGER_IMAGES
     else:
         advice = (
             "More examples of what is missed, or a longer training. hrnet-det check-data says "
@@ -114,7 +127,7 @@ def _not_found(diagnosis: Diagnosis) -> Iterator[Statement]:
         yield Statement(
             BAD,
             f"Not one object is found of {_some(lost)}: {_classes(len(lost), diagnosis)}, each "
-            "with an AP of 0.",
+            "with an AP50 of 0.",
             "hrnet-det check-data says how many examples there are to learn these from. Rare "
             "classes: more images, or DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler.",
         )
@@ -127,52 +140,40 @@ def _not_found(diagnosis: Diagnosis) -> Iterator[Statement]:
         )
 
 
+def _weakest(diagnosis: Diagnosis) -> Iterator[Statement]:
+    """The classes that are found worst and best, where they differ much."""
+    known = sorted((c for c in diagnosis.curves if c.advised is not None), key=lambda c: c.ap)
+    if len(known) < 3 or 100 * (known[-1].ap - known[0].ap) < SPREAD:
+        return
+    worst = ", ".join(
+        f"{short(c.name)} ({100 * c.ap:.1f}, {c.objects:,} objects)" for c in known[:2]
+    )
+    best = known[-1]
+    yield Statement(
+        NEUTRAL,
+        f"Of the classes that are found at all, these have the lowest AP50: {worst}; "
+        f"{short(best.name)} has the highest ({100 * best.ap:.1f}).",
+    )
+
+
+def _sizes(diagnosis: Diagnosis, metrics: Mapping[str, float | None]) -> Iterator[Statement]:
+    """Whether small objects are found far worse than larger ones."""
+    small = metrics.get("APs")
+    larger = [metrics[name] for name in ("APm", "APl") if metrics.get(name) is not None]
+    truth = diagnosis.evaluated.truth
+    count = int((truth.areas[~truth.crowd] < SMALL).sum())
+    if small is None or not larger or small > WORSE * max(larger) or np.isnan(small):
+        return
+    yield Statement(
+        NEUTRAL,
+        f"AP of small objects is {small:.1f}, of larger ones up to {max(larger):.1f}: "
+        f"{count:,} of {diagnosis.overall.objects:,} objects are under 32 x 32 pixels.",
+        LARGER_IMAGES,
+    )
+
+
 def _classes(count: int, diagnosis: Diagnosis) -> str:
     return f"{count:,} of {len(diagnosis.curves):,} class{'es' * (len(diagnosis.curves) > 1)}"
-
-
-def _limits(diagnosis: Diagnosis, run: RunConfig | None) -> Iterator[Statement]:
-    """Whether the most detections of an image are too few."""
-    evaluated, count = diagnosis.evaluated, len(diagnosis.evaluated.images)
-    objects = np.bincount(evaluated.truth.image[~evaluated.truth.crowd], minlength=count)
-    if run is not None:
-        most, name = run.detections_per_image, run.name(run.detections_setting)
-        more = int((objects > most).sum())
-        if more:
-            yield Statement(
-                BAD,
-                f"{more:,} of {count:,} images have more objects (up to {objects.max():,}) than "
-                f"the {most:,} detections that the detector gives for an image.",
-                f"Raise {name} (to {_round_up(int(objects.max())):,}), and evaluate again.",
-            )
-        elif cut := _cut(diagnosis, most):
-            yield Statement(
-                BAD,
-                f"In {cut:,} of {count:,} images the limit of {most:,} detections leaves some out "
-                "whose scores would be high enough to be used.",
-                f"Raise {name}, and evaluate again.",
-            )
-    classes, truth = len(evaluated.classes), evaluated.truth
-    alike = truth.image[~truth.crowd] * classes + truth.classes[~truth.crowd]
-    of_class = np.unique(alike, return_counts=True)[1].max(initial=0)
-    if of_class > evaluated.max_detections:
-        yield Statement(
-            BAD,
-            f"AP counts the best {evaluated.max_detections:,} detections of a class in an image "
-            f"(maxDets), but images have up to {of_class:,} objects of one: AP cannot reach 100.",
-            "COCO's own sets are measured so; other data follows TEST.DETECTIONS_PER_IMAGE.",
-        )
-
-
-def _cut(diagnosis: Diagnosis, most: int) -> int:
-    """In how many images all of the most detections have scores that would be used."""
-    found, used = diagnosis.evaluated.found, diagnosis.outcomes.scores
-    good = found.image[found.scores >= used[found.classes]]
-    return int((np.bincount(good, minlength=1) >= most).sum())
-
-
-def _round_up(number: int) -> int:
-    return -(-number * 6 // 5 // 50) * 50  # a fifth more, in fifties, as trainings on own data do
 
 
 def _score(diagnosis: Diagnosis, folder: Path) -> Iterator[Statement]:

@@ -21,6 +21,7 @@ from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.report.history import History, read_history
 from hrnet_det.report.metrics import TASKS
 
+METRICS = "metrics.json"
 # Tasks whose detections can be looked at one by one, and what these are compared by.
 SHAPES = {"bbox": "boxes", "segm": "masks"}
 Results = dict[str, dict[str, dict[str, float | None]]]  # {test set: {task: {metric: value}}}
@@ -58,7 +59,13 @@ class OpenedRun:
 
 def of_run(run: RunConfig) -> OpenedRun:
     """A run that has just ended in this process, whose datasets are registered."""
-    opened = _read(Path(str(run[settings.OUTPUT_DIR])), run, [])
+    folder, remarks = Path(str(run[settings.OUTPUT_DIR])), []
+    try:
+        history = read_history(folder / METRICS)
+    except InputError as error:  # what was evaluated has its page all the same
+        history = History(())
+        remarks.append(str(error))
+    opened = _read(folder, run, history, remarks)
     opened.datasets = tuple(run[settings.TEST_DATASETS])
     return opened
 
@@ -73,7 +80,7 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingInputError(f"the folder {folder} of a run is not there")
-    config, names = folder / "config.yaml", ("config.yaml", "metrics.json", "results.json")
+    config, names = folder / "config.yaml", ("config.yaml", METRICS, "results.json")
     if not any((folder / name).is_file() for name in names):
         raise InputError(
             f"{folder} is no folder of a run: it has none of {', '.join(names)}. Name the "
@@ -87,7 +94,7 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
             remarks.append(f"Its config.yaml cannot be read: {error}")
     else:
         remarks.append("There is no config.yaml: its test sets are not known.")
-    opened = _read(folder, run, remarks)
+    opened = _read(folder, run, read_history(folder / METRICS), remarks)
     if run is None:
         yield opened
         return
@@ -97,13 +104,12 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
         yield opened
 
 
-def _read(folder: Path, run: RunConfig | None, remarks: list[str]) -> OpenedRun:
-    history = read_history(folder / "metrics.json")
+def _read(folder: Path, run: RunConfig | None, history: History, remarks: list[str]) -> OpenedRun:
     if history.left_out:
         lines = ", ".join(map(str, history.left_out[:5])) + ", ..." * (len(history.left_out) > 5)
         remarks.append(
-            f"{len(history.left_out)} lines of metrics.json are no rows of metrics, and are left "
-            f"out: line {lines}."
+            f"Left out of metrics.json is what is no row of metrics: {len(history.left_out)} of "
+            f"its lines (line {lines})."
         )
     results = _results(folder / "results.json", run)
     if not results and (found := history.results()):

@@ -116,7 +116,7 @@ def view_of(
             f"{len(evaluated.images):,} images, {diagnosis.overall.objects:,} objects, "
             f"{diagnosis.overall.detections:,} detections, compared by their {task}"
         ),
-        statements=detection_story(diagnosis, run, folder),
+        statements=detection_story(diagnosis, run, folder, metrics),
         classes=class_rows(diagnosis, metrics, numbers),
         curves=curve_charts(diagnosis, numbers, salt=f"{evaluated.dataset} {task}"),
         errors=error_rows(diagnosis),

@@ -109,7 +109,7 @@ def test_sentences_on_detections(known):
     assert texts[1].endswith(" Missed are 20% of small ones (under 32 x 32 pixels).")
     assert "--tile 640" in said[1].advice
     assert any(
-        text == "Not one object is found of bird: 1 of 4 classes, each with an AP of 0."
+        text == "Not one object is found of bird: 1 of 4 classes, each with an AP50 of 0."
         for text in texts
     )
     assert "The test set has no never: 1 of 4 classes, of which nothing can be said." in texts
@@ -161,3 +161,23 @@ def test_curves_of_classes_can_be_reached_by_their_numbers(known):
         assert '<g data-class="0"><title>cat</title>' in plot
         assert '<g data-class="1"><title>&lt;script&gt;$x$</title>' in plot
         assert "<script" not in plot
+
+
+def test_small_objects_and_weak_classes_are_named():
+    rows = [(kind, 20 * place, 1) for kind in (CAT, DOG, BIRD) for place in range(3)]
+    rows = [(kind, left + 200 * kind, 1) for kind, left, _ in rows]
+    found = [(kind, left, 0.9) for kind, left, _ in rows]
+    del found[4:6], found[-1]  # of the second class one of three is found, of the third two
+    known = diagnosis(objects(*rows), objects(*found))
+    said = detection_story(known, None, Path(), {"APs": 10.0, "APm": 40.0, "APl": None})
+    texts = [statement.text for statement in said]
+    assert (
+        f"Of the classes that are found at all, these have the lowest AP50: {HOSTILE} (33.7, 3 "
+        "objects), bird (66.3, 3 objects); cat has the highest (100.0)."
+    ) in texts
+    assert (
+        "AP of small objects is 10.0, of larger ones up to 40.0: 9 of 9 objects are under 32 x 32 "
+        "pixels."
+    ) in texts
+    usual = detection_story(known, None, Path(), {"APs": 30.0, "APm": 40.0, "APl": None})
+    assert not any(statement.text.startswith("AP of small") for statement in usual)
