@@ -185,8 +185,9 @@ def _score(diagnosis: Diagnosis, folder: Path) -> Iterator[Statement]:
     command = shlex.join(["hrnet-det", "predict", str(folder)])
     yield Statement(
         GOOD,
-        f"Used with a score of {overall.advised:g} it is right most evenly: {rates.recall:.0%} of "
-        f"the objects are found, and {rates.precision:.0%} of the detections are right.",
+        f"The best score to use is {overall.advised:g}, where F1 is highest ({rates.f1:.2f}): "
+        f"{rates.recall:.0%} of the objects are found, and {rates.precision:.0%} of the detections "
+        "are right.",
         f"{command} IMAGES --score {overall.advised:g}",
     )
 

@@ -15,39 +15,39 @@ class Error(NamedTuple):
 # By the names that `diagnosis.tide` has.
 ERRORS = {
     "Miss": Error(
-        "missed objects",
+        "missed objects (Miss)",
         "missed",
         "an object that nothing has found, not even poorly or as another class",
     ),  # what helps depends on their size
     "Loc": Error(
-        "poor places",
-        "poor place",
-        "of the right class, but it covers its object by 10 to 50 percent alone (IoU)",
+        "badly placed detections (Loc)",
+        "badly placed",
+        "of the right class, with an IoU of 0.1 to 0.5 only",
         "Look whether annotations are tight; larger images (INPUT.MIN_SIZE_TRAIN, "
         "INPUT.MIN_SIZE_TEST) and a Cascade R-CNN place boxes better.",
     ),
     "Cls": Error(
-        "wrong classes",
+        "wrong classes (Cls)",
         "wrong class",
         "in the place of an object, but as another class",
         "Look at the images of both: are they annotated alike, and can people tell them apart? "
         "Then more examples of the rarer one; classes that look the same are better made one.",
     ),
     "Bkg": Error(
-        "detections of nothing",
+        "detections of nothing (Bkg)",
         "nothing there",
         "where no object is annotated",
         "Look at those with high scores: many are objects that nobody has annotated. Else add "
         "images without objects (DATALOADER.FILTER_EMPTY_ANNOTATIONS False), or raise the score.",
     ),
     "Both": Error(
-        "wrong classes in poor places",
+        "wrong classes, badly placed (Both)",
         "both",
         "near an object of another class",
         "It mostly goes away with the other kinds.",
     ),
     "Dupe": Error(
-        "objects found again",
+        "objects found again (Dupe)",
         "again",
         "on an object that a better detection has found",
         "A lower IoU of the suppression (MODEL.ROI_HEADS.NMS_THRESH_TEST) drops them.",

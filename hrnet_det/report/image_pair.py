@@ -45,7 +45,9 @@ class Mark:
 RIGHT = Mark("found, and right", (0, 158, 115))
 MISSED = Mark("missed: an object that nothing finds", (240, 228, 66), BLACK)
 CONFUSED = Mark("taken for another class", (86, 180, 233), BLACK)
-WRONG = Mark("wrong: nothing there, found twice, or at the wrong place", (213, 94, 0), WHITE)
+WRONG = Mark(
+    "wrong: nothing annotated there, found twice, or at the wrong place", (213, 94, 0), WHITE
+)
 IGNORED = Mark("not counted: a crowd, or in one", (160, 160, 160))
 MARKS = (RIGHT, MISSED, CONFUSED, WRONG, IGNORED)
 

@@ -32,7 +32,7 @@ PAIRS = 3  # of confused classes that a caption names
 KINDS = {
     Outcome.DUPLICATE: "found twice",
     Outcome.MISPLACED: "at the wrong place",
-    Outcome.BACKGROUND: "where nothing is",
+    Outcome.BACKGROUND: "where nothing is annotated",
 }
 
 

@@ -151,8 +151,8 @@ def _metric(history: History, run: RunConfig | None, metric: str, best: str) -> 
         longer = _set(run, settings.MAX_ITER, 2 * (history.iteration + 1))
         yield Statement(
             NEUTRAL,
-            f"{metric} was still rising: in the last quarter from {max(late.values):.1f} to "
-            f"{curve.last:.1f}.",
+            f"{metric} was still rising: from {max(late.values):.1f} at iteration "
+            f"{late.iterations[late.highest()]:,} to {curve.last:.1f} at the end.",
             f"Train longer: {longer}, the steps of the learning rate in proportion.",
         )
     elif place == len(curve) - 1:

@@ -126,8 +126,12 @@ def view_of(
         images=[
             (title, how, [(" ".join(numbers[name] for name in i.classes), i) for i in shown])
             for title, how, shown in (
-                ("Worst images", "Those with the worst F1; kinds of errors in turn.", images.worst),
-                ("Best images", "Those with the best F1; many classes first.", images.best),
+                (
+                    "Worst images",
+                    "Those with the lowest F1, of various kinds of errors.",
+                    images.worst,
+                ),
+                ("Best images", "Those with the highest F1, of various classes.", images.best),
             )
             if shown
         ],
@@ -171,7 +175,11 @@ def error_rows(diagnosis: Diagnosis) -> list[ErrorRow]:
     rows.sort(key=lambda row: -row.gain)
     for kind, title, meaning in (
         (FALSE_POSITIVES, "all wrong detections", "if their scores were below those of right ones"),
-        (FALSE_NEGATIVES, "all objects not found", "if those that are not found were not there"),
+        (
+            FALSE_NEGATIVES,
+            "all objects not found",
+            "if the objects that are not found were not annotated",
+        ),
     ):
         rows.append(ErrorRow(title, meaning, "", gains[kind], most))
     return rows

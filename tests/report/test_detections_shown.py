@@ -38,7 +38,7 @@ def diagnosis(truth, found, *, most=100):
 
 @pytest.fixture(scope="module")
 def known():
-    """Two right; one each at a poor place, of a wrong class, of nothing, found again, missed."""
+    """Two right; one each badly placed, of a wrong class, of nothing, found again, missed."""
     truth = objects((CAT, 0, 1), (CAT, 100, 1), (CAT, 200, 1), (DOG, 300, 1), (BIRD, 400, 1))
     found = objects((CAT, 0, 0.9), (CAT, 106, 0.8), (DOG, 200, 0.7), (DOG, 300, 0.6),
                     (CAT, 500, 0.5), (CAT, 0, 0.4))  # fmt: skip
@@ -49,7 +49,7 @@ def test_a_row_for_each_class(known):
     rows = views.class_rows(known, {"AP": 30.0, "AP-cat": 25.04, "AP-never": None}, NUMBERS)
     shown = {row.name: (row.classes, row.cells) for row in rows}
     assert views.CLASS_HEADERS[8:] == (
-        *("missed", "poor place", "wrong class", "nothing there", "both", "again"),
+        *("missed", "badly placed", "wrong class", "nothing there", "both", "again"),
     )
     # objects, AP, AP50, advised score, precision, recall, F1, and errors
     assert shown["all classes"] == (
@@ -88,9 +88,10 @@ def test_of_many_classes_the_most_confused_stand_in_the_matrix(known, monkeypatc
 def test_kinds_of_errors_are_those_of_tide(known):
     rows = views.error_rows(known)
     assert {row.title: row.count for row in rows} == {
-        "missed objects": "1", "poor places": "1", "wrong classes": "1",
-        "detections of nothing": "1", "wrong classes in poor places": "0",
-        "objects found again": "1", "all wrong detections": "", "all objects not found": "",
+        "missed objects (Miss)": "1", "badly placed detections (Loc)": "1",
+        "wrong classes (Cls)": "1", "detections of nothing (Bkg)": "1",
+        "wrong classes, badly placed (Both)": "0", "objects found again (Dupe)": "1",
+        "all wrong detections": "", "all objects not found": "",
     }  # fmt: skip
     gains = [row.gain for row in rows[:-2]]
     assert gains == sorted(gains, reverse=True)
@@ -102,10 +103,10 @@ def test_sentences_on_detections(known):
     texts = [statement.text for statement in said]
     # Put right: cats are right, wrong, right, which is an AP of (34 + 33 * 2/3) / 101; dogs' is 1.
     assert texts[0] == (
-        "What costs most are wrong classes: without them AP50 would be 51.8 in place of 27.9. "
-        f"Most often it takes cat for {HOSTILE} (1)."
+        "What costs most are wrong classes (Cls): without them AP50 would be 51.8 in place of "
+        f"27.9. Most often it takes cat for {HOSTILE} (1)."
     )
-    assert texts[1].startswith("Next come missed objects: without them AP50 would be 41.8")
+    assert texts[1].startswith("Next come missed objects (Miss): without them AP50 would be 41.8")
     assert texts[1].endswith(" Missed are 20% of small ones (under 32 x 32 pixels).")
     assert "--tile 640" in said[1].advice
     assert any(
@@ -113,7 +114,7 @@ def test_sentences_on_detections(known):
         for text in texts
     )
     assert "The test set has no never: 1 of 4 classes, of which nothing can be said." in texts
-    score = next(s for s in said if s.text.startswith("Used with a score of 0.55"))
+    score = next(s for s in said if s.text.startswith("The best score to use is 0.55"))
     assert score.text.endswith("40% of the objects are found, and 50% of the detections are right.")
     assert score.advice == "hrnet-det predict 'out put' IMAGES --score 0.55"
 

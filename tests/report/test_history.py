@@ -62,7 +62,7 @@ def test_overfitting_is_named_with_its_iteration_and_by_how_much():
             (2.0, 1.0, 0.8, 0.6),
             ["neutral", "neutral"],
             ["The loss on the test set has not fallen since iteration 199 (1): it overfits little",
-             "bbox/AP was still rising: in the last quarter from 30.0 to 40.0."],
+             "bbox/AP was still rising: from 30.0 at iteration 299 to 40.0 at the end."],
         ),
         (
             (2.0, 1.0, 1.1, 1.2),

@@ -41,7 +41,7 @@ def test_the_worst_images_are_of_all_kinds_and_the_best_of_all_classes():
     assert [(s.name, s.caption, s.classes) for s in shown.worst] == [
         ("2.png", "1 right, 1 cat taken for dog", ("cat", "dog")),
         ("1.png", "1 right, 1 missed", ("cat",)),
-        ("3.png", "1 right, 1 where nothing is", ("dog",)),
+        ("3.png", "1 right, 1 where nothing is annotated", ("dog",)),
     ]
     assert [(s.name, s.caption) for s in shown.best] == [("0.png", "2 right")]
     assert shown.remarks == []
@@ -87,7 +87,7 @@ def test_captions_name_every_kind_of_error():
     result = diagnose(evaluated_of(truth=truth, found=found))
     assert caption_of(result, 0) == (
         "2 right, 2 missed, 1 cat taken for dog, 1 found twice, 1 at the wrong place, "
-        "1 where nothing is"
+        "1 where nothing is annotated"
     )
 
 
