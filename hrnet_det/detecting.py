@@ -15,6 +15,7 @@ from torch import nn
 
 from hrnet_det.batches import in_batches
 from hrnet_det.detector_options import Wanted
+from hrnet_det.modeling.inference.borrowed import least_score
 from hrnet_det.modeling.inference.finite import images_are_named
 from hrnet_det.remarks import size_remark
 from hrnet_det.tiles import Found, Tile, Tiling, merged, placed, tiles_remark
@@ -94,7 +95,7 @@ class Pass:
         after = tiling.merge != "sahi"
         wanted = replace(self.wanted, score=None) if after else self.wanted
         parts = replace(self, wanted=wanted)._each(cuts, then)
-        score = self.wanted.score or 0
+        score = max(self.wanted.score or 0, least_score(self.model))
         return merged(parts, tiles, size, tiling, score=score, most=self.wanted.most)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 FAR = 3  # times as large or small as in training
+TILE = 640  # pixels, where the size of the images of training is not known
 OPTION = "Detector.from_pretrained(size=...)"
 
 
@@ -25,17 +26,19 @@ def size_remark(data: Mapping, size: tuple[int, int], resized: tuple[int, int]) 
             return ""
         return (
             f"{said}, so that objects are {1 / factor:.0f} times smaller: give --size "
-            f"SHORTER,LONGER, or {OPTION}"
+            f"SHORTER,LONGER, or {OPTION}; or detect it in tiles, such as --tile {TILE}"
         )
     shorter, longer = data["shorter_side"][1], data["longer_side"][1]
     learnt = min(data["size"][0] / shorter, data["size"][1] / longer)
     if 1 / FAR <= factor / learnt <= FAR:
         return ""
     as_then = ",".join(str(round(side * learnt)) for side in sorted(size))
+    # Tiles that are as large as the images of training are resized as these were.
+    in_tiles = f"; or detect it in tiles: --tile {shorter:.0f}" if factor < learnt else ""
     return (
         f"{said}, but the detector was trained on images of about {longer:.0f}x{shorter:.0f} (x"
         f"{learnt:.2f}): objects of the same size look {_times(factor / learnt)}: give "
-        f"--size {as_then}, as then, or {OPTION}"
+        f"--size {as_then}, as then, or {OPTION}{in_tiles}"
     )
 
 

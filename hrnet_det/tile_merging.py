@@ -15,7 +15,8 @@ import numpy as np
 ALIKE = 0.5  # IoU, in the part that both tiles see, of boxes that are one object
 INSIDE = 0.7  # share of an object that a tile has cut, inside one of another tile
 MARGIN, SHARE = 2, 0.02  # pixels, and share of a tile: an object that near to its border is cut
-SAHI = {"match_metric": "IOS", "match_threshold": 0.5}  # as sahi.predict has them by default
+# Of sahi.predict: its match_threshold, and the confidence threshold below which it suppresses.
+SAHI_OVERLAP, LOW_SCORE = 0.5, 0.1
 WHOLE, COARSE, CUT = range(3)  # in a tile; in the whole image; at a border of a tile
 
 
@@ -35,6 +36,7 @@ def by_nms(
     tiles: np.ndarray,
     *,
     least: int,
+    score: float,
 ) -> list[Group]:
     """The objects of an image, each once, of what its tiles have found.
 
@@ -46,6 +48,7 @@ def by_nms(
         boxes, scores, classes: (N, 4) pixels of the image, (N,), (N,).
         number: (N,) the tile of each; tiles (T, 4), the last one the whole image.
         least: pixels in which tiles overlap at least.
+        score: the least of the detections; it makes no difference here.
     """
     sides = cut_sides(boxes, tiles[number], tiles[-1])
     coarse = number == len(tiles) - 1
@@ -152,22 +155,31 @@ def by_sahi(
     tiles: np.ndarray,
     *,
     least: int,
+    score: float,
 ) -> list[Group]:
-    """The same by SAHI's greedy merging, which is what its sliced prediction does by default.
+    """The same by SAHI's code, as its sliced prediction does it by default.
 
-    Source: sahi.postprocess.combine, GreedyNMMPostprocess, whose own function chooses.
+    That is greedy merging; of objects of scores below LOW_SCORE a suppression.
+
+    Source: sahi.predict.get_sliced_prediction, sahi.postprocess.combine.
     Args: as of `by_nms`; which tile an object is of makes no difference.
     """
-    from sahi.postprocess.combine import batched_greedy_nmm
+    from sahi.postprocess.combine import batched_greedy_nmm, batched_nms
 
-    chosen = batched_greedy_nmm(np.column_stack([boxes, scores, classes]), **SAHI)
+    if not len(boxes):
+        return []
+    rows = np.column_stack([boxes, scores, classes])
+    if score < LOW_SCORE:
+        kept = batched_nms(rows, match_metric="IOU", match_threshold=SAHI_OVERLAP)
+        return [Group([i], boxes[i]) for i in kept]
+    chosen = batched_greedy_nmm(rows, match_metric="IOS", match_threshold=SAHI_OVERLAP)
     groups = []
     for first, others in chosen.items():
         group = Group([first], boxes[first])
         for other in others:
             shared = _area(_clipped(group.box, boxes[other]))
             smaller = min(_area(group.box), _area(boxes[other]))
-            if shared >= SAHI["match_threshold"] * smaller:  # it may have grown since
+            if shared >= SAHI_OVERLAP * smaller:  # the group may have grown since
                 group.members.append(other)
                 group.box = _around(group.box, boxes[other])
         groups.append(group)

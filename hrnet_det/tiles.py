@@ -173,7 +173,7 @@ def merged(
     )
     number = np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts])
     groups = MERGES[tiling.merge](
-        boxes, scores, classes, number, np.array(tiles), least=tiling.least
+        boxes, scores, classes, number, np.array(tiles), least=tiling.least, score=score
     )
     groups = [group for group in groups if scores[group.members].max() >= score]
     groups = sorted(groups, key=lambda group: -scores[group.members].max())[:most]

@@ -31,3 +31,5 @@ def test_a_size_far_from_training_is_told(data, size, resized, said):
     if said:
         height, width = size
         assert text.startswith(f"an image of {width}x{height} is resized to ")
+        tiles = "such as --tile 640" if not data else "tiles: --tile 256"
+        assert text.endswith(tiles) == ("smaller" in text)

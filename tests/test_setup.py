@@ -89,7 +89,7 @@ def test_make_installs_from_nothing(make, target):
         "python3 -m venv .venv",
         ".venv/bin/python -m pip install -e '.[dev]'",
         ".venv/bin/python -m pip install --no-deps "
-        "lvis==0.5.3 cityscapesscripts==2.3.0 pyquaternion==0.9.9",
+        "lvis==0.5.3 cityscapesscripts==2.3.0 pyquaternion==0.9.9 tidecv==1.0.1 sahi==0.12.8",
         ".venv/bin/hrnet-det install-detectron2 ",
     ]
     commands = {

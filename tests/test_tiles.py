@@ -289,21 +289,26 @@ def test_the_whole_image_is_seen_small():
 # --- SAHI ---
 
 
-def test_sahis_own_merging_gives_the_same_boxes():
+@pytest.mark.parametrize("score", [0.05, 0.3])
+def test_sahis_own_merging_gives_the_same_boxes(score):
     sahi = pytest.importorskip("sahi.postprocess.combine", reason="SAHI is not installed")
     from sahi.prediction import ObjectPrediction
 
     rng = np.random.default_rng(0)
     low = rng.integers(0, 200, (300, 2))
     boxes = np.concatenate([low, low + rng.integers(5, 60, (300, 2))], axis=1).astype(np.float32)
-    scores, classes = rng.permutation(300).astype(np.float32) / 300, rng.integers(0, 3, 300)
+    scores = (score + rng.permutation(300) / 1000).astype(np.float32)
+    classes = rng.integers(0, 3, 300)
     part = tiles.Found(boxes, scores, classes)
-    found = tiles.merged([part], [Tile(0, 0, 300, 300)], (300, 300), Tiling(100, 0.2, "sahi"))
+    image = [Tile(0, 0, 300, 300)], (300, 300), Tiling(100, 0.2, "sahi")
+    found = tiles.merged([part], *image, score=score)
     given = [
         ObjectPrediction(bbox=b, category_id=c, category_name=NAMES[c], score=s)
         for b, c, s in zip(boxes.tolist(), classes.tolist(), scores.tolist(), strict=True)
     ]
-    expected = sahi.GreedyNMMPostprocess(0.5, "IOS", class_agnostic=False)(given)
+    ways = {0.05: sahi.NMSPostprocess(0.5, "IOU", class_agnostic=False),
+            0.3: sahi.GreedyNMMPostprocess(0.5, "IOS", class_agnostic=False)}  # fmt: skip
+    expected = ways[score](given)
     rows = sorted([*map(float, p.bbox.to_xyxy()), p.category.id, p.score.value] for p in expected)
     columns = (found.pred_boxes.tensor, found.pred_classes[:, None], found.scores[:, None])
     ours = torch.cat(columns, dim=1).tolist()
@@ -314,7 +319,8 @@ def test_sahis_own_merging_gives_the_same_boxes():
 def test_parts_are_joined_by_sahi():
     pytest.importorskip("sahi", reason="SAHI is not installed")
     boxes = random_boxes(0, (5, 29))
-    found = detector_of(Seeing(["pred_masks"]))(scene(boxes), tile=100, overlap=0.3, merge="sahi")
+    options = {"tile": 100, "overlap": 0.3, "merge": "sahi", "score": 0.1}
+    found = detector_of(Seeing(["pred_masks"]))(scene(boxes), **options)
     expected = detector_of(Seeing(["pred_masks"]))(scene(boxes))
     assert equal(by_box(found, "pred_masks"), by_box(expected, "pred_masks"))
 

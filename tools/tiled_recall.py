@@ -29,6 +29,7 @@ from hrnet_det.errors import InputError
 
 FOLDER = Path("datasets/quickstart")
 GROUND = 114  # grey level between images
+LOW = 0.05  # the least score that configs let through
 MOST = 10_000  # detections of a mosaic
 
 
@@ -108,13 +109,16 @@ def rows_of(objects: object, mosaic: int, ids: Sequence[int]) -> list[dict]:
     return rows
 
 
-def sliced(detector: Detector, tile: int, overlap: float) -> Callable[[np.ndarray, int], list]:
+Way = Callable[[np.ndarray, int, Sequence[int]], list[dict]]
+
+
+def sliced(detector: Detector, tile: int, overlap: float, score: float) -> Way:
     """SAHI's sliced prediction with a detector, as rows of COCO results."""
     from sahi.predict import get_sliced_prediction
 
     from hrnet_det.sahi import sahi_model
 
-    model = sahi_model(detector, confidence_threshold=0.05)
+    model = sahi_model(detector, confidence_threshold=score)
 
     def rows(image: np.ndarray, mosaic: int, ids: Sequence[int]) -> list[dict]:
         options = {"slice_height": tile, "slice_width": tile, "verbose": 0}
@@ -149,7 +153,7 @@ def main(words: Sequence[str] | None = None) -> None:
     many, side = {"max_detections": MOST}, detector.run.cfg.INPUT.MIN_SIZE_TEST * given.grid
     tiles = {"tile": given.tile, "overlap": given.overlap, "batch": given.batch}
 
-    def ours(**options: object) -> Callable[[np.ndarray, int, Sequence[int]], list[dict]]:
+    def ours(**options: object) -> Way:
         return lambda image, k, ids: rows_of(detector(image, **many, **options), k, ids)
 
     ways = {
@@ -157,7 +161,10 @@ def main(words: Sequence[str] | None = None) -> None:
         f"one call, {given.grid} times that size": ours(size=(side, side)),
         "tiles": ours(**tiles),
         "tiles, merged by SAHI": ours(**tiles, merge="sahi"),
-        "SAHI's sliced prediction": sliced(detector, given.tile, given.overlap),
+        "SAHI's sliced prediction": sliced(detector, given.tile, given.overlap, LOW),
+        f"tiles, from score {given.score}": ours(**tiles, score=given.score),
+        "the same, merged by SAHI": ours(**tiles, merge="sahi", score=given.score),
+        "SAHI's, from that score": sliced(detector, given.tile, given.overlap, given.score),
     }
     objects, size = len(truth["annotations"]), images[0].shape[1]
     print(f"{len(images)} mosaics of {size}x{size} with {objects} objects, IoU 0.5", flush=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrnet_det.detector_options import check_score
 from hrnet_det.errors import InputError
 from hrnet_det.outputs import check_folder
 from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
@@ -15,10 +16,10 @@ from hrnet_det.predict.crops import CROPS
 from hrnet_det.predict.kinds import VIDEO
 from hrnet_det.predict.sources import Source, find_sources
 from hrnet_det.predict.writing import LINES, MP4, drawing_names
+from hrnet_det.tiles import Tiling
 
 RESULTS = "predictions.json"
 COCO_RESULTS = "coco_results_{}.json"  # for each of the tasks
-MERGES = ("nms", "sahi")
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ def check_request(
         the folder `output`, an image would be overwritten, or the json has not all of them;
         MissingInputError if one is not there.
     """
-    if not 0 <= score <= 1:  # nan is not
-        raise InputError(f"score {score}: give a number from 0 to 1")
+    check_score(score)
     if every < 1:
         raise InputError(f"every {every}: give a whole number of at least 1")
-    options = {"score": score or None} | _tiling(tile, overlap, merge)
+    options: dict[str, object] = {"score": score or None}
+    if Tiling.checked(tile, overlap, merge) is not None:
+        options |= {"tile": tile, "overlap": overlap, "merge": merge}
     check_folder(output, shown=f"--output {output}", advice="give another folder")
     output = Path(output)
     found = find_sources(images, output=output)
@@ -104,15 +106,6 @@ def check_request(
         notes,
         every,
     )
-
-
-def _tiling(tile: int | None, overlap: float, merge: str) -> dict[str, object]:
-    """What a detector is called with for tiles. Raises: InputError if a value is not allowed."""
-    if not 0 <= overlap < 1:
-        raise InputError(f"overlap {overlap}: give a share of a tile from 0, and below 1")
-    if merge not in MERGES:
-        raise InputError(f"merge {merge!r}: give {' or '.join(MERGES)}")
-    return {} if tile is None else {"tile": tile, "overlap": overlap, "merge": merge}
 
 
 def _check_videos(videos: Sequence[str]) -> None:
