@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,21 +13,20 @@ from pathlib import Path
 from detectron2.structures import Instances
 from tqdm import tqdm
 
-from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.detector import Detector
 from hrnet_det.detector_options import class_numbers
 from hrnet_det.errors import InputError
 from hrnet_det.predict.drawing_queue import DrawingQueue
+from hrnet_det.predict.finisher import Finisher, Log
 from hrnet_det.predict.kinds import VIDEO
 from hrnet_det.predict.plan import Plan, check_request
 from hrnet_det.predict.reading import Read, read_ahead
-from hrnet_det.predict.results import Drawn, Prediction, Results
+from hrnet_det.predict.results import Prediction, Results
 from hrnet_det.predict.sources import Source
 from hrnet_det.predict.writing import said_of
 
 SHOWN = 10  # images that could not be read, in the error
 THREADS = 8  # that read, and that draw, at most
-Log = Callable[[str], object]
 
 
 class UnreadError(InputError):
@@ -45,6 +43,14 @@ class UnreadError(InputError):
         lines = "\n  ".join(failed[:SHOWN]) + rest
         full = "" if what == "images" else " in full"
         super().__init__(f"{len(failed)} of {total} {what} cannot be read{full}:\n  {lines}")
+
+
+class Stopped(KeyboardInterrupt):
+    """The user has stopped it; `done` images and videos are drawn and written."""
+
+    def __init__(self, done: int) -> None:
+        super().__init__()
+        self.done = done
 
 
 def predict(
@@ -123,67 +129,26 @@ def predictions(
     wanted = sorted(class_numbers(options["classes"], names)) or range(len(names))
     results = Results(plan, names, [names[k] for k in wanted])
     bar = tqdm(total=len(plan.sources), unit="image", file=sys.stderr, disable=not progress)
-    finisher = _Finisher(results, plan, log, bar)
+    finisher = Finisher(results, plan, log, bar)
     images = read_ahead(plan.sources, detector.read, threads=_threads(), ahead=ahead)
     queue = DrawingQueue(results.draw, finisher, threads=_threads(), most=ahead)
-    with closing(results), bar, closing(queue), closing(images):
-        detect = partial(detector, **options)
-        for number, read, objects in _detected(detect, images, batch):
-            if read.source.kind == VIDEO:
-                queue.join()
-                shown = {"batch": batch, "progress": progress_of_frames}
-                finisher.video(*_video(number, read.source, plan, detect, names, shown))
-            else:
-                queue.add(number, read, objects)
+    try:
+        with closing(results), bar, closing(queue), closing(images):
+            detect = partial(detector, **options)
+            for number, read, objects in _detected(detect, images, batch):
+                if read.source.kind == VIDEO:
+                    queue.join()
+                    shown = {"batch": batch, "progress": progress_of_frames}
+                    finisher.video(*_video(number, read.source, plan, detect, names, shown))
+                else:
+                    queue.add(number, read, objects)
+                yield from finisher.taken()
+            queue.join()
             yield from finisher.taken()
-        queue.join()
-        yield from finisher.taken()
+    except KeyboardInterrupt as stop:  # by now what was being drawn is finished
+        raise Stopped(finisher.done) from stop
     if finisher.failed:
         raise UnreadError(finisher.failed, len(plan.sources), plan.what)
-
-
-class _Finisher:
-    """Writes the rows of an image that is drawn, and says so."""
-
-    def __init__(self, results: Results, plan: Plan, log: Log | None, bar: tqdm) -> None:
-        self._results, self._plan, self._log, self._bar = results, plan, log, bar
-        self._finished: deque[Prediction] = deque()
-        self.failed: list[str] = []  # what is said of those that cannot be read
-
-    def __call__(self, one: Drawn | Read) -> None:
-        if isinstance(one, Read):
-            name = on_one_line(one.source.name)
-            self.failed.append(f"{name} {one.problem}")
-            line = f"{name}: left out, it {one.problem}"
-        else:
-            self._results.write(one)
-            line = self._finish(one.prediction)
-        self._tell(line)
-
-    def video(self, source: Source, prediction: Prediction, problem: str) -> None:
-        """A video, of which some or all frames could not be read where there is a problem."""
-        name, frames = on_one_line(source.name), prediction.frames
-        if problem:
-            self.failed.append(f"{name} {problem}{f'; {frames} frames are done' if frames else ''}")
-        line = self._finish(prediction) if frames else f"{name}: left out, it {problem}"
-        self._tell(f"{line}; it {problem}" if frames and problem else line)
-
-    def _finish(self, prediction: Prediction) -> str:
-        self._finished.append(prediction)
-        said = ", ".join(f"{n} {name}" for name, n in prediction.counts.items())
-        frames = f"{prediction.frames} frames, " if prediction.frames else ""
-        name = on_one_line(str(prediction.image))
-        return f"{name}: {frames}{said or f'nothing over {self._plan.score:g}'}"
-
-    def _tell(self, line: str) -> None:
-        self._bar.update()
-        if self._log is not None:
-            self._log(line)
-
-    def taken(self) -> Iterator[Prediction]:
-        """Those that have been finished since it was asked last."""
-        while self._finished:
-            yield self._finished.popleft()
 
 
 def _video(

@@ -11,7 +11,7 @@ from hrnet_det.detector import Detector
 from hrnet_det.predict.crops import CROPS
 from hrnet_det.predict.plan import COCO_RESULTS, RESULTS, Plan
 from hrnet_det.predict.results import Prediction
-from hrnet_det.predict.run import UnreadError, predictions
+from hrnet_det.predict.run import Stopped, UnreadError, predictions
 
 FEW = 10  # images, of which each has a line on a terminal, too; more have a bar
 CLASSES, NAMED = 10, 3  # at most, in the last lines
@@ -94,9 +94,8 @@ def run_plan(
                 tally.add(one)
     except UnreadError as error:
         unread = error
-    except KeyboardInterrupt:
-        done = f"{tally.images + tally.videos} of {len(plan.sources)} {plan.what}"
-        log(f"stopped: {done} are done and in {plan.output}")
+    except Stopped as stop:
+        log(f"stopped: {stop.done} of {len(plan.sources)} {plan.what} are done: {plan.output}")
         raise
     for line in tally.lines(plan):
         log(line)

@@ -1,5 +1,6 @@
 """Images behind addresses, fetched from a server in this process."""
 
+import contextlib
 import http.server
 import threading
 import time
@@ -28,7 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for start in range(0, len(CONTENT), 2000):
             if self.path == "/slow":
                 time.sleep(0.02)
-            self.wfile.write(CONTENT[start : start + 2000])
+            with contextlib.suppress(ConnectionError):  # who has had enough
+                self.wfile.write(CONTENT[start : start + 2000])
 
     def log_message(self, *_):
         pass
