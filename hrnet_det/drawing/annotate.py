@@ -40,6 +40,7 @@ def annotate(
     label_names: Sequence[str] = (),
     scale: float | None = None,
     written: str | None = None,
+    text: int | None = None,
     legend: bool = True,
     fill: float | None = None,
 ) -> np.ndarray:
@@ -62,19 +63,28 @@ def annotate(
         scale: drawn pixels for a pixel of the image; by default `enlargement(image)`.
         written: "names", "scores" or "nothing", on each object; by default what leaves them
             visible.
+        text: height of what is written, pixels; by default what suits the objects.
         legend: whether names that are not on the objects are in a legend.
         fill: the share of its colour in what is under a mask; with 0 it is outlined alone. By
             default MASK_ALPHA, or where so many are there that nothing is written, DENSE_ALPHA.
     Output: (H * scale, W * scale, 3) uint8, RGB.
     """
     scale = enlargement(image) if scale is None else scale
-    canvas = Canvas(image, scale, text=_text_height(image, objects, scale))
+    canvas = Canvas(image, scale, text=text or _text_height(image, objects, scale))
     names = [] if labels is None else _tint(canvas, labels, label_names, alone=objects is None)
     if objects is not None and len(objects):
         _draw_objects(canvas, _Fields(objects, classes), written, legend, fill)
     for name, place, own in names:
         canvas.label(name, place, own)
     return canvas.pixels()
+
+
+def lettering(
+    image: np.ndarray, *, objects: Instances, classes: Sequence[str], scale: float = 1
+) -> tuple[str, int]:
+    """What `annotate` writes on each of some objects by default, and how high, in pixels."""
+    text = _text_height(image, objects, scale)
+    return _best_fitting(Canvas(image, scale, text=text), _Fields(objects, classes)), text
 
 
 def enlargement(image: np.ndarray) -> int:

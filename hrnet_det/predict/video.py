@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from tqdm import tqdm
 
-from hrnet_det.drawing.annotate import annotate
+from hrnet_det.drawing.annotate import NAMES, NOTHING, SCORES, annotate, lettering
 from hrnet_det.errors import InputError
 from hrnet_det.predict.video_reading import Frame, UnreadableVideo, VideoReader
 from hrnet_det.predict.video_writing import VideoWriter
 from hrnet_det.predict.writing import LINES, said_of
+from hrnet_det.run_lengths import coco_rows
 
+_LESS = (NAMES, SCORES, NOTHING)  # of what is written
+CALM = 1  # seconds for which more has to find room before it is written
 Detect = Callable[[list[np.ndarray]], Sequence[Instances]]
 
 
@@ -91,13 +94,13 @@ def _annotate(
 ) -> VideoResult:
     counts: Counter[str] = Counter()
     writer, rows = VideoWriter(drawing, video), _Lines(drawing.with_suffix(LINES))
-    frames = video.read(every, writer.add_sound)
+    drawer, frames = _Drawer(names), video.read(every, writer.add_sound)
     total = None if video.frames is None else -(-video.frames // every)
     bar = tqdm(total=total, unit="frame", file=sys.stderr, disable=not progress, leave=False)
     with bar, closing(rows), closing(writer), closing(frames):
         for frame, objects in _detected(detect, frames, batch):
             row = row_of(frame, objects, names)
-            pixels = draw(frame.pixels, objects, names)
+            pixels = drawer.draw(frame, objects)
             writer.add(replace(frame, pixels=pixels))
             rows.add(row)
             counts.update(found["category"] for found in row["objects"])
@@ -107,18 +110,40 @@ def _annotate(
     )
 
 
-def draw(pixels: np.ndarray, objects: Instances, names: Sequence[str]) -> np.ndarray:
-    """A frame with its objects in the colours of their classes, (H, W, 3) uint8, RGB."""
-    shown = Instances(objects.image_size, **objects.get_fields())
-    if shown.has("pred_masks"):
-        shown.colours = shown.pred_classes
-    return annotate(pixels, objects=shown, classes=names, scale=1)
+class _Drawer:
+    """Draws frame after frame, so that colours stay, and what is written changes seldom."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._recent: deque[tuple[Fraction, int, int]] = deque()  # time, place in _LESS, height
+
+    def draw(self, frame: Frame, objects: Instances) -> np.ndarray:
+        """The frame with its objects in the colours of their classes, (H, W, 3) uint8, RGB."""
+        shown = Instances(objects.image_size, **objects.get_fields())
+        if shown.has("pred_masks"):
+            shown.colours = shown.pred_classes
+        written, text = self._lettering(frame, shown)
+        options = {"classes": self._names, "scale": 1, "written": written, "text": text}
+        return annotate(frame.pixels, objects=shown, **options)
+
+    def _lettering(self, frame: Frame, objects: Instances) -> tuple[str | None, int | None]:
+        """The least that has suited a frame of the last second."""
+        if len(objects):
+            fields = ("pred_boxes", "scores", "pred_classes")
+            plain = Instances(objects.image_size, **{k: objects.get(k) for k in fields})
+            written, text = lettering(frame.pixels, objects=plain, classes=self._names)
+            self._recent.append((frame.time, _LESS.index(written), text))
+        while self._recent and self._recent[0][0] < frame.time - CALM:
+            self._recent.popleft()
+        if not self._recent:
+            return None, None
+        return _LESS[max(row[1] for row in self._recent)], min(row[2] for row in self._recent)
 
 
 def row_of(frame: Frame, objects: Instances, names: Sequence[str]) -> dict:
     """A frame's line of the .jsonl file."""
     rows = []
-    for found in instances_to_coco_json(objects, 0):
+    for found in coco_rows(objects, 0):
         del found["image_id"]
         rows.append({"category": names[found["category_id"]], **found})
     return {"frame": frame.number, "seconds": round(float(frame.time), 6), "objects": rows}

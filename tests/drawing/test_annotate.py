@@ -12,6 +12,7 @@ from hrnet_det.drawing.annotate import (
     UNLABELLED,
     annotate,
     enlargement,
+    lettering,
 )
 from hrnet_det.drawing.canvas import MASK_ALPHA
 from hrnet_det.drawing.colours import PALETTE
@@ -275,3 +276,17 @@ def test_stuff_is_tinted_under_things():
     assert STUFF_ALPHA == 0.25
     assert at(pixels, 28, 18) == pytest.approx(road, abs=1.5)
     assert at(pixels, 10, 14) == blend(road, PALETTE[0])
+
+
+def test_lettering_is_what_is_drawn_without_being_told():
+    rgb = np.zeros((300, 400, 3), np.uint8)
+    boxes = [[x, y, x + 60.0, y + 40] for x in (20, 150, 280) for y in (40, 140, 230)]
+    for names in (["ant", "bee"], ["a bee of a very long name " * 4, "an ant of a long name " * 4]):
+        objects = Instances((300, 400), pred_boxes=Boxes(torch.tensor(boxes)))
+        objects.pred_classes, objects.scores = torch.arange(9) % 2, torch.linspace(1, 0, 9)
+        written, text = lettering(rgb, objects=objects, classes=names)
+        told = annotate(rgb, objects=objects, classes=names, scale=1, written=written, text=text)
+        assert np.array_equal(told, annotate(rgb, objects=objects, classes=names, scale=1))
+        other = "scores" if written == "names" else "names"
+        changed = annotate(rgb, objects=objects, classes=names, scale=1, written=other)
+        assert not np.array_equal(told, changed)

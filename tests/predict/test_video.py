@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from hrnet_det.data.pixels import read_pixels
 from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.errors import InputError
-from hrnet_det.predict import UnreadError, check_request, predict, video_writing
+from hrnet_det.predict import UnreadError, check_request, predict, video, video_writing
 from hrnet_det.predict.results import Prediction
 from hrnet_det.predict.tally import run_plan
 from hrnet_det.predict.video import VideoResult, annotate_video
@@ -221,13 +221,13 @@ def test_a_video_whose_process_is_killed_can_be_played(tmp_path):
     """What is on the disk before it is closed."""
     noise = np.random.default_rng(0).integers(0, 256, (150, 64, 96, 3), dtype=np.uint8)
     path, unfinished = write_video(tmp_path / "clip.mp4", list(noise)), tmp_path / "killed.mp4"
-    video = VideoReader(path)
-    writer = VideoWriter(tmp_path / "out.mp4", video)
-    for frame in video.read():
+    reader = VideoReader(path)
+    writer = VideoWriter(tmp_path / "out.mp4", reader)
+    for frame in reader.read():
         writer.add(frame)
     shutil.copy(tmp_path / "out.mp4", unfinished)
     writer.close()
-    video.close()
+    reader.close()
     assert len(read_video(tmp_path / "out.mp4").times) == 150
     found = annotate_video(Finds(), unfinished, tmp_path / "again.mp4", class_names=NAMES)
     assert 50 <= found.frames < 150
@@ -343,3 +343,20 @@ def test_what_is_predicted_on_a_video_is_told(tmp_path, capsys):
         InputError, match=r"/clip\.jsonl would overwrite the image .*/clip\.mkv: gi"
     ):
         predict(Detects(), [clip], output)
+
+
+def test_what_is_written_changes_seldom(tmp_path, monkeypatch):
+    """Scores alone from the first frame without room for names on, until a second has had it."""
+    seen = []
+
+    def annotate(pixels, *, objects, written, text, **_):
+        seen.append((written, text))
+        return pixels
+
+    room = iter([("names", 20), ("scores", 12), ("names", 18), ("names", 18), ("names", 18)])
+    monkeypatch.setattr(video, "annotate", annotate)
+    monkeypatch.setattr(video, "lettering", lambda *_, **__: next(room))
+    path = write_video(tmp_path / "clip.mp4", grey(5), [0, 400, 800, 1400, 1800])
+    annotate_video(Finds(), path, tmp_path / "out.mp4", class_names=NAMES)
+    names, scores = ("names", 20), ("scores", 12)
+    assert seen == [names, scores, scores, scores, ("names", 18)]
