@@ -16,6 +16,11 @@ from hrnet_det.report.limits import limits
 from hrnet_det.report.training_story import BAD, GOOD, NEUTRAL, Statement
 
 SMALL, LARGE = 32**2, 96**2  # square pixels: COCO's bounds of object sizes
+LEARNT = 5  # percent of AP50 from which errors are looked at
+MORE = (
+    "Train longer, look whether the losses fall, start from ImageNet weights (MODEL.WEIGHTS "
+    "imagenet), and look at the data (hrnet-det check-data)."
+)
 LITTLE = 0.5  # percent of AP50: errors that cost less are not worth a sentence
 NAMED, CONFUSED = 5, 3  # classes, and pairs of them, in a sentence
 SPREAD = 20  # percent of AP50 between classes from which the worst are named
@@ -41,25 +46,33 @@ def detection_story(
     """
     if not diagnosis.overall.objects:
         return [Statement(NEUTRAL, "The test set has no objects: nothing can be right or missed.")]
+    learnt = list(_not_learnt(diagnosis))
     return [
-        *_nothing(diagnosis),
-        *_costliest(diagnosis),
+        *(learnt or _costliest(diagnosis)),
         *_not_found(diagnosis),
         *limits(diagnosis, run),
         *_weakest(diagnosis),
         *_sizes(diagnosis, metrics),
-        *_score(diagnosis, folder),
+        *(() if learnt else _score(diagnosis, folder)),
         *_calibration(diagnosis),
     ]
 
 
-def _nothing(diagnosis: Diagnosis) -> Iterator[Statement]:
+def _not_learnt(diagnosis: Diagnosis) -> Iterator[Statement]:
+    """Whether it has learnt so little that the kinds of its errors mean nothing."""
     if not len(diagnosis.evaluated.found):
         yield Statement(
             BAD,
-            "Nothing was detected.",
-            "No score is over the detector's own threshold (SCORE_THRESH_TEST of its head): it has "
-            "learnt too little. Train longer, and look at the losses below.",
+            "Nothing was detected: no score is over the detector's own threshold "
+            "(SCORE_THRESH_TEST of its head).",
+            MORE,
+        )
+    elif diagnosis.tide.ap < LEARNT:
+        yield Statement(
+            BAD,
+            f"It has learnt very little yet: AP50 is {diagnosis.tide.ap:.1f}, and the kinds of its "
+            "errors mean nothing.",
+            MORE,
         )
 
 
@@ -95,7 +108,7 @@ def _missed(diagnosis: Diagnosis) -> tuple[str, str]:
         for name, bound, chosen in (
             ("small", "under 32 x 32 pixels", areas < SMALL),
             ("medium", "to 96 x 96 pixels", (areas >= SMALL) & (areas < LARGE)),
-            ("large", "larger", areas >= LARGE),
+            ("large", "over 96 x 96 pixels", areas >= LARGE),
         )
     ]
     told = ", ".join(f"{share:.0%} of {name}" for name, share, count in shares if count)
@@ -188,7 +201,7 @@ def _score(diagnosis: Diagnosis, folder: Path) -> Iterator[Statement]:
         f"The best score to use is {overall.advised:g}, where F1 is highest ({rates.f1:.2f}): "
         f"{rates.recall:.0%} of the objects are found, and {rates.precision:.0%} of the detections "
         "are right.",
-        f"{command} IMAGES --score {overall.advised:g}",
+        command=f"{command} IMAGES --score {overall.advised:g}",
     )
 
 

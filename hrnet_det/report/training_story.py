@@ -25,11 +25,13 @@ class Statement:
     Attributes:
         kind: GOOD, BAD or NEUTRAL.
         advice: what to do about it; "" for nothing.
+        command: that does it; "" for none.
     """
 
     kind: str
     text: str
     advice: str = ""
+    command: str = ""
 
 
 def training_story(

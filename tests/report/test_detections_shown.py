@@ -116,7 +116,7 @@ def test_sentences_on_detections(known):
     assert "The test set has no never: 1 of 4 classes, of which nothing can be said." in texts
     score = next(s for s in said if s.text.startswith("The best score to use is 0.55"))
     assert score.text.endswith("40% of the objects are found, and 50% of the detections are right.")
-    assert score.advice == "hrnet-det predict 'out put' IMAGES --score 0.55"
+    assert score.command == "hrnet-det predict 'out put' IMAGES --score 0.55"
 
 
 def test_limits_of_detections_are_named():
@@ -147,7 +147,7 @@ def test_limits_of_detections_are_named():
 def test_nothing_detected_and_nothing_to_detect():
     nothing = objects()
     (first, *_) = detection_story(diagnosis(objects((CAT, 0, 1)), nothing), None, Path())
-    assert first.text == "Nothing was detected."
+    assert first.text.startswith("Nothing was detected: no score is over")
     (only,) = detection_story(diagnosis(nothing, objects((CAT, 0, 0.5))), None, Path())
     assert only.text.startswith("The test set has no objects")
     for truth, found in ((nothing, objects((CAT, 0, 0.5))), (objects((CAT, 0, 1)), nothing)):
@@ -182,3 +182,13 @@ def test_small_objects_and_weak_classes_are_named():
     ) in texts
     usual = detection_story(known, None, Path(), {"APs": 30.0, "APm": 40.0, "APl": None})
     assert not any(statement.text.startswith("AP of small") for statement in usual)
+
+
+def test_of_what_has_learnt_nothing_no_errors_are_explained():
+    found = objects(*((CAT, 20 * place + 300, 0.9) for place in range(50)), (CAT, 0, 0.1))
+    truth = objects(*((CAT, 20 * place, 1) for place in range(10)))
+    first, *rest = detection_story(diagnosis(truth, found), None, Path())
+    assert first.text == (  # one of ten is found, after fifty that are wrong: 11 / 101 / 51
+        "It has learnt very little yet: AP50 is 0.2, and the kinds of its errors mean nothing."
+    )
+    assert not any(said.text.startswith(("What costs", "The best score")) for said in rest)
