@@ -196,7 +196,7 @@ def write_content(path: Path, content: Content) -> None:
 
 def _read(path: Path) -> Content:
     try:
-        with _no_collection():
+        with no_collection():
             content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unrepeated)
     except OSError as error:
         raise InputError(f"COCO json {path} cannot be read: {error.strerror}") from error
@@ -214,7 +214,7 @@ def _read(path: Path) -> Content:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No search for cycles, which takes half of the time among the millions of values of a json."""
     collects = gc.isenabled()
     gc.disable()

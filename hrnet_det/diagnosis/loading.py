@@ -11,6 +11,7 @@ from detectron2.data import MetadataCatalog
 from pycocotools import mask as coco_mask
 
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.coco_json import no_collection
 from hrnet_det.data.dataset_kinds import dataset_kind
 from hrnet_det.diagnosis.objects import Evaluated, EvaluatedImage, Objects
 from hrnet_det.errors import InputError, shown
@@ -52,21 +53,20 @@ def load_evaluated(
     if detector.output in ("proposals", "sem_seg"):
         raise InputError(f"{detector.title} finds no objects with classes that could be looked at")
     recorded = _recorded(run, dataset, augmented=augmented)
-    content = _content(dataset, recorded)
-    results = json.loads((recorded.folder / RESULTS).read_bytes())
     numbers = metadata.get("thing_dataset_id_to_contiguous_id", None)
     names, classes = metadata.get("thing_classes", None), None
     if numbers and names:  # of which stuff may have some too
         classes = {c: names[numbers[c]] for c in sorted(numbers, key=numbers.get)}
-    return evaluated_from(
-        content,
-        results,
-        task=task,
-        classes=classes,
-        dataset=dataset,
-        image_root=str(metadata.get("image_root", "")),
-        max_detections=recorded.max_detections,
-    )
+    with no_collection():
+        return evaluated_from(
+            _content(dataset, recorded),
+            json.loads((recorded.folder / RESULTS).read_bytes()),
+            task=task,
+            classes=classes,
+            dataset=dataset,
+            image_root=str(metadata.get("image_root", "")),
+            max_detections=recorded.max_detections,
+        )
 
 
 def _recorded(run: RunConfig, dataset: str, *, augmented: bool) -> Recorded:
