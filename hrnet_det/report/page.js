@@ -25,6 +25,10 @@ function show() {
     const own = part.dataset.class.split(" ").includes(String(number));
     part.classList.toggle("other", number >= 0 && !own);
   }
+  for (const part of document.querySelectorAll(".none")) {
+    const left = part.previousElementSibling.querySelector("[data-class]:not(.other)");
+    part.hidden = number < 0 || left !== null;
+  }
   document.body.classList.toggle("filtered", number >= 0);
   if (document.activeElement !== chosen) chosen.value = name;
   if (views) views.value = known;

@@ -67,7 +67,8 @@ def test_the_page_of_check_data(data_check, tmp_path):
 
 CLASSES = ["cat", "dog & cat", '<img src=x onerror="missing()"> $x$', "n" * 200]
 # What is seen of a run's page: test set and task, names in its table of classes, the classes of
-# all rows and images that have any, of the curves that stand out, and the choice.
+# all rows and images that have any, whether a part says that it has none of a class and whether
+# that is so, the classes of the curves that stand out, and the choice.
 SHOWN = """(() => {
   const seen = query => [...document.querySelectorAll(`.view:not([hidden]) ${query}`)]
     .filter(part => part.offsetParent);
@@ -76,6 +77,9 @@ SHOWN = """(() => {
     titles: seen("h2").map(part => part.textContent),
     names: seen(".classes tbody tr").map(row => row.cells[0].textContent),
     rows: seen("[data-class]").map(part => part.dataset.class),
+    emptied: [...document.querySelectorAll(".view:not([hidden]) .none")].map(
+      part => [!part.hidden, !part.previousElementSibling.querySelector("[data-class]:not(.other)")]
+    ),
     curves: [...new Set([...bright].map(part => part.dataset.class))].sort(),
     chosen: document.getElementById("class").value,
     unknown: document.getElementById("unknown").textContent,
@@ -88,6 +92,11 @@ TYPED = """(() => {
   input.dispatchEvent(new Event("input"));
 })()"""
 SORTED = "document.querySelector('.classes th:nth-child(2)').click()"
+
+REMOVED = """(() => {
+  document.querySelectorAll("figure[data-class]").forEach(image => image.remove());
+  dispatchEvent(new Event("hashchange"));
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +112,7 @@ def seen_run(tmp_path_factory):
         View(page, 1200, measure=f"({TYPED}, {SHOWN})"),
         View(page, 1200, "#class=cat", f"(document.getElementById('all').click(), {SHOWN})"),
         View(page, 1200, measure=f"({SORTED}, {SHOWN})"),
+        View(page, 1200, "#class=cat", f"({REMOVED}, {SHOWN})"),
     ]
     return look(folder, views)
 
@@ -114,6 +124,7 @@ def test_the_page_of_a_run_is_sound(seen_run):
     assert phone["titles"] == ["custom_test, boxes"]
     assert phone["names"] == ["all classes", *CLASSES]
     assert phone["curves"] == ["0", "1", "2", "3"]
+    assert not any(told for told, _ in phone["emptied"])
     assert phone["chosen"] == phone["unknown"] == phone["address"] == ""
 
 
@@ -122,6 +133,7 @@ def test_a_page_is_opened_at_a_class_and_a_task(seen_run):
     assert shown["titles"] == ["custom_test, masks"]
     assert shown["names"] == ["all classes", CLASSES[2]]
     assert shown["rows"] and all("2" in classes.split() for classes in shown["rows"])
+    assert all(told == empty for told, empty in shown["emptied"])
     assert shown["curves"] == ["2"] and shown["chosen"] == CLASSES[2]
 
 
@@ -142,3 +154,8 @@ def test_a_class_is_chosen_and_left_on_the_page(seen_run):
 def test_classes_are_sorted_by_a_column(seen_run):
     usual, ordered = (seen_run.views[place]["measured"]["names"] for place in (0, 6))
     assert sorted(usual) == sorted(ordered) and usual != ordered
+
+
+def test_a_part_without_the_class_says_so(seen_run):
+    emptied = seen_run.views[7]["measured"]["emptied"]
+    assert emptied == [[False, False], [False, False], [True, True], [True, True]]
