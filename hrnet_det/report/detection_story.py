@@ -52,7 +52,7 @@ def detection_story(
         *_not_found(diagnosis),
         *limits(diagnosis, run),
         *_weakest(diagnosis),
-        *_sizes(diagnosis, metrics),
+        *(() if learnt else _sizes(diagnosis, metrics)),
         *(() if learnt else _score(diagnosis, folder)),
         *_calibration(diagnosis),
     ]

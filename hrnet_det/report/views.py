@@ -149,7 +149,9 @@ def class_rows(
     rows = rows if len(diagnosis.curves) > 1 else []
     for place, curve in enumerate(diagnosis.curves):
         errors = [f"{tide.class_counts[kind][place]:,}" for kind in ERRORS]
-        cells = [*_rates(curve, metrics.get(f"AP-{curve.name}")), *errors]
+        alone = len(diagnosis.curves) == 1  # it has no AP of its own then
+        ap = metrics.get("AP" if alone else f"AP-{curve.name}")
+        cells = [*_rates(curve, ap), *errors]
         rows.append(Row(numbers[curve.name], curve.name, cells))
     return rows
 
