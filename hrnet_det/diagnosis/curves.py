@@ -73,12 +73,11 @@ def class_curves(evaluated: Evaluated, matches: Matches) -> list[ClassCurve]:
     # By class, best first; equal scores in the order of images, as in COCO's evaluation.
     order = counted[np.lexsort((-found.scores[counted], found.classes[counted]))]
     ends = np.searchsorted(found.classes[order], np.arange(len(evaluated.classes) + 1))
-    curves = []
+    scores, right, curves = found.scores[order], matches.right[order], []
     for place, name in enumerate(evaluated.classes):
-        ranked = order[ends[place] : ends[place + 1]]
-        right, number = matches.right[ranked], int(objects[place])
-        ap = average_precision(right, number)
-        curves.append(_curve(name, number, found.scores[ranked], right, ap))
+        own, number = slice(*ends[place : place + 2]), int(objects[place])
+        ap = average_precision(right[own], number)
+        curves.append(_curve(name, number, scores[own], right[own], ap))
     return curves
 
 
