@@ -73,7 +73,7 @@ def annotate(
     canvas = Canvas(image, scale, text=text or _text_height(image, objects, scale))
     names = [] if labels is None else _tint(canvas, labels, label_names, alone=objects is None)
     if objects is not None and len(objects):
-        _draw_objects(canvas, _Fields(objects, classes), written, legend, fill)
+        _draw_objects(canvas, _Fields(objects, classes, image), written, legend, fill)
     for name, place, own in names:
         canvas.label(name, place, own)
     return canvas.pixels()
@@ -84,7 +84,7 @@ def lettering(
 ) -> tuple[str, int]:
     """What `annotate` writes on each of some objects by default, and how high, in pixels."""
     text = _text_height(image, objects, scale)
-    return _best_fitting(Canvas(image, scale, text=text), _Fields(objects, classes)), text
+    return _best_fitting(Canvas(image, scale, text=text), _Fields(objects, classes, image)), text
 
 
 def enlargement(image: np.ndarray) -> int:
@@ -95,7 +95,7 @@ def enlargement(image: np.ndarray) -> int:
 class _Fields:
     """The objects' fields, whether predicted or true, and their colours."""
 
-    def __init__(self, objects: Instances, classes: Sequence[str]) -> None:
+    def __init__(self, objects: Instances, classes: Sequence[str], image: np.ndarray) -> None:
         fields = {
             name.removeprefix("pred_").removeprefix("gt_"): value
             for name, value in objects.get_fields().items()
@@ -116,7 +116,7 @@ class _Fields:
             self.by_class = True
             self.colours = [colour(number) for number in self.numbers]
         else:
-            self.colours = distinct_colours(self.boxes)
+            self.colours = distinct_colours(self.boxes, image)
         self.gaps = [BLACK if own == WHITE else None for own in self.colours]
 
     def texts(self, written: str, canvas: Canvas) -> list[str]:

@@ -23,38 +23,47 @@ def colour(number: int) -> Colour:
     return PALETTE[number % len(PALETTE)]
 
 
-def distinct_colours(boxes: np.ndarray) -> list[Colour]:
+def distinct_colours(boxes: np.ndarray, image: np.ndarray | None = None) -> list[Colour]:
     """A colour for each object, as `distinct_numbers` has them."""
-    return [PALETTE[number] for number in distinct_numbers(boxes).tolist()]
+    return [PALETTE[number] for number in distinct_numbers(boxes, image).tolist()]
 
 
-def distinct_numbers(boxes: np.ndarray) -> np.ndarray:
-    """A colour's number for each object: in turn, but for one like that of a neighbour.
+def distinct_numbers(boxes: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
+    """A colour's number for each object: in turn, but for one like a neighbour's or the image's.
 
-    Then it is the one that differs most from all neighbours, and where these have all of the
-    palette, the one that is furthest away.
+    Where none is APART from all neighbours and the image, it is the one that differs most, and
+    where the neighbours have all of the palette, that of the one furthest away.
 
     Args:
         boxes: (N, 4), x0, y0, x1, y1 in pixels.
+        image: (H, W, 3) uint8, RGB: what the colours are drawn on.
     Output: (N,) int64, places in the palette.
     """
     boxes = np.asarray(boxes, float).reshape(-1, 4)
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     reach = REACH * sides + 2
     low, high = boxes[:, :2] - reach, boxes[:, 2:] + reach
+    grounds = np.full((len(boxes), OF_OBJECTS), np.inf) if image is None else _on(image, boxes)
     chosen = np.arange(len(boxes)) % OF_OBJECTS
-    for i in range(1, len(boxes)):
+    for i in range(len(boxes)):
         near = ((low[:i] < high[i]) & (high[:i] > low[i])).all(axis=1).nonzero()[0]
         apart = _DIFFERENCES[:OF_OBJECTS, chosen[near]]
-        if not len(near) or apart[chosen[i]].min() >= APART:
-            continue
-        least = apart.min(axis=1)
-        if least.max() == 0:
+        least = np.minimum(apart.min(axis=1, initial=np.inf), grounds[i]).clip(max=APART)
+        if apart.min(axis=1, initial=np.inf).max() == 0:
             away = np.abs(middles[near] - middles[i]).max(axis=1)
             least = np.where(apart == 0, away, np.inf).min(axis=1)
         turn = (np.arange(OF_OBJECTS) + i) % OF_OBJECTS
-        chosen[i] = turn[least[turn].argmax()]
+        chosen[i] = turn[least[turn].argmax()]  # of the largest the first
     return chosen
+
+
+def _on(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(N, OF_OBJECTS): how the colours differ from the image at the borders of boxes."""
+    shares = np.array([(x, y) for x in (0, 0.5, 1) for y in (0, 0.5, 1) if (x, y) != (0.5, 0.5)])
+    points = boxes[:, None, :2] * (1 - shares) + boxes[:, None, 2:] * shares  # (N, 8, 2)
+    x, y = points.round().astype(int).clip(0, np.array(image.shape[1::-1]) - 1).transpose(2, 0, 1)
+    grounds = np.median(image[y, x], axis=1)
+    return np.linalg.norm(_lab(grounds)[:, None] - _lab(PALETTE[:OF_OBJECTS]), axis=2)
 
 
 def ink_on(ground: Colour) -> str:

@@ -27,11 +27,14 @@ class Agreement:
     wrong: int = 0
 
 
-def agreement(truth: View, found: View) -> Agreement:
+def agreement(truth: View, found: View, image: np.ndarray | None = None) -> Agreement:
     """Give an object and the prediction that finds it one colour, and the others ALONE.
 
     Predictions, best first, take the free object of their class with the highest IoU, if it is at
     least SAME_IOU: of masks where both have them, otherwise of boxes.
+
+    Args:
+        image: (H, W, 3) uint8, RGB: what the colours are drawn on.
     """
     (true, true_labels), (objects, labels) = truth, found
     if true is None or objects is None:
@@ -39,7 +42,7 @@ def agreement(truth: View, found: View) -> Agreement:
     partners = _partners(true, objects)
     numbers = np.full(len(true), ALONE)
     hit = partners[partners != ALONE]
-    numbers[hit] = distinct_numbers(true.gt_boxes.tensor.numpy()[hit])
+    numbers[hit] = distinct_numbers(true.gt_boxes.tensor.numpy()[hit], image)
     true, objects = true[:], objects[:]  # the arguments stay as they are
     # ALONE, -1, takes the last number, which is added.
     true.colours = torch.from_numpy(numbers)

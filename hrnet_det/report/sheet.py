@@ -64,7 +64,7 @@ def _pair(
     image: np.ndarray, truth: View, found: View, metadata: Metadata, name: str, shown: str
 ) -> Image.Image:
     """Ground truth and prediction, beside each other or, of a wide image, below each other."""
-    both, scale = agreement(truth, found), scale_of(image.shape[:2])
+    both, scale = agreement(truth, found, image), scale_of(image.shape[:2])
     true, said = [f"ground truth, {name}"], [f"prediction, {shown}"]
     if truth[0] is not None:
         missed = f"{both.missed} missed; " if both.missed else ""
