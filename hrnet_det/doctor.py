@@ -12,11 +12,11 @@ from hrnet_det import __version__, environment
 
 # What each makes possible, and what to install for it.
 OPTIONAL = {
-    "av": ("hrnet-det predict on videos", "'av>=14'"),
+    "av": ("hrnet-det predict on videos", "'av>=17'"),
     "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
     "faster_coco_eval": ("COCO evaluation in less time", f"'{environment.FAST_COCO_EVALUATION}'"),
     "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
-    "sahi": ("slices of large images by SAHI", "sahi, which brings opencv-python"),
+    "sahi": ("predict --merge sahi, sahi_model", "sahi, which brings opencv-python"),
     "supervision": ("Detections.to_supervision", "'supervision>=0.29'"),
 }
 _ANNOTATIONS = ("annotations/instances_train2017.json", "annotations/instances_val2017.json")

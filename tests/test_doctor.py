@@ -87,8 +87,11 @@ def test_doctor_says_what_the_fast_coco_evaluation_is_for(monkeypatch):
 
 def test_doctor_says_what_the_packages_beside_predictions_are_for(monkeypatch):
     purposes = {
-        "av": ("hrnet-det predict on videos", "pip install 'av>=14'"),
-        "sahi": ("slices of large images by SAHI", "pip install sahi, which brings opencv-python"),
+        "av": ("hrnet-det predict on videos", "pip install 'av>=17'"),
+        "sahi": (
+            "predict --merge sahi, sahi_model",
+            "pip install sahi, which brings opencv-python",
+        ),
         "supervision": ("Detections.to_supervision", "pip install 'supervision>=0.29'"),
     }
     for name in purposes:

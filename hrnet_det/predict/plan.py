@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrnet_det.detector_options import check_score
+from hrnet_det.environment import distribution
 from hrnet_det.errors import InputError
 from hrnet_det.outputs import check_folder
 from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
@@ -18,6 +19,7 @@ from hrnet_det.predict.sources import Source, find_sources
 from hrnet_det.predict.writing import LINES, MP4, drawing_names
 from hrnet_det.tiles import Tiling
 
+OLDEST_PYAV = 17  # of an earlier one's FFmpeg the videos have no frames
 RESULTS = "predictions.json"
 COCO_RESULTS = "coco_results_{}.json"  # for each of the tasks
 
@@ -109,9 +111,14 @@ def check_request(
 
 
 def _check_videos(videos: Sequence[str]) -> None:
-    if videos and importlib.util.find_spec("av") is None:
+    if not videos:
+        return
+    found = distribution("av") if importlib.util.find_spec("av") else None
+    if found is None or int(found.version.partition(".")[0]) < OLDEST_PYAV:
+        lacking = "is not installed" if found is None else f"is {found.version}"
         raise InputError(
-            f"{videos[0]} is a video, which takes another package: pip install 'hrnet_det[video]'"
+            f"{videos[0]} is a video, which takes PyAV {OLDEST_PYAV} or later; it {lacking}: "
+            "pip install 'hrnet_det[video]'"
         )
 
 

@@ -20,8 +20,9 @@ ENCODERS = {
     "libopenh264": {"rc_mode": "quality"},
     "mpeg4": {"qmin": "2", "qmax": "5"},
 }
-# Whole fragments until the end, which makes an ordinary file of them.
-_CONTAINER = {"movflags": "+hybrid_fragmented+delay_moov"}
+# Whole fragments until the end, which makes an ordinary file of them. Sound that begins before the
+# first frame, as that of AAC, does not move the frames.
+_CONTAINER = {"movflags": "+hybrid_fragmented", "use_editlist": "1"}
 _SOUND = {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus"}  # that MP4 takes as it is
 _MPEG4_UNIT = Fraction(1, 60_000)  # seconds; MPEG-4's has 16 bits
 _BITS = 0.2  # of a pixel of a frame, for encoders without a quality

@@ -3,6 +3,7 @@
 import json
 import shutil
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -16,7 +17,7 @@ from pycocotools import mask as coco_mask
 from hrnet_det.data.pixels import read_pixels
 from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.errors import InputError
-from hrnet_det.predict import UnreadError, check_request, predict, video, video_writing
+from hrnet_det.predict import UnreadError, check_request, plan, predict, video, video_writing
 from hrnet_det.predict.results import Prediction
 from hrnet_det.predict.tally import run_plan
 from hrnet_det.predict.video import VideoResult, annotate_video
@@ -327,9 +328,9 @@ def test_what_is_predicted_on_a_video_is_told(tmp_path, capsys):
             "its frames are 400x241, written as 400x242: videos have even sides",
         ))
     ]  # fmt: skip
-    plan = check_request([clip], output, crops=True)
-    assert plan.notes == ["crops and the results with the json's ids are of images, not of videos"]
-    assert run_plan(Detects(), plan, batch=2) == 0
+    asked = check_request([clip], output, crops=True)
+    assert asked.notes == ["crops and the results with the json's ids are of images, not of videos"]
+    assert run_plan(Detects(), asked, batch=2) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{clip}: 3 frames, 3 person, 2 dog",
         f"{clip}: its sound (pcm_s16le) is left out, as MP4 does not take it",
@@ -360,3 +361,15 @@ def test_what_is_written_changes_seldom(tmp_path, monkeypatch):
     annotate_video(Finds(), path, tmp_path / "out.mp4", class_names=NAMES)
     names, scores = ("names", 20), ("scores", 12)
     assert seen == [names, scores, scores, scores, ("names", 18)]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"), [(None, "is not installed"), (SimpleNamespace(version="16.1.0"), "is 16.1")]
+)
+def test_videos_without_a_pyav_that_writes_them_are_refused(tmp_path, monkeypatch, found, said):
+    clip = write_video(tmp_path / "clip.mp4", grey(1))
+    monkeypatch.setattr(plan, "distribution", lambda _: found)
+    with pytest.raises(
+        InputError, match=rf"^{clip} is a video, which takes PyAV 17 or later; it {said}"
+    ):
+        check_request([clip], tmp_path / "out")
