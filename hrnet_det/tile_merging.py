@@ -18,6 +18,9 @@ MARGIN, SHARE = 2, 0.02  # pixels, and share of a tile: an object that near to i
 # Of sahi.predict: its match_threshold, and the confidence threshold below which it suppresses.
 SAHI_OVERLAP, LOW_SCORE = 0.5, 0.1
 WHOLE, COARSE, CUT = range(3)  # in a tile; in the whole image; at a border of a tile
+# By these: how much a score of theirs counts. Measured by tools.tiled_recall on tiles as large as
+# most objects, where 1 for all, or the whole image first, cost AP 0.03 to 0.07.
+TRUST = np.array([1, 0.1, 0.25])
 
 
 @dataclass
@@ -40,9 +43,10 @@ def by_nms(
 ) -> list[Group]:
     """The objects of an image, each once, of what its tiles have found.
 
-    The best of those that a tile has whole stands for an object. Of the whole image come those
-    that are longer than the tiles' overlap, which may be cut in each of them. What is left are
-    objects that are cut in all tiles: their parts are joined.
+    Of what several tiles have found of an object the best stands for it, where one that a tile
+    has whole is trusted far more than one that it has cut. Parts of an object that is cut in all
+    tiles are joined. Of the whole image, which is seen small, come only objects that are longer
+    than the tiles' overlap, as these may be cut in all tiles.
 
     Args:
         boxes, scores, classes: (N, 4) pixels of the image, (N,), (N,).
@@ -58,14 +62,14 @@ def by_nms(
     alike = _alike(boxes, classes, number, tiles, sides, kept)
     groups: list[Group] = []
     group_of: dict[int, Group] = {}
-    for i in np.lexsort((-scores, kind)).tolist():
+    for i in np.argsort(-scores * TRUST[kind], kind="stable").tolist():
         if not kept[i]:
             continue
         near = [j for j in alike[i] if j in group_of]
-        if any(kind[j] != CUT for j in near):
+        if near and (kind[i] != CUT or any(kind[j] != CUT for j in near)):
             continue
         fitting = [group_of[j] for j in near if number[i] not in number[group_of[j].members]]
-        if kind[i] == CUT and fitting:
+        if fitting:
             group_of[i] = group = fitting[0]
             group.members.append(i)
             group.box = _around(group.box, boxes[i])
