@@ -87,7 +87,7 @@ class Canvas:
         part = self._scaled_part(mask)
         if not part.inside.size:
             return
-        width = self._width(part.box)
+        width = self._width(part.box, dashes=gaps is not None)
         edge = _edge(part.inside, width)
         self._paste(edge, colour, part)
         if gaps is not None:
@@ -103,7 +103,7 @@ class Canvas:
         """Draw the lines of a box, x0 y0 x1 y1, inside it; with `gaps` as dashes."""
         left, top, right, bottom = self.scaled(box)
         corners = (left, top, max(left, right - 1), max(top, bottom - 1))
-        width = self._width(corners)
+        width = self._width(corners, dashes=gaps is not None)
         self._draw.rectangle(corners, outline=colour, width=width)
         if gaps is None:
             return
@@ -176,10 +176,11 @@ class Canvas:
         letters = font_for(text, self.text)
         self._draw.text((left, middle), text, fill=ink, font=letters, anchor="lm")
 
-    def _width(self, box: Sequence[float]) -> int:
-        """Of the lines of an object with a box in pixels of the page."""
+    def _width(self, box: Sequence[float], *, dashes: bool) -> int:
+        """Of the lines of an object with a box in pixels of the page; dashes need 2 to be seen."""
         side = min(box[2] - box[0], box[3] - box[1])
-        return self._line if self._given_line else max(1, min(self._line, round(side / 25)))
+        width = self._line if self._given_line else max(1, min(self._line, round(side / 25)))
+        return max(2, width) if dashes else width
 
     def _paste(self, where: np.ndarray, colour: Colour, part: Part) -> None:
         shares = Image.fromarray(where.astype(np.uint8) * np.uint8(255))

@@ -59,7 +59,7 @@ class _Drawn:
     box: np.ndarray
     part: Part | None
     mark: Mark
-    text: str
+    texts: tuple[str, ...]  # what is written on it, the fullest first
 
 
 def draw_pair(
@@ -80,7 +80,8 @@ def draw_pair(
     cut = image[top:bottom, left:right]
     scale = _scale(cut.shape[:2])
     inside = [[_moved(drawn, left, top, right, bottom) for drawn in side] for side in sides]
-    truth, found = (_draw(cut, scale, [d for d in side if d is not None]) for side in inside)
+    line = 1 if any(_side(drawn) * scale < SMALL for drawn in both) else 2
+    truth, found = (_draw(cut, scale, line, [d for d in side if d is not None]) for side in inside)
     return truth, found, cut.shape != image.shape
 
 
@@ -95,8 +96,8 @@ def _true_objects(diagnosis: Diagnosis, number: int) -> list[_Drawn]:
             mark = MISSED
         elif results.confused[i]:
             mark = CONFUSED
-        name = name_of(diagnosis.evaluated.classes, int(truth.classes[i]))
-        drawn.append(_Drawn(truth.boxes[i], _part(truth.masks, i), mark, name))
+        texts = _texts(diagnosis, int(truth.classes[i]))
+        drawn.append(_Drawn(truth.boxes[i], _part(truth.masks, i), mark, texts))
     return drawn
 
 
@@ -107,20 +108,26 @@ def _detections(diagnosis: Diagnosis, number: int) -> list[_Drawn]:
         outcome = Outcome(int(results.found[i]))
         if outcome == Outcome.UNUSED:
             continue
-        name = name_of(diagnosis.evaluated.classes, int(found.classes[i]))
-        text = f"{name} {found.scores[i]:.2f}"
-        drawn.append(_Drawn(found.boxes[i], _part(found.masks, i), marks.get(outcome, WRONG), text))
+        texts = _texts(diagnosis, int(found.classes[i]), f"{found.scores[i]:.2f}")
+        mark = marks.get(outcome, WRONG)
+        drawn.append(_Drawn(found.boxes[i], _part(found.masks, i), mark, texts))
     return drawn
+
+
+def _texts(diagnosis: Diagnosis, label: int, score: str = "") -> tuple[str, ...]:
+    """Class and score, and the score alone; where there is one class, its name says nothing."""
+    classes = diagnosis.evaluated.classes
+    named = [f"{name_of(classes, label)} {score}".rstrip()] if len(classes) > 1 else []
+    return (*named, score)
 
 
 def _part(masks: object, number: int) -> Part | None:
     return None if masks is None else run_length_part(masks[number])
 
 
-def _draw(image: np.ndarray, scale: float, objects: list[_Drawn]) -> np.ndarray:
+def _draw(image: np.ndarray, scale: float, line: int, objects: list[_Drawn]) -> np.ndarray:
     """Objects on an image; those that are right below the others, and written on last."""
-    small = any(_side(drawn) * scale < SMALL for drawn in objects)
-    canvas = Canvas(image, scale, line=1 if small else 2, text=SMALLEST_TEXT)
+    canvas = Canvas(image, scale, line=line, text=SMALLEST_TEXT)
     canvas.avoid([drawn.box for drawn in objects])
     order = sorted(objects, key=lambda drawn: (drawn.mark is not IGNORED, drawn.mark is not RIGHT))
     for drawn in order:
@@ -131,15 +138,23 @@ def _draw(image: np.ndarray, scale: float, objects: list[_Drawn]) -> np.ndarray:
             canvas.box(drawn.box, drawn.mark.colour, drawn.mark.gaps)
         else:
             canvas.outline(drawn.part, drawn.mark.colour, drawn.mark.gaps)
-    errors = [drawn for drawn in objects if drawn.mark.gaps is not None]
-    for written in ([d for d in objects if d.mark is not IGNORED], errors):
-        boxes = np.array(canvas.scaled([drawn.box for drawn in written])).reshape(-1, 4)
-        sizes = [canvas.label_size(drawn.text) for drawn in written]
-        if leave_objects_visible(sizes, boxes, canvas.size):
-            for drawn in sorted(written, key=lambda drawn: drawn.mark is RIGHT):
-                canvas.label(drawn.text, drawn.box, drawn.mark.colour)
-            break
+    _write(canvas, [drawn for drawn in order if drawn.mark is not IGNORED][::-1])
     return canvas.pixels()
+
+
+def _write(canvas: Canvas, objects: list[_Drawn]) -> None:
+    """Write on objects, errors first, as much as leaves them visible."""
+    errors = [drawn for drawn in objects if drawn.mark.gaps is not None]
+    longest = max((len(drawn.texts) for drawn in objects), default=0)
+    for written in (objects, errors):
+        boxes = np.array(canvas.scaled([drawn.box for drawn in written])).reshape(-1, 4)
+        for texts in ([drawn.texts[level] for drawn in written] for level in range(longest)):
+            sizes = [canvas.label_size(text) for text in texts]
+            if leave_objects_visible(sizes, boxes, canvas.size):
+                for text, drawn in zip(texts, written, strict=True):
+                    if text:
+                        canvas.label(text, drawn.box, drawn.mark.colour)
+                return
 
 
 def _scale(size: tuple[int, int]) -> float:
@@ -182,4 +197,4 @@ def _moved(drawn: _Drawn, left: int, top: int, right: int, bottom: int) -> _Draw
         columns = slice(max(0, left - part.left), max(0, right - part.left))
         inside = part.inside[rows, columns]
         part = Part(max(0, part.left - left), max(0, part.top - top), inside)
-    return _Drawn(box, part, drawn.mark, drawn.text)
+    return _Drawn(box, part, drawn.mark, drawn.texts)

@@ -86,6 +86,14 @@ def test_the_lines_of_a_box_can_be_dashes():
     assert red.sum() == pytest.approx(blue.sum(), rel=0.05)
 
 
+def test_dashes_of_small_objects_are_wide_enough_to_be_seen():
+    plain, dashed = Canvas(grey(200, 200)), Canvas(grey(200, 200))
+    plain.box((20, 30, 40, 50), RED)
+    dashed.box((20, 30, 40, 50), RED, gaps=BLUE)
+    assert (changed(plain, 100)[40]).nonzero()[0].tolist() == [20, 39]
+    assert (changed(dashed, 100)[40]).nonzero()[0].tolist() == [20, 21, 38, 39]
+
+
 def test_a_legend_has_a_row_for_each_and_stands_where_no_objects_are():
     canvas = Canvas(grey(200, 300))
     canvas.avoid([(0, 0, 300, 100), (0, 100, 100, 200)])

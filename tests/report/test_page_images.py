@@ -144,3 +144,17 @@ def test_of_a_large_image_with_small_objects_the_part_with_most_errors_is_shown(
 def test_a_test_set_with_nothing_in_it_has_no_images():
     shown = worst_and_best(diagnose(evaluated_of(truth=[], found=[], images=2)), grey)
     assert (shown.worst, shown.best, shown.remarks) == ([], [], [])
+
+
+def test_where_there_is_one_class_scores_are_written_and_no_names():
+    """The label of the detection, 80 wide, stands above its box, from 40 to 120; none beside it."""
+    one = {"truth": [(0, 0, LEFT)], "found": [(0, 0, LEFT, 0.9)]}
+    drawn = {
+        names: draw_pair(diagnose(evaluated_of(**one, classes=names)), 0, grey("", "RGB"))
+        for names in (("cat",), ("dog",), ("cat", "dog"))
+    }
+    assert (drawn["cat",][1] == drawn["dog",][1]).all()
+    assert (drawn["cat",][0][:79] == 100).all()  # nothing is written on the true object
+    assert (drawn["cat", "dog"][0][:79] != 100).any()
+    label = (drawn["cat",][1][:79] == RIGHT.colour).all(axis=2)
+    assert label.any() and label.nonzero()[1].max() < 80
