@@ -48,9 +48,9 @@ def annotate(
 
     Objects with masks have a colour each, unlike those of their neighbours, and boxes alone that
     of their class. Where masks overlap, colours are blended. As long as it leaves the objects
-    visible, the names and scores of objects are written on them, otherwise their scores alone, or
-    nothing; of many objects of one class no names. Names that are not on the objects are in a
-    legend with their numbers.
+    visible, the names and scores of objects are written on them, otherwise their scores alone, or,
+    where colours do not tell the class, their names alone, or nothing; of many objects of one class
+    no names. Names that are not on the objects are in a legend with their numbers.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -123,14 +123,15 @@ class _Fields:
         """What is written on each object."""
         if written == NOTHING or not self.names:
             return []
-        if written == SCORES:
+        if written == SCORES and (self.by_class or len(set(self.names)) == 1):
             return self.scores
         most = np.maximum(
             NAME_SHARE * canvas.size[0], canvas.scaled(self.boxes[:, 2] - self.boxes[:, 0])
         )
         names = [shortened(*given, canvas.text) for given in zip(self.names, most, strict=True)]
-        scores = self.scores or [""] * len(names)
-        return [f"{name} {score}".rstrip() for name, score in zip(names, scores, strict=True)]
+        if written == SCORES or not self.scores:
+            return names
+        return [f"{name} {score}" for name, score in zip(names, self.scores, strict=True)]
 
 
 def _draw_objects(

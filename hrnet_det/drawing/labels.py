@@ -12,7 +12,7 @@ PLACED = 0.9  # of the labels need a place
 ANY = 1  # object may be covered in any case
 MOST = 400  # objects: more are never labelled one by one
 AREA = 0.5  # of the objects' own area that labels have together at most
-ON_PAGE = 0.025  # of the page's area that they may have in any case
+ON_PAGE = 0.025, 0.12  # of the page's area: what they may have in any case, and at most
 
 
 class Places:
@@ -78,7 +78,8 @@ def leave_objects_visible(
         return True
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).clip(min=1)
     needed = sum(width * height for width, height in sizes)
-    if len(boxes) > MOST or needed > max(AREA * areas.sum(), ON_PAGE * page[0] * page[1]):
+    few, most = (share * page[0] * page[1] for share in ON_PAGE)
+    if len(boxes) > MOST or needed > min(max(AREA * areas.sum(), few), most):
         return False
     places = Places(page, boxes)
     placed = [places.take(*size, box) is not None for size, box in zip(sizes, boxes, strict=True)]

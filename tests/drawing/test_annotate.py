@@ -128,6 +128,18 @@ def test_objects_of_several_classes_have_their_names_where_there_is_room():
     assert (pixels != on_grey(objects, CLASSES, written="scores")).any()
 
 
+def test_without_room_for_both_names_are_left_where_colours_do_not_tell_them():
+    """Colours of objects, as masks have them, and those of classes, as boxes alone have them."""
+    objects = grid(4, 3, 100, (600, 800), classes=2)
+    by_class = on_grey(objects, CLASSES, written="scores", legend=False)
+    assert (by_class == on_grey(objects, ["x", "y"], written="scores", legend=False)).all()
+    objects.colours = torch.arange(12)
+    named = on_grey(objects, CLASSES, written="scores", legend=False)
+    assert (named != on_grey(objects, ["x", "y"], written="scores", legend=False)).any()
+    objects.scores = objects.scores / 2
+    assert (named == on_grey(objects, CLASSES, written="scores", legend=False)).all()
+
+
 @pytest.mark.parametrize("classes", [1, 2])
 def test_on_a_dense_image_nothing_is_written_but_a_legend(classes):
     """400 objects of 16 pixels in 500x500: outside of them only a corner is changed."""
