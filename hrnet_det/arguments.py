@@ -84,7 +84,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Detect the objects of images and videos, draw them, and write them as COCO results. "
         "Exit status: 0; 1 if some images cannot be read, which are named at the end when all "
-        "others are done; 2 if nothing was done."
+        "others are done; 2 if none can, or the results cannot be written."
     )
     parser.add_argument(
         "weights",
@@ -96,7 +96,9 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         help="files, folders (with those inside them), patterns in quotes ('images/**/*.jpg'), "
         "https:// addresses of images, videos; - for standard input: an image, or lines of these",
     )
-    parser.add_argument("--output", default="output/predictions", help="folder (%(default)s)")
+    parser.add_argument(
+        "--output", default="output/predictions", metavar="FOLDER", help="(%(default)s)"
+    )
     parser.add_argument(
         "--score",
         type=float,
@@ -117,7 +119,9 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar="SHORTER[,LONGER]",
         help="sides that images are resized to, the longer one at most, in pixels (the config's)",
     )
-    parser.add_argument("--max-detections", type=count, help="of an image (the config's)")
+    parser.add_argument(
+        "--max-detections", type=count, metavar="N", help="of an image (the config's)"
+    )
     _predict_tiles(parser)
     parser.add_argument(
         "--every",
@@ -126,7 +130,7 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of so many frames of a video one is detected, drawn and written (%(default)s)",
     )
-    parser.add_argument("--batch", type=count, help="images at once (1; on a GPU 8)")
+    parser.add_argument("--batch", type=count, metavar="N", help="images at once (1; on a GPU 8)")
     parser.add_argument(
         "--crops", action="store_true", help="write each object as an image, crops/CLASS/NAME_1.png"
     )
@@ -144,7 +148,9 @@ def _predict(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="values of images of more than 8 bits that become black and white",
     )
-    parser.add_argument("--max-pixels", type=count, help="of an image that is read (the config's)")
+    parser.add_argument(
+        "--max-pixels", type=count, metavar="N", help="of an image that is read (the config's)"
+    )
     parser.add_argument("--config-file", help="where the weights do not say what they belong to")
     parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
     _allow_pickle(parser)
@@ -160,6 +166,7 @@ def _predict_tiles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap",
         type=float,
+        metavar="SHARE",
         default=0.2,
         help="of neighbouring tiles, a share of the side (%(default)s)",
     )

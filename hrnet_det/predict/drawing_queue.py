@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch
 from detectron2.structures import Instances
 
 from hrnet_det.predict.reading import MOST_WAITING, Read
@@ -34,7 +35,7 @@ class DrawingQueue:
         self._draw, self._finish, self._most = draw, finish, most
         self._pool = ThreadPoolExecutor(threads, "draw")
         self._waiting: deque[Future[Drawn | Read]] = deque()
-        self._largest = 1  # bytes of an image
+        self._largest = 1  # bytes of an image with its masks
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
@@ -48,7 +49,7 @@ class DrawingQueue:
         else:
             self._append(known := Future())
             known.set_result(read)
-        self._largest = max(self._largest, read.size)
+        self._largest = max(self._largest, read.size + _mask_bytes(objects))
         self._wait(min(self._most, MOST_WAITING // self._largest))
 
     def join(self) -> None:
@@ -81,3 +82,9 @@ class DrawingQueue:
                 except BaseException as error:  # raised where it is waited for
                     self._error = error
             self._changed.notify_all()
+
+
+def _mask_bytes(objects: Instances | None) -> int:
+    """Bytes of an image's masks, where these are arrays."""
+    masks = objects.pred_masks if objects is not None and objects.has("pred_masks") else None
+    return masks.numel() if isinstance(masks, torch.Tensor) else 0

@@ -19,6 +19,7 @@ from hrnet_det.predict.writing import JsonList, said_of
 from hrnet_det.run_lengths import coco_rows
 
 COMPRESSION = 1  # of PNG: a quarter of the usual one's time for a seventh more bytes
+COMPRESSION = 3  # of drawings: PNGs a tenth larger than by 6, the usual one, in a third of the time
 _FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # that detectors have for a task
 
 

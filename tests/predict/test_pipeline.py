@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from contextlib import closing
 
 import pytest
 from helpers.finds import Finds, noise
@@ -9,7 +11,7 @@ from PIL import Image
 
 from hrnet_det.data.pixels import read_pixels
 from hrnet_det.errors import InputError
-from hrnet_det.predict import UnreadError, predict, reading
+from hrnet_det.predict import UnreadError, drawing_queue, predict, reading
 from hrnet_det.predict.sources import find_sources
 
 
@@ -83,6 +85,24 @@ def test_a_drawing_that_cannot_be_written_ends_the_run(folder, tmp_path):
     )
     rows = json.loads((out / "predictions.json").read_text())
     assert {row["image_id"] for row in rows} == {0}
+
+
+def test_images_of_large_masks_are_drawn_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(drawing_queue, "MOST_WAITING", 3 * 60 * 100 * 2)  # pixels and masks of one
+    finds, done = Finds(), []
+    finds.masks = True
+
+    def draw(number, *_):
+        time.sleep(0.05)
+        return number
+
+    with closing(drawing_queue.DrawingQueue(draw, done.append, threads=2, most=3)) as queue:
+        left = []
+        for number in range(3):
+            queue.add(number, reading.Read(None, noise()), finds([noise()])[0])
+            left.append(number + 1 - len(done))
+        queue.join()
+    assert max(left) <= 1 and done == [0, 1, 2]
 
 
 def test_large_images_are_read_one_at_a_time(folder, tmp_path, monkeypatch):
