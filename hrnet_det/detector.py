@@ -28,7 +28,7 @@ from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
 from hrnet_det.detecting import Pass, Pixels
 from hrnet_det.detections import Detections
-from hrnet_det.detector_options import Wanted, checked_count, classes_of, set_options
+from hrnet_det.detector_options import Wanted, checked_count, classes_of, set_options, sides_of
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
@@ -80,7 +80,7 @@ class Detector:
         config: str | Path | RunConfig | CfgNode | DictConfig | None = None,
         device: str | None = None,
         class_names: Sequence[str] | None = None,
-        size: Sequence[int] = (),
+        size: int | Sequence[int] = (),
         max_detections: int | None = None,
         pixel_range: Sequence[float] = (),
         max_pixels: int | None = None,
@@ -96,8 +96,8 @@ class Detector:
                 by default what the file says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
             class_names: by default those in the file, or COCO's where it has 80 classes.
-            size: shorter side, and at most the longer one, that images are resized to, pixels; by
-                default the config's.
+            size: shorter side, and where it is given at most the longer one, that images are
+                resized to, pixels; by default the config's.
             max_detections: of an image; by default the config's.
             pixel_range: low and high of images of more than 8 bits, which become black and white
                 (`read_pixels`); by default those that the detector was trained with.
@@ -133,7 +133,7 @@ class Detector:
         self,
         images: Source | Sequence[Source],
         *,
-        size: Sequence[int] = (),
+        size: int | Sequence[int] = (),
         score: float | None = None,
         classes: Sequence[str | int] = (),
         max_detections: int | None = None,
@@ -177,7 +177,7 @@ class Detector:
         several = isinstance(images, (list, tuple))
         sources = images if several else [images]
         values = wanted.of_model(run, self.model)
-        if size and not run.is_lazy:
+        if sides_of(size) and not run.is_lazy:
             values["test_sides"] = (run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST])
         most = wanted.most or run.detections_per_image
         work = Pass(self.model, mapper, wanted, most, batch, self._data, self._remark)
@@ -187,9 +187,9 @@ class Detector:
         found = [self._known(*pair) for pair in zip(sources, found, strict=True)]
         return found if several else found[0]
 
-    def _resized_to(self, size: Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
+    def _resized_to(self, size: int | Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
         """The config and mapper of images that are resized to a size; () for the config's."""
-        key = tuple(size)
+        key = sides_of(size)
         if key not in self._sizes:
             run = self.run.copy()
             set_options(run, size=size)

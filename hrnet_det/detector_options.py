@@ -34,7 +34,7 @@ KNOWN_CLASSES = {
 def set_options(
     run: RunConfig,
     *,
-    size: Sequence[int] = (),
+    size: int | Sequence[int] = (),
     max_detections: int | None = None,
     pixel_range: Sequence[float] = (),
     max_pixels: int | None = None,
@@ -45,7 +45,7 @@ def set_options(
     """
     if max_detections is not None:
         run[run.detections_setting] = checked_count("max_detections", max_detections)
-    if size:
+    if sides_of(size):
         _set_size(run, size)
     for setting, value in (
         (settings.PIXEL_RANGE, list(pixel_range) or None),
@@ -61,7 +61,13 @@ def set_options(
     check_pixel_range(run)
 
 
-def _set_size(run: RunConfig, size: Sequence[int]) -> None:
+def sides_of(size: int | Sequence[int]) -> tuple:
+    """A size as a tuple: a number alone is the shorter side."""
+    return tuple(size) if isinstance(size, (list, tuple)) else (size,)
+
+
+def _set_size(run: RunConfig, size: int | Sequence[int]) -> None:
+    size = sides_of(size)
     shorter, longer = size[0], size[-1]
     whole = all(isinstance(side, int) for side in size)
     if len(size) > 2 or not whole or not SMALLEST <= shorter <= longer:

@@ -100,6 +100,7 @@ def test_a_size_for_one_call(faster):
     run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST] = 48, 80
     expected = Detector(faster.model, run, NAMES)(noise())
     assert same(faster(noise(), size=(48,)), expected)  # 5 / 3 of 48
+    assert same(faster(noise(), size=48), expected)
     assert same(faster(noise(), size=(48, 80)), expected)
 
 
@@ -146,6 +147,10 @@ def test_classes_are_chosen_before_the_number_is_cut(faster):
         ({"batch": 0}, "batch 0: give at least 1"),
         ({"size": (10,)},
          "size 10: give the shorter side in pixels, at least 32, and the longer one at most"),
+        ({"size": "wide"},
+         "size wide: give the shorter side in pixels, at least 32, and the longer one at most"),
+        ({"size": 0},
+         "size 0: give the shorter side in pixels, at least 32, and the longer one at most"),
         ({"classes": ["bea"]},
          "classes: there is no class 'bea' among the detector's 3; did you mean bee? Give names "
          "(ant, bee, cat), or their numbers from 0"),
