@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -47,7 +48,7 @@ def detection_story(
     if not diagnosis.overall.objects:
         return [Statement(NEUTRAL, "The test set has no objects: nothing can be right or missed.")]
     learnt = list(_not_learnt(diagnosis))
-    return [
+    said = [
         *(learnt or _costliest(diagnosis)),
         *_not_found(diagnosis),
         *limits(diagnosis, run),
@@ -56,6 +57,12 @@ def detection_story(
         *(() if learnt else _score(diagnosis, folder)),
         *_calibration(diagnosis),
     ]
+    told: set[str] = set()
+    for place, statement in enumerate(said):
+        if statement.advice in told:
+            said[place] = replace(statement, advice="")
+        told.add(statement.advice)
+    return said
 
 
 def _not_learnt(diagnosis: Diagnosis) -> Iterator[Statement]:

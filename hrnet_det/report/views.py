@@ -114,7 +114,8 @@ def view_of(
         title=f"{evaluated.dataset}, {task}",
         counts=(
             f"{len(evaluated.images):,} images, {diagnosis.overall.objects:,} objects, "
-            f"{diagnosis.overall.detections:,} detections, compared by their {task}"
+            f"{diagnosis.overall.detections:,} detections, compared by their {task}; up to "
+            f"{diagnosis.images.objects.max(initial=0):,} objects in an image"
         ),
         statements=detection_story(diagnosis, run, folder, metrics),
         classes=class_rows(diagnosis, metrics, numbers),

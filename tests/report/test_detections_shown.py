@@ -180,6 +180,8 @@ def test_small_objects_and_weak_classes_are_named():
         "AP of small objects is 10.0, of larger ones up to 40.0: 9 of 9 objects are under 32 x 32 "
         "pixels."
     ) in texts
+    advice = [statement.advice for statement in said if "larger images" in statement.advice]
+    assert len(advice) == len(set(advice))  # of two sentences with the same, one has it
     usual = detection_story(known, None, Path(), {"APs": 30.0, "APm": 40.0, "APl": None})
     assert not any(statement.text.startswith("AP of small") for statement in usual)
 
