@@ -154,11 +154,11 @@ def main(words: Sequence[str] | None = None) -> None:
     tiles = {"tile": given.tile, "overlap": given.overlap, "batch": given.batch}
 
     def ours(**options: object) -> Way:
-        return lambda image, k, ids: rows_of(detector(image, **many, **options), k, ids)
+        return lambda image, k, ids: rows_of(detector(image, **options), k, ids)
 
     ways = {
-        "one call, the config's size": ours(),
-        f"one call, {given.grid} times that size": ours(size=(side, side)),
+        "one call, the config's size": ours(**many),
+        f"one call, {given.grid} times that size": ours(**many, size=(side, side)),
         "tiles": ours(**tiles),
         "tiles, merged by SAHI": ours(**tiles, merge="sahi"),
         "SAHI's sliced prediction": sliced(detector, given.tile, given.overlap, LOW),
