@@ -79,11 +79,13 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise MissingInputError(f"the folder {folder} of a run is not there")
+        raise MissingInputError(
+            f"{folder}: there is no such folder. Name the OUTPUT_DIR of a training or evaluation"
+        )
     config, names = folder / "config.yaml", ("config.yaml", METRICS, "results.json")
     if not any((folder / name).is_file() for name in names):
         raise InputError(
-            f"{folder} is no folder of a run: it has none of {', '.join(names)}. Name the "
+            f"{folder} is not a run's folder: it has none of {', '.join(names)}. Name the "
             "OUTPUT_DIR of a training or evaluation"
         )
     run, remarks = None, []

@@ -52,7 +52,7 @@ def _check(path: Path) -> None:
     shown = f"--output {path}"
     if path.is_dir():
         raise InputError(f"{shown} is a folder: name the file, such as {path / PAGE}")
-    check_folder(path.parent, shown=shown, advice="name another file")
+    check_folder(path.absolute().parent, shown=shown, advice="name another file")
 
 
 def _write(page: str, path: Path) -> Path:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -67,18 +68,19 @@ def test_an_interrupted_run_has_its_history(tmp_path, capsys):
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
 
 
-def test_the_page_goes_where_it_is_told_and_nothing_else_is_written(tmp_path):
+def test_the_page_goes_where_it_is_told_and_nothing_else_is_written(tmp_path, monkeypatch):
     metrics(tmp_path / "mine", *TRAINED)
-    path = write_page(tmp_path / "mine", tmp_path / "new" / "mine.html")
-    assert path == tmp_path / "new" / "mine.html" and path.is_file()
+    monkeypatch.chdir(tmp_path)
+    for given in (tmp_path / "new" / "mine.html", Path("here.html")):
+        assert write_page(tmp_path / "mine", given) == given and given.is_file()
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["metrics.json"]
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (None, r"the folder .*mine of a run is not there"),
-        ((), r"mine is no folder of a run: it has none of config.yaml, metrics.json, results.json"),
+        (None, r"mine: there is no such folder. Name the OUTPUT_DIR of"),
+        ((), r"mine is not a run's folder: it has none of config.yaml, metrics.json, results.json"),
         (("metrics.json", ""), r"metrics.json cannot be used: it is empty"),
         (("results.json", "{"), r"results.json is not valid JSON .*: evaluate again"),
         (("results.json", "[1]"), r"results.json has no metrics: evaluate again"),
