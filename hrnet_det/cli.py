@@ -83,6 +83,7 @@ def _checkpoints(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from hrnet_det.config import settings
     from hrnet_det.detector import Detector
     from hrnet_det.predict import check_request
     from hrnet_det.predict.tally import run_plan
@@ -112,7 +113,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         max_pixels=arguments.max_pixels,
         allow_pickle=arguments.allow_pickle,
     )
-    on_gpu = next(detector.model.parameters()).is_cuda
+    on_gpu = str(detector.run[settings.DEVICE]).startswith("cuda")
     return run_plan(detector, plan, batch=arguments.batch or (8 if on_gpu else 1))
 
 

@@ -21,8 +21,10 @@ from helpers.coco_shape import (
     write_semantic_labels,
 )
 from helpers.commands import all_shown, header_of
+from helpers.finds import noise
 from helpers.stand_ins import write_voc
 from helpers.tiny import make_coco, train_net
+from helpers.videos import write_video
 from safetensors.torch import load_file
 
 from hrnet_det import model_zoo
@@ -111,6 +113,7 @@ def place(tmp_path_factory):
             shutil.copy(coco / "polygons.json", place / name)
     for name in ("image.jpg", "street.jpg"):
         shutil.copy(folder / "datasets/coco/val2017/000000000139.jpg", folder / name)
+    write_video(folder / "clip.mp4", [noise(64, 96)] * 2)
     with (
         datasets_at(folder / "datasets"),
         stand_in_hub(folder / "hub"),
@@ -240,6 +243,8 @@ def test_a_page_s_command(command, place, capsys):
     """With own data, VOC's, published weights and those of a run; evaluations to their figures."""
     program, subcommand, *words = shlex.split(command)
     for word in (word.removesuffix(SECOND_SET) for word in words):
+        if f"{word}/model_final.pth" in WEIGHTS:  # the folder of a run
+            provide(f"{word}/model_final.pth")
         if word.endswith(".pth") and (word in WEIGHTS or subcommand == "train_net.py"):
             provide(word)
     if program == "hrnet-det":

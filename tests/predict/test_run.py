@@ -2,6 +2,7 @@
 
 import collections
 import json
+import types
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from pycocotools import mask as coco_mask
 
 from hrnet_det import Detector
 from hrnet_det.cli import main
+from hrnet_det.config import settings
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.predict import Prediction, predict
+from hrnet_det.predict import Prediction, predict, tally
 
 
 def test_prediction_draws_writes_and_counts(folder, tmp_path):
@@ -198,6 +200,20 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 2
     start = "error: config no.yaml is neither a file nor a shipped config"
     assert capsys.readouterr().err.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("device", "words", "batch"),
+    [("cpu", [], 1), ("cuda:0", [], 8), ("cuda", ["--batch", "3"], 3)],
+)
+def test_images_at_once_by_the_device(device, words, batch, folder, tmp_path, monkeypatch):
+    """Of a detector whose parameters are folded into its buffers, too."""
+    given = []
+    detector = types.SimpleNamespace(run={settings.DEVICE: device})
+    monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: detector)
+    monkeypatch.setattr(tally, "run_plan", lambda *_, batch: given.append(batch) or 0)
+    assert main(["predict", "w.pth", str(folder), "--output", str(tmp_path / "out"), *words]) == 0
+    assert given == [batch]
 
 
 @pytest.mark.parametrize(
