@@ -68,12 +68,10 @@ class LazyTrainer(Trainer):
         return LRMultiplier(optimizer, multiplier, run[settings.MAX_ITER])
 
     @classmethod
-    def build_evaluator(
-        cls, run: LazyRun, dataset_name: str, *, augmented: bool = False
-    ) -> DatasetEvaluator:
+    def build_evaluator(cls, run: LazyRun, dataset_name: str) -> DatasetEvaluator:
         """Those of dataloader.evaluator, or without it those of the dataset's kind."""
         if "evaluator" not in run.cfg.dataloader:
-            return super().build_evaluator(run, dataset_name, augmented=augmented)
+            return super().build_evaluator(run, dataset_name)
         made = build_part(_loaders_of(run, dataset_name).evaluator, "dataloader.evaluator")
         return made if isinstance(made, DatasetEvaluator) else DatasetEvaluators(made)
 

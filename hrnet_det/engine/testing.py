@@ -17,7 +17,11 @@ from torch import nn
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import ap_limit
-from hrnet_det.evaluation.predictions import forget_predictions, record_predictions
+from hrnet_det.evaluation.predictions import (
+    augmented_run,
+    forget_predictions,
+    record_predictions,
+)
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.inference.finite import images_are_named
 
@@ -44,7 +48,7 @@ def evaluate_detector(kind: type[Trainer], run: RunConfig, model: nn.Module) -> 
         logger.info("Evaluating with test-time augmentation")
         # it is left in the mode it came in, which would be training, as of every new module
         several = GeneralizedRCNNWithTTA(run.cfg, model).train(model.training)
-        augmented = _evaluated(kind, run, several, augmented=True)
+        augmented = _evaluated(kind, augmented_run(run), several)
         results.update({f"{name}_TTA": values for name, values in augmented.items()})
     return results
 
@@ -70,21 +74,18 @@ def _is_near(actual: float | None, expected: float, tolerance: float) -> bool:
     return actual is not None and abs(actual - expected) <= tolerance  # nan is not
 
 
-def _evaluated(
-    kind: type[Trainer], run: RunConfig, model: nn.Module, *, augmented: bool = False
-) -> OrderedDict:
+def _evaluated(kind: type[Trainer], run: RunConfig, model: nn.Module) -> OrderedDict:
     """Results by dataset, or those of the only one."""
     results = OrderedDict()
-    options = {"augmented": True} if augmented else {}  # a Trainer of a user's need not know it
     for name in run[settings.TEST_DATASETS]:
-        evaluator = kind.build_evaluator(run, name, **options)
+        evaluator = kind.build_evaluator(run, name)
         # In a training the next evaluation may be of better weights.
         say = logger.warning if has_event_storage() else None
         with images_are_named(model, say):
             loader = kind.build_test_loader(run, name)
             results[name] = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():
-            record_predictions(run, name, max_detections=ap_limit(run, name), augmented=augmented)
+            record_predictions(run, name, max_detections=ap_limit(run, name))
             logger.info("Evaluation results for %s in csv format:", name)
             print_csv_format(results[name])
     return next(iter(results.values())) if len(results) == 1 else results

@@ -30,17 +30,10 @@ _COCOS_OWN = {name for names in builtin._PREDEFINED_SPLITS_COCO.values() for nam
 _COCOS_CLASSES = {row["name"] for row in builtin_meta.COCO_CATEGORIES}
 
 
-def build_evaluator(
-    run: RunConfig, dataset_name: str, *, augmented: bool = False
-) -> evaluation.DatasetEvaluator:
-    """What evaluates a dataset, by its kind; raises as check_evaluator.
-
-    Args:
-        augmented: of predictions with test-time augmentation, which are written to a folder of
-            their own.
-    """
+def build_evaluator(run: RunConfig, dataset_name: str) -> evaluation.DatasetEvaluator:
+    """What evaluates a dataset, by its kind; raises as check_evaluator."""
     check_evaluator(run, dataset_name)
-    folder = predictions_folder(run, dataset_name, augmented=augmented)
+    folder = predictions_folder(run, dataset_name)
     names = dataset_kind(dataset_name).evaluators
     built = [BUILDERS[name](run, dataset_name, folder) for name in names]
     return built[0] if len(built) == 1 else evaluation.DatasetEvaluators(built)

@@ -18,6 +18,7 @@ from hrnet_det.data.datasets import prepare_datasets
 from hrnet_det.data.own_data import CUSTOM
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.evaluation.evaluators import best_metric
+from hrnet_det.evaluation.predictions import recorded_predictions
 from hrnet_det.report.history import History, read_history
 from hrnet_det.report.metrics import TASKS
 
@@ -48,7 +49,8 @@ class OpenedRun:
     @property
     def metric(self) -> str:
         """What tells how good the detector is, as metrics.json names it."""
-        if self.run and self.run[settings.TEST_DATASETS] and self.datasets:
+        named = set(self.run[settings.TEST_DATASETS]) if self.run else set()
+        if named and named <= set(self.datasets):
             return best_metric(self.run)
         names = [name for row in self.history.evaluated for name in row]
         for tasks in self.results.values():
@@ -65,8 +67,9 @@ def of_run(run: RunConfig) -> OpenedRun:
     except InputError as error:  # what was evaluated has its page all the same
         history = History(())
         remarks.append(str(error))
-    opened = _read(folder, run, history, remarks)
-    opened.datasets = tuple(run[settings.TEST_DATASETS])
+    names = tuple(run[settings.TEST_DATASETS])
+    opened = _read(folder, run, history, names, remarks)
+    opened.datasets = names
     return opened
 
 
@@ -88,7 +91,7 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
             f"{folder} is not a run's folder: it has none of {', '.join(names)}. Name the "
             "OUTPUT_DIR of a training or evaluation"
         )
-    run, remarks = None, []
+    run, remarks, tests = None, [], ()
     if config.is_file():
         try:
             run = load_run(config)
@@ -96,26 +99,48 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
             remarks.append(f"Its config.yaml cannot be read: {error}")
     else:
         remarks.append("There is no config.yaml: its test sets are not known.")
-    opened = _read(folder, run, read_history(folder / METRICS), remarks)
-    if run is None:
-        yield opened
-        return
-    run[settings.OUTPUT_DIR] = str(folder)  # where it lies now
+    if run is not None:
+        run[settings.OUTPUT_DIR] = str(folder)  # where it lies now
+        tests = _test_sets(run, remarks)
+    opened = _read(folder, run, read_history(folder / METRICS), tests, remarks)
     with tempfile.TemporaryDirectory() as scratch:  # for jsons that are repaired when they are read
-        _register(opened, scratch)
+        opened.datasets = tuple(name for name in tests if _register(opened, name, scratch))
         yield opened
 
 
-def _read(folder: Path, run: RunConfig | None, history: History, remarks: list[str]) -> OpenedRun:
+def _test_sets(run: RunConfig, remarks: list[str]) -> tuple[str, ...]:
+    """Those of the last evaluation, which may have been on others than the config names."""
+    names = tuple(run[settings.TEST_DATASETS])
+    try:
+        evaluated = recorded_predictions(run)
+    except InputError:  # which is said where the predictions are read
+        return names
+    if evaluated.keys() - set(names):
+        remarks.append(
+            f"Its last evaluation was on {', '.join(evaluated)}: its history is of "
+            f"{', '.join(names) or 'no test set'}."
+        )
+    return tuple(sorted(evaluated, key=(*names, *evaluated).index)) or names
+
+
+def _read(
+    folder: Path,
+    run: RunConfig | None,
+    history: History,
+    tests: tuple[str, ...],
+    remarks: list[str],
+) -> OpenedRun:
+    """Args: tests: names of the test sets of the last evaluation."""
     if history.left_out:
         lines = ", ".join(map(str, history.left_out[:5])) + ", ..." * (len(history.left_out) > 5)
         remarks.append(
             f"Left out of metrics.json is what is no row of metrics: {len(history.left_out)} of "
             f"its lines (line {lines})."
         )
-    results = _results(folder / "results.json", run)
+    only = tests[0] if len(tests) == 1 else "the test set"  # where results do not say it
+    results = _results(folder / "results.json", only)
     if not results and (found := history.results()):
-        results = {name or _only_test_set(run): tasks for name, tasks in found.items()}
+        results = {name or only: tasks for name, tasks in found.items()}
         remarks.append(
             "The run has no results.json, as it has not come to its end: metrics are those of its "
             f"last evaluation, at iteration {history.evaluated[-1]['iteration']:,}."
@@ -123,8 +148,11 @@ def _read(folder: Path, run: RunConfig | None, history: History, remarks: list[s
     return OpenedRun(folder, run, history, results, remarks=remarks)
 
 
-def _results(path: Path, run: RunConfig | None) -> Results:
-    """What results.json has, by test sets. Raises: InputError if it cannot be read."""
+def _results(path: Path, only: str) -> Results:
+    """What results.json has, by test sets; `only` is the name of one alone.
+
+    Raises: InputError if it cannot be read.
+    """
     if not path.is_file():
         return {}
     try:
@@ -136,41 +164,38 @@ def _results(path: Path, run: RunConfig | None) -> Results:
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise InputError(f"{path} has no metrics: evaluate again (train --eval-only), or remove it")
     if all(task.removesuffix("_TTA") in TASKS for task in found):
-        found = {_only_test_set(run): found} if found else {}
+        found = {only: found} if found else {}
     return {
         name: {task: values for task, values in tasks.items() if isinstance(values, dict)}
         for name, tasks in found.items()
     }
 
 
-def _only_test_set(run: RunConfig | None) -> str:
-    """The name of the test set where results do not say it."""
-    names = run[settings.TEST_DATASETS] if run else ()
-    return names[0] if len(names) == 1 else "the test set"
-
-
-def _register(opened: OpenedRun, scratch: str) -> None:
-    """Register a run's test sets; one that cannot be used becomes a remark.
+def _register(opened: OpenedRun, name: str, scratch: str) -> bool:
+    """Register a test set; where it cannot be used that becomes a remark, and False is returned.
 
     Paths in the config are those that the training had: from the folder that it ran in.
     """
-    run = opened.run
-    names = tuple(run[settings.TEST_DATASETS])
-    if not names or not any(SHAPES.keys() & tasks.keys() for tasks in opened.results.values()):
-        return
-    copy = run.copy()
-    copy[settings.OUTPUT_DIR] = scratch
-    _find_split(copy, opened.folder)
+    if not SHAPES.keys() & opened.results.get(name, {}).keys():
+        return False
+    run = opened.run.copy()
+    run[settings.OUTPUT_DIR] = scratch
+    if name in run[settings.TEST_DATASETS]:
+        _find_split(run, opened.folder)
+    else:  # nor is it the json of the config
+        for json_setting, images_setting, _ in CUSTOM.values():
+            run[json_setting] = run[images_setting] = ""
+    run[settings.TEST_DATASETS] = (name,)
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what is changed was told in the training
-            prepare_datasets(copy, trains=False)
+            prepare_datasets(run, trains=False)
     except InputError as error:
         opened.remarks.append(
-            f"What was detected in {', '.join(names)} cannot be compared with its objects, so that "
-            f"all but the history and the metrics is left out: {error}"
+            f"What was detected in {name} cannot be compared with its objects, so that all but "
+            f"the history and the metrics is left out: {error}"
         )
-        return
-    opened.datasets = names
+        return False
+    return True
 
 
 def _find_split(run: RunConfig, folder: Path) -> None:

@@ -10,8 +10,8 @@ from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_test_mapper, reader_of
-from hrnet_det.diagnosis.diagnosis import diagnose
-from hrnet_det.diagnosis.loading import load_evaluated
+from hrnet_det.diagnosis.diagnosis import Diagnosis, diagnose
+from hrnet_det.diagnosis.loading import load_predictions
 from hrnet_det.drawing.pages import render
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
@@ -93,16 +93,7 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
 
     What cannot be shown becomes a remark.
     """
-    found = []
-    for dataset in opened.datasets:
-        tasks = [task for task in SHAPES if task in opened.results.get(dataset, {})]
-        for task in tasks:
-            try:
-                found.append(diagnose(load_evaluated(opened.run, dataset, task)))
-            except InputError as error:
-                opened.remarks.append(
-                    f"{dataset}, {SHAPES[task]}: single detections are left out: {error}."
-                )
+    found = [d for dataset in opened.datasets for d in _diagnoses(opened, dataset)]
     if opened.results and not any(SHAPES.keys() & t.keys() for t in opened.results.values()):
         opened.remarks.append(
             "What this detector gives are no objects that could be looked at one by one: there are "
@@ -116,6 +107,23 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
         images = worst_and_best(diagnosis, read, budget=IMAGES // len(found))
         views.append(view_of(diagnosis, opened.run, opened.folder, metrics, names, images))
     return names, views
+
+
+def _diagnoses(opened: OpenedRun, dataset: str) -> Iterator[Diagnosis]:
+    """What was detected in a test set, by boxes and by masks. What cannot be becomes a remark."""
+    tasks = [task for task in SHAPES if task in opened.results.get(dataset, {})]
+    try:
+        predictions = load_predictions(opened.run, dataset) if tasks else None
+    except InputError as error:
+        opened.remarks.append(f"{dataset}: single detections are left out: {error}.")
+        return
+    for task in tasks:
+        try:
+            yield diagnose(predictions.evaluated(task))
+        except InputError as error:
+            opened.remarks.append(
+                f"{dataset}, {SHAPES[task]}: single detections are left out: {error}."
+            )
 
 
 def _tasks(opened: OpenedRun) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 from helpers.coco_results import random_data
 from helpers.diagnosis import coco_evaluation, evaluated_of
 
+from hrnet_det.diagnosis.arrays import Predictions
 from hrnet_det.diagnosis.curves import (
     Rates,
     advised_scores,
@@ -12,7 +13,6 @@ from hrnet_det.diagnosis.curves import (
     class_curves,
     overall_curve,
 )
-from hrnet_det.diagnosis.loading import evaluated_from
 from hrnet_det.diagnosis.matching import match
 from hrnet_det.diagnosis.pairs import overlaps
 
@@ -30,7 +30,7 @@ def curves_of(evaluated, iou=0.5):
 def test_ap_is_that_of_pycocotools(task, seed):
     truth, results = random_data(seed)
     made = coco_evaluation(truth, results, task, limit=20)
-    evaluated = evaluated_from(truth, results, task=task, max_detections=20)
+    evaluated = Predictions(truth, results, max_detections=20).evaluated(task)
     for iou in (0.75, 0.5):
         row = int(np.flatnonzero(np.isclose(made.params.iouThrs, iou))[0])
         expected = made.eval["precision"][row, :, :, 0, -1].mean(axis=0)  # (classes,), -1 without

@@ -12,10 +12,11 @@ from helpers.diagnosis import evaluated_of
 from helpers.evaluations import evaluate, run_in
 from pycocotools import mask as coco_mask
 
+from hrnet_det.diagnosis.arrays import Predictions
 from hrnet_det.diagnosis.diagnosis import diagnose
-from hrnet_det.diagnosis.loading import evaluated_from, load_evaluated
+from hrnet_det.diagnosis.loading import load_predictions
 from hrnet_det.errors import InputError
-from hrnet_det.evaluation.predictions import RESULTS
+from hrnet_det.evaluation.predictions import RECORD, RESULTS, augmented_run
 
 TRUTH, ROWS = random_data(0)
 
@@ -82,7 +83,7 @@ def test_masks_may_be_polygons_or_run_lengths_in_any_form():
     }
     results = [base | {"score": 0.5, "segmentation": shapes[name]} for name in ("text", "bytes")]
     results[0]["segmentation"] = dict(text)
-    evaluated = evaluated_from(truth, results, task="segm", image_root="root")
+    evaluated = Predictions(truth, results, image_root="root").evaluated("segm")
     assert evaluated.images[0].path == "root/a.png"
     assert evaluated.truth.areas.tolist() == [7] * 4  # as the json says
     assert evaluated.found.areas.tolist() == [2000] * 2  # of the mask
@@ -102,8 +103,8 @@ def test_masks_may_be_polygons_or_run_lengths_in_any_form():
 )
 def test_ids_of_any_kind_change_nothing(image, category):
     truth, rows = with_ids(image, category)
-    expected = evaluated_from(TRUTH, ROWS, task="segm")
-    given = evaluated_from(truth, rows, task="segm")
+    expected = Predictions(TRUTH, ROWS).evaluated("segm")
+    given = Predictions(truth, rows).evaluated("segm")
     assert [i.id for i in given.images] == [image(i.id) for i in expected.images]
     assert given.classes == expected.classes
     for side in ("truth", "found"):
@@ -114,7 +115,7 @@ def test_ids_of_any_kind_change_nothing(image, category):
 
 def test_numbers_come_before_text():
     truth, rows = with_ids(lambda n: str(n) if n % 2 else n, lambda n: n)
-    ids = [image.id for image in evaluated_from(truth, rows, task="bbox").images]
+    ids = [image.id for image in Predictions(truth, rows).evaluated("bbox").images]
     numbers = [value for value in ids if isinstance(value, int)]
     assert ids == [*sorted(numbers), *sorted(set(ids) - set(numbers))]
 
@@ -124,13 +125,13 @@ def test_annotations_of_what_the_json_has_not_are_left_out():
     kept = len(truth["annotations"])
     first = truth["annotations"][0]
     truth["annotations"] += [first | {"image_id": 10**6}, first | {"category_id": 10**6}]
-    assert len(evaluated_from(truth, [], task="bbox").truth) == kept
+    assert len(Predictions(truth, []).evaluated("bbox").truth) == kept
 
 
 def test_classes_may_be_some_of_the_jsons_categories():
     """As of a panoptic set's things; 9 is the id of a category that is none."""
     rows = [row for row in ROWS if row["category_id"] != 9]
-    evaluated = evaluated_from(TRUTH, rows, task="bbox", classes={4: "four", 2: "two"})
+    evaluated = Predictions(TRUTH, rows, classes={4: "four", 2: "two"}).evaluated("bbox")
     assert evaluated.classes == ("four", "two")
     expected = [row["category_id"] for row in TRUTH["annotations"] if row["category_id"] != 9]
     assert [(4, 2)[place] for place in evaluated.truth.classes] == expected
@@ -139,16 +140,16 @@ def test_classes_may_be_some_of_the_jsons_categories():
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
 def test_detections_of_other_data_are_refused(key):
     with pytest.raises(InputError, match=r"a detection is of image .+ and category .+, which"):
-        evaluated_from(TRUTH, [ROWS[0] | {key: "other"}], task="bbox")
+        Predictions(TRUTH, [ROWS[0] | {key: "other"}]).evaluated("bbox")
 
 
 def test_masks_that_are_not_there():
     rows = [{k: v for k, v in row.items() if k != "segmentation"} for row in ROWS]
     with pytest.raises(InputError, match="a detection of image 3 has no segmentation, which"):
-        evaluated_from(TRUTH, rows, task="segm")
+        Predictions(TRUTH, rows).evaluated("segm")
     truth = TRUTH | {"annotations": [TRUTH["annotations"][0] | {"segmentation": []}]}
     with pytest.raises(InputError, match="an annotation of image 6 has no segmentation, which"):
-        evaluated_from(truth, ROWS, task="segm")
+        Predictions(truth, ROWS).evaluated("segm")
 
 
 # --- of a run ---
@@ -166,8 +167,8 @@ def test_what_an_evaluation_measures_is_what_is_loaded(task, register, tmp_path,
     run = run_in(tmp_path, *names, augmented=True)
     results = evaluate(run, TRUTH, {names[0]: ROWS, names[1]: ROWS[::2]}, monkeypatch)
     for name in names:
-        for augmented in (False, True):
-            evaluated = load_evaluated(run, name, task, augmented=augmented)
+        for augmented, of in enumerate((run, augmented_run(run))):
+            evaluated = load_predictions(of, name).evaluated(task)
             expected = results[name + "_TTA" if augmented else name][task]["AP50"]
             assert (evaluated.dataset, evaluated.task) == (name, task)
             given = 100 * diagnose(evaluated).overall.ap
@@ -179,31 +180,54 @@ def test_predictions_that_are_not_of_the_dataset(register, tmp_path, monkeypatch
     name, other = register(TRUTH), register(TRUTH)
     run = run_in(tmp_path, name)
     with pytest.raises(InputError) as error:
-        load_evaluated(run, name, "bbox")
+        load_predictions(run, name)
     assert str(error.value) == (
         f"no evaluation has left what was found in {name} in {tmp_path}/inference: evaluate the "
         f"weights on {name} again (--eval-only)"
     )
     evaluate(run, TRUTH, {name: ROWS}, monkeypatch)
     with pytest.raises(InputError, match=rf"/inference \(but of {name}\): evaluate the weights"):
-        load_evaluated(run, other, "bbox")
+        load_predictions(run, other)
     path = Path(MetadataCatalog.get(name).json_file)
     before = path.read_text()
     path.write_text(json.dumps(TRUTH | {"annotations": TRUTH["annotations"][1:]}))
-    with pytest.raises(InputError, match=r"\.json has changed since the evaluation on it: eval"):
-        load_evaluated(run, name, "bbox")
+    with pytest.raises(InputError, match=r"\.json has changed since the evaluation, or"):
+        load_predictions(run, name)
     path.write_text(before)
-    assert len(load_evaluated(run, name, "bbox").found) == len(ROWS)
+    assert len(load_predictions(run, name).evaluated("bbox").found) == len(ROWS)
     (tmp_path / "inference" / RESULTS).unlink()
     with pytest.raises(InputError, match="no evaluation has left what was found"):
-        load_evaluated(run, name, "bbox")
+        load_predictions(run, name)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (RECORD, "{", "is damaged: evaluate again (--eval-only)"),
+        (RECORD, "{}", "is damaged: evaluate again (--eval-only)"),
+        (RECORD, "[]", "is damaged: evaluate again (--eval-only)"),
+        (RESULTS, "[{", "is damaged (Expecting property name"),
+        (RESULTS, '{"image_id": 3}', "is not what an evaluation writes: evaluate again"),
+        (RESULTS, '[{"image_id": 3}]', "is not what an evaluation writes: evaluate again"),
+    ],
+)
+def test_damaged_files_are_an_error_that_names_them(
+    register, tmp_path, monkeypatch, file, content, message
+):
+    name = register(TRUTH)
+    run = run_in(tmp_path, name)
+    evaluate(run, TRUTH, {name: ROWS}, monkeypatch)
+    (tmp_path / "inference" / file).write_text(content)
+    with pytest.raises(InputError) as error:
+        load_predictions(run, name)
+    assert str(error.value).startswith(f"{tmp_path / 'inference' / file} {message}")
 
 
 @pytest.mark.parametrize("kind", ["lvis", "pascal_voc", "sem_seg", "cityscapes_instance", "mine"])
 def test_other_evaluators_do_not_leave_single_objects(kind, tmp_path):
     MetadataCatalog.get("loading_other").set(evaluator_type=kind)
     with pytest.raises(InputError, match=f"its evaluator, {kind}, does not write them in COCO's"):
-        load_evaluated(run_in(tmp_path, "loading_other"), "loading_other", "bbox")
+        load_predictions(run_in(tmp_path, "loading_other"), "loading_other")
     MetadataCatalog.remove("loading_other")
 
 
@@ -212,4 +236,4 @@ def test_a_detector_without_classes(register, tmp_path):
     run = run_in(tmp_path, name)
     run.cfg.MODEL.META_ARCHITECTURE = "ProposalNetwork"
     with pytest.raises(InputError, match=r"^RPN finds no objects with classes that could be"):
-        load_evaluated(run, name, "bbox")
+        load_predictions(run, name)

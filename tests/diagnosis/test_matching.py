@@ -5,7 +5,7 @@ import pytest
 from helpers.coco_results import HEIGHT, IDS, WIDTH, random_data
 from helpers.diagnosis import coco_evaluation, evaluated_of
 
-from hrnet_det.diagnosis.loading import evaluated_from
+from hrnet_det.diagnosis.arrays import Predictions
 from hrnet_det.diagnosis.matching import match
 from hrnet_det.diagnosis.pairs import overlaps
 
@@ -28,7 +28,7 @@ def test_matches_are_those_of_pycocotools(task, seed):
     truth, results = random_data(seed)
     limit = 20  # one image has 130 detections
     made = coco_evaluation(truth, results, task, limit=limit)
-    evaluated = evaluated_from(truth, results, task=task, max_detections=limit)
+    evaluated = Predictions(truth, results, max_detections=limit).evaluated(task)
     assert evaluated.classes == tuple(f"class {i}" for i in sorted(IDS))
     assert {(image.width, image.height) for image in evaluated.images} == {(WIDTH, HEIGHT)}
     places = {image.id: place for place, image in enumerate(evaluated.images)}

@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+from detectron2.data import MetadataCatalog
 from helpers.coco_results import random_data, registering
-from helpers.evaluations import evaluate, run_in
+from helpers.evaluations import Kind, evaluate, run_in
 
 from hrnet_det.engine.start import set_aside
+from hrnet_det.evaluation.evaluators import build_evaluator
 from hrnet_det.evaluation.predictions import (
     RECORD,
     RESULTS,
+    augmented_run,
     predictions_folder,
+    record_predictions,
     recorded_predictions,
 )
 
@@ -53,13 +57,29 @@ def test_several_test_sets_with_test_time_augmentation(names, tmp_path, monkeypa
     assert written(tmp_path) == {
         f"inference/{first}/{RESULTS}": len(ROWS),
         f"inference/{second}/{RESULTS}": 5,
-        f"inference_TTA/{first}/{RESULTS}": len(ROWS) - 1,
-        f"inference_TTA/{second}/{RESULTS}": 4,
+        f"TTA/inference/{first}/{RESULTS}": len(ROWS) - 1,
+        f"TTA/inference/{second}/{RESULTS}": 4,
     }
-    plain, augmented = recorded_predictions(run), recorded_predictions(run, augmented=True)
+    plain, augmented = recorded_predictions(run), recorded_predictions(augmented_run(run))
     assert plain[second].folder == tmp_path / "inference" / second
-    assert augmented[second].folder == tmp_path / "inference_TTA" / second
+    assert augmented[second].folder == tmp_path / "TTA" / "inference" / second
     assert {value.max_detections for value in (*plain.values(), *augmented.values())} == {300}
+
+
+def test_evaluators_of_a_users_trainer_are_asked_for_as_ever(names, tmp_path, monkeypatch):
+    """Those with test-time augmentation by the same two arguments."""
+    monkeypatch.setattr(Kind, "build_evaluator", lambda run, name: build_evaluator(run, name))
+    run = run_in(tmp_path, names[0], augmented=True)
+    results = evaluate(run, TRUTH, {names[0]: ROWS}, monkeypatch)
+    assert {"bbox", "bbox_TTA"} <= results.keys()
+
+
+def test_what_writes_no_detections_is_recorded_too(names, tmp_path):
+    """So that a report knows what an evaluation was on."""
+    run = run_in(tmp_path, "other_kind")
+    record_predictions(run, "other_kind", max_detections=100)
+    assert recorded_predictions(run) == {"other_kind": (tmp_path / "inference", "", 100)}
+    MetadataCatalog.pop("other_kind")
 
 
 def test_nothing_of_an_earlier_evaluation_stays(names, tmp_path, monkeypatch):
@@ -70,7 +90,7 @@ def test_nothing_of_an_earlier_evaluation_stays(names, tmp_path, monkeypatch):
     evaluate(run, TRUTH, rows, monkeypatch)
     assert written(tmp_path) == {f"inference/{RESULTS}": 5}
     assert list(recorded_predictions(run)) == [second]
-    assert recorded_predictions(run, augmented=True) == {}
+    assert recorded_predictions(augmented_run(run)) == {}
     assert len(list(tmp_path.rglob(RECORD))) == 1
 
 

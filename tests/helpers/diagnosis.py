@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from hrnet_det.diagnosis.loading import evaluated_from
+from hrnet_det.diagnosis.arrays import Predictions
 from hrnet_det.diagnosis.objects import Evaluated
 
 SIDE = 200  # of images; pixels
@@ -40,7 +40,7 @@ def evaluated_of(
         ],
     }
     results = [_row(*row[:3]) | {"score": row[3]} for row in found]
-    return evaluated_from(content, results, task=task, max_detections=max_detections)
+    return Predictions(content, results, max_detections=max_detections).evaluated(task)
 
 
 def _row(image: int, label: int, box: Sequence[float]) -> dict:

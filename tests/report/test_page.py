@@ -158,7 +158,7 @@ def test_a_run_without_predictions_says_how_to_have_them(run_folder, tmp_path):
     shutil.copytree(folder, tmp_path / "mine", ignore=shutil.ignore_patterns("inference"))
     page = Page(write_page(tmp_path / "mine").read_text())
     assert page.has(
-        "custom_test, boxes: single detections are left out: no evaluation has left what was "
+        "custom_test: single detections are left out: no evaluation has left what was found in "
     )
     assert not page.has("Kinds of errors")
 
@@ -179,39 +179,80 @@ def test_a_detector_without_objects_has_metrics_alone(tmp_path):
     assert page.has("class semantic IoU ground 50.0")
 
 
-def test_several_test_sets_have_a_view_each(tmp_path):
-    for name in ("first", "second"):
+@pytest.fixture
+def both(tmp_path):
+    """The names of two registered test sets, of whose images there are predictions."""
+    names = ("first_val", "second_val")
+    for name in names:
         folder = tmp_path / name
         write_run(folder, ["cat", "dog"], seed=len(name), images=6)
-        register_coco_instances(
-            f"{name}_val", {}, str(folder / "own" / "test.json"), str(folder / "own")
-        )
-    try:
-        page = _page_of_both(tmp_path)
-    finally:
-        for name in ("first_val", "second_val"):
-            DatasetCatalog.remove(name)
-            MetadataCatalog.remove(name)
-    for name, ap in (("first", "20.0"), ("second", "30.0")):
-        assert page.has(f" bbox/AP on {name}_val is {ap}")
-        assert page.has(f"{name}_val, boxes 6 images, ")
+        json_file = str(folder / "own" / "test.json")
+        register_coco_instances(name, {}, json_file, str(folder / "own"))
+    yield names
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
 
 
-def _page_of_both(tmp_path):
-    """The page of a run on two test sets, each with its own predictions."""
-    run = load_run("custom/faster_rcnn.yaml", ["OUTPUT_DIR", str(tmp_path / "both")])
-    run.cfg.DATASETS.TEST = ("first_val", "second_val")
+def run_on(folder, names):
+    """The folder of a run on registered test sets, not evaluated yet."""
+    run = load_run("custom/faster_rcnn.yaml", ["OUTPUT_DIR", str(folder)])
+    run.cfg.DATASETS.TEST = names
     run.cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
+    folder.mkdir()
+    (folder / "config.yaml").write_text(run.text())
+    return run
+
+
+def leave_predictions(run, folder, name):
+    """What an evaluation on a test set of `both` leaves."""
+    there = predictions_folder(run, name)
+    there.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / name / "inference" / "coco_instances_results.json", there)
+    record_predictions(run, name, max_detections=100)
+
+
+def test_several_test_sets_have_a_view_each(both, tmp_path):
+    run = run_on(tmp_path / "both", both)
     metrics(tmp_path / "both", {"iteration": 19, "first_val/bbox/AP": 20.0})
-    (tmp_path / "both" / "config.yaml").write_text(run.text())
     prepare_datasets(run, trains=False)
-    results = {}
-    for name, ap in (("first", 20.0), ("second", 30.0)):
-        there = predictions_folder(run, f"{name}_val")
-        there.mkdir(parents=True)
-        made = tmp_path / name / "inference" / "coco_instances_results.json"
-        shutil.copy(made, there)
-        record_predictions(run, f"{name}_val", max_detections=100)
-        results[f"{name}_val"] = {"bbox": {"AP": ap, "AP50": ap + 10}}
+    for name in both:
+        leave_predictions(run, tmp_path, name)
+    results = {
+        name: {"bbox": {"AP": ap, "AP50": ap + 10}}
+        for name, ap in zip(both, (20.0, 30.0), strict=True)
+    }
     (tmp_path / "both" / "results.json").write_text(json.dumps(results))
-    return Page(write_page(tmp_path / "both").read_text())
+    page = Page(write_page(tmp_path / "both").read_text())
+    for name, ap in zip(both, ("20.0", "30.0"), strict=True):
+        assert page.has(f" bbox/AP on {name} is {ap}")
+        assert page.has(f"{name}, boxes 6 images, ")
+    (tmp_path / "first_val" / "own" / "test.json").unlink()
+    page = Page(write_page(tmp_path / "both").read_text())
+    assert page.has("What was detected in first_val cannot be compared with its objects, so")
+    assert page.has("second_val, boxes 6 images, ") and not page.has("first_val, boxes 6 images")
+
+
+@pytest.mark.parametrize("trained_on", [("first_val",), ("first_val", "second_val")])
+def test_an_evaluation_on_another_test_set_in_the_folder(both, tmp_path, trained_on):
+    """It leaves the config of the training, and its results do not say what they are of."""
+    run_on(tmp_path / "mine", trained_on)
+    run = load_run(tmp_path / "mine" / "config.yaml")
+    run.cfg.DATASETS.TEST = ("second_val",)
+    prepare_datasets(run, trains=False)
+    leave_predictions(run, tmp_path, "second_val")
+    (tmp_path / "mine" / "results.json").write_text('{"bbox": {"AP": 30.0, "AP50": 40.0}}')
+    page = Page(write_page(tmp_path / "mine").read_text())
+    assert page.has(" bbox/AP on second_val is 30.0, ")
+    assert page.has("second_val, boxes 6 images, ")
+    said = "Its last evaluation was on second_val: its history is of first_val."
+    assert page.has(said) == ("second_val" not in trained_on)
+    assert not page.has("first_val is")
+
+
+def test_files_are_read_once_for_boxes_and_masks(tmp_path, monkeypatch):
+    write_run(tmp_path / "mine", ["cat"], images=2, masks=True)
+    reads, read = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
+    write_page(tmp_path / "mine")
+    assert reads.count("coco_instances_results.json") == reads.count("test.json") == 1
