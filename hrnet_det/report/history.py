@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hrnet_det.errors import InputError
-from hrnet_det.report.metrics import TASKS
+from hrnet_det.report.metrics import is_task
 
 TOTAL, VALIDATION, RATE = "total_loss", "validation_loss/", "lr"
 
@@ -139,6 +139,6 @@ def _parts(name: str) -> tuple[str, str, str] | None:
     """
     words = name.split("/")
     for place, word in enumerate(words[:-1]):
-        if word.removesuffix("_TTA") in TASKS:
+        if is_task(word):
             return "/".join(words[:place]), word, "/".join(words[place + 1 :])
     return None

@@ -12,7 +12,7 @@ import hrnet_det
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.modeling.kinds import SEGMENTS, SEMANTIC_LABELS, kind_of
-from hrnet_det.report.metrics import results_tables
+from hrnet_det.report.tables import results_tables
 
 MANY = 30  # class names; of more only the first are listed
 

@@ -18,9 +18,11 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.modeling.kinds import kind_of
-from hrnet_det.report.metrics import draw_curves, plain_results, results_tables
+from hrnet_det.report.curves import draw_curves
+from hrnet_det.report.metrics import plain_results
 from hrnet_det.report.page import PAGE
 from hrnet_det.report.sheet import draw_predictions
+from hrnet_det.report.tables import results_tables
 
 
 def write_report(

@@ -296,7 +296,7 @@ def test_test_time_augmentation(coco, tmp_path):
     assert set(results["bbox_TTA"]) == set(results["bbox"])
     assert results["bbox_TTA"] != results["bbox"]
     assert "box TTA" in outcome.out
-    for folder in ("inference", "inference_TTA"):
+    for folder in ("inference", "TTA/inference"):
         assert (tmp_path / folder / "evaluated.json").is_file(), folder
     assert (tmp_path / "model_best.pth").is_file()
 

@@ -7,7 +7,7 @@ import pytest
 from hrnet_det.config.load import load_run
 from hrnet_det.errors import InputError
 from hrnet_det.report.history import History, read_history
-from hrnet_det.report.training_story import training_story
+from hrnet_det.report.page.training_story import training_story
 
 
 def rows(validation=(), ap=(), losses=(2.0, 1.0, 0.8, 0.6), period=100):

@@ -8,7 +8,8 @@ import torch
 
 from hrnet_det.config.load import load_run
 from hrnet_det.report import write_report
-from hrnet_det.report.metrics import results_tables
+from hrnet_det.report.metrics import by_test_set
+from hrnet_det.report.tables import results_tables
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 BOX = dict(zip(METRICS, (36.24, 58.0, 39.96, 20.0, 38.0, 47.0), strict=True))
@@ -83,3 +84,12 @@ def test_ap_of_more_detections_than_cocos():
     )
     assert "maxDets" not in results_tables(results)
     assert "detections" not in results_tables({"bbox": BOX})
+
+
+def test_metrics_of_a_users_own_task_are_no_test_sets():
+    """Their names alone do not tell tasks from test sets."""
+    results = {"bbox": BOX, "counting": {"error": 3.0}}
+    assert cells(results_tables(results))[0] == ["Results", "(percent)"]
+    assert by_test_set(results, "mine") == {"mine": results}
+    assert by_test_set({"a": {"counting": {"error": 3.0}}}) == {"a": {"counting": {"error": 3.0}}}
+    assert by_test_set({}, "mine") == {}

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hrnet_det.report.opened import opened_run
+from hrnet_det.report.page.opened import opened_run
 from tools import report_size
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.diagnosis.diagnosis import Diagnosis
-from hrnet_det.report.training_story import BAD, Statement
+from hrnet_det.report.page.training_story import BAD, Statement
 
 
 def limits(diagnosis: Diagnosis, run: RunConfig | None) -> Iterator[Statement]:

@@ -16,16 +16,12 @@ from hrnet_det.data.images import DAMAGE
 from hrnet_det.diagnosis.diagnosis import Diagnosis
 from hrnet_det.diagnosis.outcomes import WRONG, Outcome
 from hrnet_det.errors import InputError
-from hrnet_det.report.image_pair import draw_pair
+from hrnet_det.report.page.image_pair import draw_pair
 
 COUNT = 8  # of the worst images, and of the best
 BUDGET = 3_000_000  # bytes of a page that all of them take
-QUALITIES = (
-    85,
-    70,
-    50,
-    30,
-)  # of JPEG, and then smaller sizes, until an image takes its share of the budget
+# Of JPEG, and then smaller sizes, until an image takes its share of the budget.
+QUALITIES = (85, 70, 50, 30)
 FAILURES = 20  # images that cannot be read, after which no more are tried
 VARIED = 5  # times as many of the worst images: those among which kinds of errors vary
 PAIRS = 3  # of confused classes that a caption names

@@ -8,9 +8,9 @@ import pytest
 from hrnet_det.config.load import load_run
 from hrnet_det.diagnosis.diagnosis import diagnose
 from hrnet_det.diagnosis.objects import Evaluated, EvaluatedImage, Objects
-from hrnet_det.report import views
-from hrnet_det.report.detection_story import detection_story
-from hrnet_det.report.page_images import ShownImages
+from hrnet_det.report.page import detection_view
+from hrnet_det.report.page.detection_story import detection_story
+from hrnet_det.report.page.worst_and_best import ShownImages
 
 CAT, DOG, BIRD, NEVER = range(4)
 HOSTILE = "<script>$x$"
@@ -46,9 +46,11 @@ def known():
 
 
 def test_a_row_for_each_class(known):
-    rows = views.class_rows(known, {"AP": 30.0, "AP-cat": 25.04, "AP-never": None}, NUMBERS)
+    rows = detection_view.class_rows(
+        known, {"AP": 30.0, "AP-cat": 25.04, "AP-never": None}, NUMBERS
+    )
     shown = {row.name: (row.classes, row.cells) for row in rows}
-    assert views.CLASS_HEADERS[8:] == (
+    assert detection_view.CLASS_HEADERS[8:] == (
         *("missed", "badly placed", "wrong class", "nothing there", "both", "again"),
     )
     # objects, AP, AP50, advised score, precision, recall, F1, and errors
@@ -64,7 +66,7 @@ def test_a_row_for_each_class(known):
 
 
 def test_the_confusion_matrix_and_its_pairs(known):
-    matrix = views.matrix_of(known, NUMBERS)
+    matrix = detection_view.matrix_of(known, NUMBERS)
     assert matrix.whole and matrix.names == [*NAMES, "background"]
     counts = {name: [cell.count for cell in cells] for _, name, cells in matrix.rows}
     assert counts == {
@@ -74,19 +76,19 @@ def test_the_confusion_matrix_and_its_pairs(known):
         "never": ["", "", "", "", ""],
         "background": ["", "", "", "", ""],
     }
-    (pair,) = views.pair_rows(known, NUMBERS)
+    (pair,) = detection_view.pair_rows(known, NUMBERS)
     assert (pair.classes, pair.name, pair.cells) == ("0 1", "cat", [HOSTILE, "1", "33%"])
 
 
 def test_of_many_classes_the_most_confused_stand_in_the_matrix(known, monkeypatch):
-    monkeypatch.setattr(views, "MATRIX", 2)
-    matrix = views.matrix_of(known, NUMBERS)
+    monkeypatch.setattr(detection_view, "MATRIX", 2)
+    matrix = detection_view.matrix_of(known, NUMBERS)
     assert not matrix.whole and matrix.names == ["cat", HOSTILE, "background"]
     assert [cell.count for cell in matrix.rows[0][2]] == ["1", "1", "1"]
 
 
 def test_kinds_of_errors_are_those_of_tide(known):
-    rows = views.error_rows(known)
+    rows = detection_view.error_rows(known)
     assert {row.title: row.count for row in rows} == {
         "missed objects (Miss)": "1", "badly placed detections (Loc)": "1",
         "wrong classes (Cls)": "1", "detections of nothing (Bkg)": "1",
@@ -152,12 +154,12 @@ def test_nothing_detected_and_nothing_to_detect():
     assert only.text.startswith("The test set has no objects")
     for truth, found in ((nothing, objects((CAT, 0, 0.5))), (objects((CAT, 0, 1)), nothing)):
         known = diagnosis(truth, found)
-        view = views.view_of(known, None, Path(), {}, NAMES, ShownImages())
+        view = detection_view.view_of(known, None, Path(), {}, NAMES, ShownImages())
         assert view.curves == [] and len(view.classes) == 5
 
 
 def test_curves_of_classes_can_be_reached_by_their_numbers(known):
-    view = views.view_of(known, None, Path(), {}, NAMES, ShownImages())
+    view = detection_view.view_of(known, None, Path(), {}, NAMES, ShownImages())
     for plot, _ in view.curves:
         assert '<g data-class="0"><title>cat</title>' in plot
         assert '<g data-class="1"><title>&lt;script&gt;$x$</title>' in plot

@@ -20,12 +20,11 @@ from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.evaluation.evaluators import best_metric
 from hrnet_det.evaluation.predictions import recorded_predictions
 from hrnet_det.report.history import History, read_history
-from hrnet_det.report.metrics import TASKS
+from hrnet_det.report.metrics import Results, by_test_set
 
 METRICS = "metrics.json"
 # Tasks whose detections can be looked at one by one, and what these are compared by.
 SHAPES = {"bbox": "boxes", "segm": "masks"}
-Results = dict[str, dict[str, dict[str, float | None]]]  # {test set: {task: {metric: value}}}
 
 
 @dataclass
@@ -163,12 +162,7 @@ def _results(path: Path, only: str) -> Results:
         ) from error
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise InputError(f"{path} has no metrics: evaluate again (train --eval-only), or remove it")
-    if all(task.removesuffix("_TTA") in TASKS for task in found):
-        found = {only: found} if found else {}
-    return {
-        name: {task: values for task, values in tasks.items() if isinstance(values, dict)}
-        for name, tasks in found.items()
-    }
+    return by_test_set(found, only)
 
 
 def _register(opened: OpenedRun, name: str, scratch: str) -> bool:

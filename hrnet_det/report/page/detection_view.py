@@ -13,13 +13,13 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.diagnosis.diagnosis import Diagnosis
 from hrnet_det.diagnosis.tide import FALSE_NEGATIVES, FALSE_POSITIVES
 from hrnet_det.drawing.charts import Chart
-from hrnet_det.report.detection_charts import calibration_chart, curve_charts
-from hrnet_det.report.detection_story import confused_pairs, detection_story
-from hrnet_det.report.error_kinds import ERRORS
-from hrnet_det.report.opened import SHAPES
-from hrnet_det.report.page_images import Shown, ShownImages
-from hrnet_det.report.page_tables import NOTHING, percent
-from hrnet_det.report.training_story import Statement
+from hrnet_det.report.page.detection_charts import calibration_chart, curve_charts
+from hrnet_det.report.page.detection_story import confused_pairs, detection_story
+from hrnet_det.report.page.error_kinds import ERRORS
+from hrnet_det.report.page.opened import SHAPES
+from hrnet_det.report.page.training_story import Statement
+from hrnet_det.report.page.worst_and_best import Shown, ShownImages
+from hrnet_det.report.tables import NOTHING, percent
 
 MATRIX = 20  # classes in the confusion matrix
 PAIRS = 30  # of classes that are taken for each other
@@ -72,7 +72,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class View:
+class DetectionView:
     """What the page shows of a test set's detections, by boxes or by masks.
 
     Attributes:
@@ -100,7 +100,7 @@ def view_of(
     metrics: dict[str, float | None],
     names: Sequence[str],
     images: ShownImages,
-) -> View:
+) -> DetectionView:
     """The view of a diagnosis.
 
     Args:
@@ -110,7 +110,7 @@ def view_of(
     evaluated = diagnosis.evaluated
     numbers = {name: str(place) for place, name in enumerate(names)}
     task = SHAPES[evaluated.task]
-    return View(
+    return DetectionView(
         title=f"{evaluated.dataset}, {task}",
         counts=(
             f"{len(evaluated.images):,} images, {diagnosis.overall.objects:,} objects, "

@@ -16,13 +16,13 @@ from hrnet_det.drawing.pages import render
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.outputs import check_folder
-from hrnet_det.report.image_pair import MARKS
-from hrnet_det.report.opened import SHAPES, OpenedRun, of_run, opened_run
-from hrnet_det.report.page_charts import history_charts
-from hrnet_det.report.page_images import worst_and_best
-from hrnet_det.report.page_tables import class_tables, metric_tables
-from hrnet_det.report.training_story import NEUTRAL, Statement, training_story
-from hrnet_det.report.views import CLASS_HEADERS, View, view_of
+from hrnet_det.report.page.detection_view import CLASS_HEADERS, DetectionView, view_of
+from hrnet_det.report.page.image_pair import MARKS
+from hrnet_det.report.page.opened import SHAPES, OpenedRun, of_run, opened_run
+from hrnet_det.report.page.training_charts import history_charts
+from hrnet_det.report.page.training_story import NEUTRAL, Statement, training_story
+from hrnet_det.report.page.worst_and_best import worst_and_best
+from hrnet_det.report.tables import class_tables, metric_tables, notes
 
 PAGE = "report.html"
 IMAGES = 5_000_000  # bytes of all images on the page
@@ -77,8 +77,10 @@ def as_page(opened: OpenedRun) -> str:
         facts=list(_facts(opened)),
         statements=[*_reached(opened), *story],
         remarks=opened.remarks,
-        tables=metric_tables(opened.results),
-        class_tables=class_tables(opened.results),
+        tables={name: (metric_tables(t), notes(t)) for name, t in opened.results.items()},
+        class_tables=[
+            (name, table) for name, t in opened.results.items() for table in class_tables(t)
+        ],
         history=history_charts(opened.history, metrics),
         views=views,
         names=names,
@@ -88,7 +90,7 @@ def as_page(opened: OpenedRun) -> str:
     )
 
 
-def _views(opened: OpenedRun) -> tuple[list[str], list[View]]:
+def _views(opened: OpenedRun) -> tuple[list[str], list[DetectionView]]:
     """The names of all classes, and a view of each test set by boxes and by masks.
 
     What cannot be shown becomes a remark.

@@ -12,9 +12,9 @@ import numpy as np
 
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.diagnosis.diagnosis import Diagnosis
-from hrnet_det.report.error_kinds import ERRORS
-from hrnet_det.report.limits import limits
-from hrnet_det.report.training_story import BAD, GOOD, NEUTRAL, Statement
+from hrnet_det.report.page.error_kinds import ERRORS
+from hrnet_det.report.page.limits import limits
+from hrnet_det.report.page.training_story import BAD, GOOD, NEUTRAL, Statement
 
 SMALL, LARGE = 32**2, 96**2  # square pixels: COCO's bounds of object sizes
 LEARNT = 5  # percent of AP50 from which errors are looked at

@@ -9,8 +9,8 @@ from PIL import Image
 
 from hrnet_det.diagnosis.diagnosis import diagnose
 from hrnet_det.errors import MissingInputError
-from hrnet_det.report.image_pair import CONFUSED, MISSED, RIGHT, WRONG, draw_pair
-from hrnet_det.report.page_images import caption_of, worst_and_best
+from hrnet_det.report.page.image_pair import CONFUSED, MISSED, RIGHT, WRONG, draw_pair
+from hrnet_det.report.page.worst_and_best import caption_of, worst_and_best
 from tests.helpers.diagnosis import SIDE, evaluated_of
 
 LEFT, RIGHT_BOX, LOW = [20, 40, 40, 40], [120, 40, 40, 40], [60, 120, 40, 40]  # x, y, w, h

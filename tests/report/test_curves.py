@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import hrnet_det
-from hrnet_det.report.metrics import draw_curves
+from hrnet_det.report.curves import draw_curves
 
 
 def write_metrics(folder, rows):
@@ -54,6 +54,13 @@ def test_losses_on_the_test_set_are_drawn_beside_those_of_training(tmp_path, mon
     for plain, other in ((total, total_on_test), (term, term_on_test)):
         assert plain.get_color() == other.get_color()
         assert (plain.get_linestyle(), other.get_linestyle()) == ("-", "--")
+
+
+def test_a_line_that_a_crash_has_cut_is_left_out(tmp_path):
+    write_metrics(tmp_path, training())
+    with (tmp_path / "metrics.json").open("a") as file:
+        file.write('{"iteration": 119, "total_lo')
+    assert draw_curves(tmp_path) is True
 
 
 def test_too_few_points_for_curves(tmp_path):
