@@ -15,7 +15,7 @@ _PLACES = {
     "get_cfg": "hrnet_det.config.keys",
     "model_zoo": "hrnet_det.model_zoo",
     "register_quickstart": "hrnet_det.data",
-    "sahi_model": "hrnet_det.sahi",
+    "sahi_model": "hrnet_det.detector.sahi",
     "saved_config": "hrnet_det.checkpoint.saved_run",
 }
 _PLACES |= dict.fromkeys(_NETWORKS, "hrnet_det.modeling")

@@ -116,7 +116,7 @@ def sliced(detector: Detector, tile: int, overlap: float, score: float) -> Way:
     """SAHI's sliced prediction with a detector, as rows of COCO results."""
     from sahi.predict import get_sliced_prediction
 
-    from hrnet_det.sahi import sahi_model
+    from hrnet_det.detector.sahi import sahi_model
 
     model = sahi_model(detector, confidence_threshold=score)
 

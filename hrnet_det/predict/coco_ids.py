@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from hrnet_det.data.coco_values import examples
 from hrnet_det.errors import InputError, MissingInputError, did_you_mean
-from hrnet_det.predict.kinds import IMAGE
-from hrnet_det.predict.sources import Source
+from hrnet_det.predict.sources.file_types import IMAGE
+from hrnet_det.predict.sources.find import Source
 
 Id = int | str
 # Of a row for each of the tasks of COCO, what its results have beside the two ids and the score.

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from detectron2.structures import Instances
 
-from hrnet_det.predict.reading import MOST_WAITING, Read
 from hrnet_det.predict.results import Drawn
+from hrnet_det.predict.sources.reading import MOST_WAITING, Read
 
 
 class DrawingQueue:

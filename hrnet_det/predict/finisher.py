@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from hrnet_det.data.coco_values import on_one_line
 from hrnet_det.predict.plan import Plan
-from hrnet_det.predict.reading import Read
 from hrnet_det.predict.results import Drawn, Prediction, Results
-from hrnet_det.predict.sources import Source
+from hrnet_det.predict.sources.find import Source
+from hrnet_det.predict.sources.reading import Read
 
 Log = Callable[[str], object]
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrnet_det.detector_options import check_score
+from hrnet_det.detector.options import check_score
+from hrnet_det.detector.tiles import Tiling
 from hrnet_det.environment import distribution
 from hrnet_det.errors import InputError
 from hrnet_det.outputs import check_folder
 from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
 from hrnet_det.predict.crops import CROPS
-from hrnet_det.predict.kinds import VIDEO
-from hrnet_det.predict.sources import Source, find_sources
+from hrnet_det.predict.sources.file_types import VIDEO
+from hrnet_det.predict.sources.find import Source, find_sources
 from hrnet_det.predict.writing import LINES, MP4, drawing_names
-from hrnet_det.tiles import Tiling
 
 OLDEST_PYAV = 17  # of an earlier one's FFmpeg the videos have no frames
 RESULTS = "predictions.json"

@@ -10,15 +10,14 @@ from pathlib import Path
 from detectron2.structures import Instances
 from PIL import Image
 
+from hrnet_det.detector.run_lengths import coco_rows
 from hrnet_det.drawing.annotate import annotate
 from hrnet_det.predict.coco_ids import TASKS, rows_by_task
 from hrnet_det.predict.crops import CROPS, class_folders, write_crops
 from hrnet_det.predict.plan import COCO_RESULTS, RESULTS, Plan
-from hrnet_det.predict.reading import Read
+from hrnet_det.predict.sources.reading import Read
 from hrnet_det.predict.writing import JsonList, said_of
-from hrnet_det.run_lengths import coco_rows
 
-COMPRESSION = 1  # of PNG: a quarter of the usual one's time for a seventh more bytes
 COMPRESSION = 3  # of drawings: PNGs a tenth larger than by 6, the usual one, in a third of the time
 _FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # that detectors have for a task
 

@@ -14,15 +14,15 @@ from detectron2.structures import Instances
 from tqdm import tqdm
 
 from hrnet_det.detector import Detector
-from hrnet_det.detector_options import class_numbers
+from hrnet_det.detector.options import class_numbers
 from hrnet_det.errors import InputError
 from hrnet_det.predict.drawing_queue import DrawingQueue
 from hrnet_det.predict.finisher import Finisher, Log
-from hrnet_det.predict.kinds import VIDEO
 from hrnet_det.predict.plan import Plan, check_request
-from hrnet_det.predict.reading import Read, read_ahead
 from hrnet_det.predict.results import Prediction, Results
-from hrnet_det.predict.sources import Source
+from hrnet_det.predict.sources.file_types import VIDEO
+from hrnet_det.predict.sources.find import Source
+from hrnet_det.predict.sources.reading import Read, read_ahead
 from hrnet_det.predict.writing import said_of
 
 SHOWN = 10  # images that could not be read, in the error
@@ -160,7 +160,7 @@ def _video(
     options: Mapping[str, object],
 ) -> tuple[Source, Prediction, str]:
     """Draw a video and write the objects of its frames; with what could not be read of it."""
-    from hrnet_det.predict.video import annotate_video  # PyAV is an extra
+    from hrnet_det.predict.video.annotate import annotate_video  # PyAV is an extra
 
     drawing = plan.output / plan.drawings[number]
     with said_of(drawing):

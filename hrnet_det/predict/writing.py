@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hrnet_det.errors import InputError
-from hrnet_det.predict.kinds import VIDEO
-from hrnet_det.predict.sources import Source
+from hrnet_det.predict.sources.file_types import VIDEO
+from hrnet_det.predict.sources.find import Source
 
 MP4, LINES = ".mp4", ".jsonl"  # of a video: its drawing, and beside it the objects of its frames
 

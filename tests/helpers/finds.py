@@ -5,7 +5,7 @@ import torch
 from detectron2.structures import Boxes, Instances
 
 from hrnet_det.data.pixels import read_pixels
-from hrnet_det.detector_options import class_numbers
+from hrnet_det.detector.options import class_numbers
 
 
 def noise(height=60, width=100):

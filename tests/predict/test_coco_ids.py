@@ -17,7 +17,7 @@ from hrnet_det.cli import main
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.predict import check_request, predict
 from hrnet_det.predict.coco_ids import CocoIds
-from hrnet_det.predict.sources import find_sources
+from hrnet_det.predict.sources.find import find_sources
 
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 90, "name": "cat"}]
 

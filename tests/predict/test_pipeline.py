@@ -11,8 +11,9 @@ from PIL import Image
 
 from hrnet_det.data.pixels import read_pixels
 from hrnet_det.errors import InputError
-from hrnet_det.predict import UnreadError, drawing_queue, predict, reading
-from hrnet_det.predict.sources import find_sources
+from hrnet_det.predict import UnreadError, drawing_queue, predict
+from hrnet_det.predict.sources import reading
+from hrnet_det.predict.sources.find import find_sources
 
 
 def test_images_are_given_to_the_detector_together(folder, tmp_path):

@@ -7,11 +7,11 @@ from helpers import detectors
 from PIL import Image
 
 from hrnet_det import Detector
-from hrnet_det.batches import WAITING, in_batches
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
-from hrnet_det.detections import Detections
-from hrnet_det.detector_options import CANDIDATES, class_numbers
+from hrnet_det.detector.batches import WAITING, in_batches
+from hrnet_det.detector.detections import Detections
+from hrnet_det.detector.options import CANDIDATES, class_numbers
 from hrnet_det.errors import InputError
 
 KINDS = ("faster", "mask", "cascade mask", "htc", "keypoint", "retinanet", "fcos", "mmdet")

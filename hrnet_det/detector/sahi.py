@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from hrnet_det.config import settings
-from hrnet_det.detector import Detector
+from hrnet_det.detector.detector import Detector
 from hrnet_det.errors import SetupError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from helpers.finds import noise
 from PIL import Image
 
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.predict.kinds import kind_of_file
-from hrnet_det.predict.sources import find_sources
+from hrnet_det.predict.sources.file_types import kind_of_file
+from hrnet_det.predict.sources.find import find_sources
 from hrnet_det.predict.writing import drawing_names
 
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hrnet_det.errors import InputError
-from hrnet_det.predict.addresses import fetch
+from hrnet_det.predict.sources.addresses import fetch
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -13,12 +13,12 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from torch import nn
 
-from hrnet_det.batches import in_batches
-from hrnet_det.detector_options import Wanted
+from hrnet_det.detector.batches import in_batches
+from hrnet_det.detector.options import Wanted
+from hrnet_det.detector.remarks import size_remark
+from hrnet_det.detector.tiles import Found, Tile, Tiling, merged, placed, tiles_remark
 from hrnet_det.modeling.inference.borrowed import least_score
 from hrnet_det.modeling.inference.finite import images_are_named
-from hrnet_det.remarks import size_remark
-from hrnet_det.tiles import Found, Tile, Tiling, merged, placed, tiles_remark
 
 
 class Pixels(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from hrnet_det.predict.video_reading import Frame, VideoReader, reason_of
+from hrnet_det.predict.video.reading import Frame, VideoReader, reason_of
 from hrnet_det.predict.writing import said_of
 
 # Encoders that a build of FFmpeg may have, the best first, with what they are told.

@@ -29,8 +29,8 @@ from hrnet_det.checkpoint.model_config import config_of, known_config
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
 from hrnet_det.config.yaml import merge_overrides
-from hrnet_det.detections import Detections
-from hrnet_det.detector_options import set_options
+from hrnet_det.detector.detections import Detections
+from hrnet_det.detector.options import set_options
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.modeling.compat.boxes import ImageSize
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hrnet_det.remarks import size_remark
+from hrnet_det.detector.remarks import size_remark
 
 # Images of 256x256, which training enlarged to 800x800, by 3.125.
 SMALL = {"shorter_side": [200.0, 256.0, 300.0], "longer_side": [200.0, 256.0, 300.0]}

@@ -26,13 +26,13 @@ from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
-from hrnet_det.detecting import Pass, Pixels
-from hrnet_det.detections import Detections
-from hrnet_det.detector_options import Wanted, checked_count, classes_of, set_options, sides_of
+from hrnet_det.detector.detections import Detections
+from hrnet_det.detector.inference import Pass, Pixels
+from hrnet_det.detector.options import Wanted, checked_count, classes_of, set_options, sides_of
+from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
-from hrnet_det.tiles import MERGE, OVERLAP, Tiling
 
 logger = logging.getLogger("detectron2.hrnet_det")
 

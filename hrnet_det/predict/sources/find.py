@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.predict.addresses import MOST_BYTES, is_address, name_in
-from hrnet_det.predict.kinds import (
+from hrnet_det.predict.sources.addresses import MOST_BYTES, is_address, name_in
+from hrnet_det.predict.sources.file_types import (
     HEAD,
     IMAGE,
     OTHER,

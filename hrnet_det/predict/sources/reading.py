@@ -14,9 +14,9 @@ from PIL import Image
 
 from hrnet_det.data.images import DAMAGE, FIRST_IS_WHOLE, open_image, problem_of
 from hrnet_det.errors import InputError
-from hrnet_det.predict.addresses import fetch
-from hrnet_det.predict.kinds import VIDEO
-from hrnet_det.predict.sources import Source
+from hrnet_det.predict.sources.addresses import fetch
+from hrnet_det.predict.sources.file_types import VIDEO
+from hrnet_det.predict.sources.find import Source
 
 Reader = Callable[[Image.Image, str], np.ndarray]
 MOST_WAITING = 2**29  # bytes of the pixels that are read ahead

@@ -15,9 +15,9 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from hrnet_det.data.checks import SMALLEST
+from hrnet_det.detector.merging import by_nms, by_sahi
+from hrnet_det.detector.run_lengths import RunLengthMasks, run_lengths, union
 from hrnet_det.errors import InputError
-from hrnet_det.run_lengths import RunLengthMasks, run_lengths, union
-from hrnet_det.tile_merging import by_nms, by_sahi
 
 MERGES = {"nms": by_nms, "sahi": by_sahi}
 OVERLAP, MERGE = 0.2, "nms"  # by default

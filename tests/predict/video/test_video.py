@@ -17,12 +17,13 @@ from pycocotools import mask as coco_mask
 from hrnet_det.data.pixels import read_pixels
 from hrnet_det.drawing.colours import PALETTE
 from hrnet_det.errors import InputError
-from hrnet_det.predict import UnreadError, check_request, plan, predict, video, video_writing
+from hrnet_det.predict import UnreadError, check_request, plan, predict
 from hrnet_det.predict.results import Prediction
 from hrnet_det.predict.tally import run_plan
-from hrnet_det.predict.video import VideoResult, annotate_video
-from hrnet_det.predict.video_reading import VideoReader, _length
-from hrnet_det.predict.video_writing import VideoWriter
+from hrnet_det.predict.video import annotate, writing
+from hrnet_det.predict.video.annotate import VideoResult, annotate_video
+from hrnet_det.predict.video.reading import VideoReader, _length
+from hrnet_det.predict.video.writing import VideoWriter
 
 NAMES = ("person", "dog")
 GREY = 90
@@ -235,7 +236,7 @@ def test_a_video_whose_process_is_killed_can_be_played(tmp_path):
 
 
 def test_without_an_encoder_of_h264_it_is_mpeg4_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_writing.av, "codecs_available", {"mpeg4"})
+    monkeypatch.setattr(writing.av, "codecs_available", {"mpeg4"})
     path = write_video(tmp_path / "clip.ts", grey(3), [0, 40, 100])  # 90,000 units a second
     found = annotate_video(Finds(), path, tmp_path / "out.mp4", class_names=NAMES)
     assert found.notes == (
@@ -350,13 +351,13 @@ def test_what_is_written_changes_seldom(tmp_path, monkeypatch):
     """Scores alone from the first frame without room for names on, until a second has had it."""
     seen = []
 
-    def annotate(pixels, *, objects, written, text, **_):
+    def drawn(pixels, *, objects, written, text, **_):
         seen.append((written, text))
         return pixels
 
     room = iter([("names", 20), ("scores", 12), ("names", 18), ("names", 18), ("names", 18)])
-    monkeypatch.setattr(video, "annotate", annotate)
-    monkeypatch.setattr(video, "lettering", lambda *_, **__: next(room))
+    monkeypatch.setattr(annotate, "annotate", drawn)
+    monkeypatch.setattr(annotate, "lettering", lambda *_, **__: next(room))
     path = write_video(tmp_path / "clip.mp4", grey(5), [0, 400, 800, 1400, 1800])
     annotate_video(Finds(), path, tmp_path / "out.mp4", class_names=NAMES)
     names, scores = ("names", 20), ("scores", 12)

@@ -9,11 +9,12 @@ from detectron2.structures import Boxes, Instances
 from helpers import detectors
 from torch import nn
 
-from hrnet_det import Detector, model_zoo, tiles
-from hrnet_det.detections import Detections
+from hrnet_det import Detector, model_zoo
+from hrnet_det.detector import tiles
+from hrnet_det.detector.detections import Detections
+from hrnet_det.detector.run_lengths import RunLengthMasks
+from hrnet_det.detector.tiles import Tile, Tiling
 from hrnet_det.errors import InputError
-from hrnet_det.run_lengths import RunLengthMasks
-from hrnet_det.tiles import Tile, Tiling
 
 NAMES = ["ant", "bee", "cat"]
 SIZE = (230, 310)  # of the scenes, in pixels

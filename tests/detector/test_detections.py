@@ -16,10 +16,10 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from hrnet_det.detections import Detections
+from hrnet_det.detector.detections import Detections
+from hrnet_det.detector.run_lengths import RunLengthMasks, coco_rows, run_lengths, union
 from hrnet_det.drawing.annotate import annotate
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.run_lengths import RunLengthMasks, coco_rows, run_lengths, union
 
 NAMES = ("ant", "bee", "cat")
 SIZE = (40, 60)

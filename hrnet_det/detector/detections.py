@@ -14,9 +14,9 @@ from PIL import Image
 
 from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.pixels import Source, read_pixels
+from hrnet_det.detector.run_lengths import RunLengthMasks
 from hrnet_det.drawing.annotate import annotate
 from hrnet_det.errors import InputError, SetupError
-from hrnet_det.run_lengths import RunLengthMasks
 
 if TYPE_CHECKING:
     import supervision

@@ -1,0 +1,1 @@
+"""What is predicted on: found among files, folders and addresses, and read."""

@@ -1,0 +1,1 @@
+"""Videos: their frames read, detected, and written again with their objects (by PyAV)."""
