@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hrnet_det.errors import InputError
-from hrnet_det.report.metrics import is_task
+from hrnet_det.report.metrics import Results, is_task
 
 TOTAL, VALIDATION, RATE = "total_loss", "validation_loss/", "lr"
 
@@ -80,16 +80,18 @@ class History:
         trained = self.curve(TOTAL).iterations
         return trained[-1] if trained else -1
 
-    def results(self) -> dict[str, dict[str, dict[str, float]]]:
-        """The metrics of the last evaluation: {test set: {task: {metric: value}}}.
+    def results(self) -> Results:
+        """The metrics of the last evaluation.
 
         The name of the test set is "" where there is one alone.
         """
-        found: dict[str, dict[str, dict[str, float]]] = {}
+        found: Results = {}
         for name, value in (self.evaluated[-1] if self.evaluated else {}).items():
             if parts := _parts(name):
                 dataset, task, metric = parts
-                found.setdefault(dataset, {}).setdefault(task, {})[metric] = value
+                found.setdefault(dataset, {}).setdefault(task, {})[metric] = (
+                    value if _is_number(value) else None
+                )
         return found
 
 
@@ -122,6 +124,11 @@ def _row(line: str) -> dict | None:
         return None
     there = isinstance(row, dict) and isinstance(row.get("iteration"), int)
     return row if there else None
+
+
+def _number(value: object) -> float | None:
+    """A metric; None for NaN, COCO's AP where there are no objects."""
+    return float(value) if _is_number(value) else None
 
 
 def _is_number(value: object) -> bool:

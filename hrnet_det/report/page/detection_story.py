@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -36,14 +35,14 @@ OVERSURE = 0.15  # a calibration error from which scores are said to be wrong
 def detection_story(
     diagnosis: Diagnosis,
     run: RunConfig | None,
-    folder: Path,
+    weights: str,
     metrics: Mapping[str, float | None] = MappingProxyType({}),
 ) -> list[Statement]:
     """Sentences on a test set's detections, what matters most first.
 
     Args:
         metrics: of the evaluation, for the AP of sizes.
-        folder: the run's, for the command that uses its weights.
+        weights: what predict is given to use them; "" where they are not known.
     """
     if not diagnosis.overall.objects:
         return [Statement(NEUTRAL, "The test set has no objects: nothing can be right or missed.")]
@@ -54,7 +53,7 @@ def detection_story(
         *limits(diagnosis, run),
         *_weakest(diagnosis),
         *(() if learnt else _sizes(diagnosis, metrics)),
-        *(() if learnt else _score(diagnosis, folder)),
+        *(() if learnt else _score(diagnosis, weights)),
         *_calibration(diagnosis),
     ]
     told: set[str] = set()
@@ -109,7 +108,8 @@ def _costliest(diagnosis: Diagnosis) -> Iterator[Statement]:
 
 def _missed(diagnosis: Diagnosis) -> tuple[str, str]:
     """Of which size missed objects are, and what helps."""
-    missed, areas = diagnosis.tide.missed, diagnosis.evaluated.truth.areas
+    truth, missed = diagnosis.evaluated.truth, diagnosis.tide.missed
+    areas, missed = truth.areas[~truth.crowd], missed[~truth.crowd]
     shares = [
         (f"{name} ones ({bound})", missed[chosen].mean() if chosen.any() else 0.0, chosen.sum())
         for name, bound, chosen in (
@@ -196,19 +196,19 @@ def _classes(count: int, diagnosis: Diagnosis) -> str:
     return f"{count:,} of {len(diagnosis.curves):,} class{'es' * (len(diagnosis.curves) > 1)}"
 
 
-def _score(diagnosis: Diagnosis, folder: Path) -> Iterator[Statement]:
+def _score(diagnosis: Diagnosis, weights: str) -> Iterator[Statement]:
     """The score to use, and the command that does."""
     overall = diagnosis.overall
     rates = overall.at_advised
     if rates is None:
         return
-    command = shlex.join(["hrnet-det", "predict", str(folder)])
+    command = f"{shlex.join(['hrnet-det', 'predict', weights])} IMAGES"
     yield Statement(
         GOOD,
         f"The best score to use is {overall.advised:g}, where F1 is highest ({rates.f1:.2f}): "
         f"{rates.recall:.0%} of the objects are found, and {rates.precision:.0%} of the detections "
         "are right.",
-        command=f"{command} IMAGES --score {overall.advised:g}",
+        command=f"{command} --score {overall.advised:g}" if weights else "",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -96,7 +95,7 @@ class DetectionView:
 def view_of(
     diagnosis: Diagnosis,
     run: RunConfig | None,
-    folder: Path,
+    weights: str,
     metrics: dict[str, float | None],
     names: Sequence[str],
     images: ShownImages,
@@ -104,6 +103,7 @@ def view_of(
     """The view of a diagnosis.
 
     Args:
+        weights: as `detection_story` takes them.
         metrics: of the evaluation on this test set and task, for the AP of classes.
         names: of all classes of the page, whose places are the numbers of classes.
     """
@@ -117,7 +117,7 @@ def view_of(
             f"{diagnosis.overall.detections:,} detections, compared by their {task}; up to "
             f"{diagnosis.images.objects.max(initial=0):,} objects in an image"
         ),
-        statements=detection_story(diagnosis, run, folder, metrics),
+        statements=detection_story(diagnosis, run, weights, metrics),
         classes=class_rows(diagnosis, metrics, numbers),
         curves=curve_charts(diagnosis, numbers, salt=f"{evaluated.dataset} {task}"),
         errors=error_rows(diagnosis),

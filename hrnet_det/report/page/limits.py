@@ -28,8 +28,8 @@ def limits(diagnosis: Diagnosis, run: RunConfig | None) -> Iterator[Statement]:
         elif cut := _cut(diagnosis, most):
             yield Statement(
                 BAD,
-                f"In {cut:,} of {count:,} images the limit of {most:,} detections leaves some out "
-                "whose scores would be high enough to be used.",
+                f"In {cut:,} of {count:,} images all of the {most:,} detections that the detector "
+                "gives have scores that are high enough to be used: the limit may leave out more.",
                 f"Raise {name}, and evaluate again.",
             )
     classes, truth = len(evaluated.classes), evaluated.truth

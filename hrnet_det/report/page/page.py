@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import hrnet_det
+from hrnet_det.checkpoint.run_weights import run_weights
 from hrnet_det.checkpoint.writing import written_aside
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
@@ -102,12 +104,13 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[DetectionView]]:
             "its metrics and its history alone."
         )
     names = list(dict.fromkeys(name for d in found for name in d.evaluated.classes))
-    views, read = [], reader_of(build_test_mapper(opened.run)) if found else None
+    views, weights = [], _weights(opened)
+    read = reader_of(build_test_mapper(opened.run)) if found else None
     for diagnosis in found:
         evaluated = diagnosis.evaluated
         metrics = opened.results[evaluated.dataset][evaluated.task]
         images = worst_and_best(diagnosis, read, budget=IMAGES // len(found))
-        views.append(view_of(diagnosis, opened.run, opened.folder, metrics, names, images))
+        views.append(view_of(diagnosis, opened.run, weights, metrics, names, images))
     return names, views
 
 
@@ -126,6 +129,16 @@ def _diagnoses(opened: OpenedRun, dataset: str) -> Iterator[Diagnosis]:
             opened.remarks.append(
                 f"{dataset}, {SHAPES[task]}: single detections are left out: {error}."
             )
+
+
+def _weights(opened: OpenedRun) -> str:
+    """What predict is given for the run's weights: its folder, or the file that was evaluated."""
+    try:
+        run_weights(opened.folder)
+    except InputError:
+        given = str(opened.run[settings.WEIGHTS]) if opened.run else ""
+        return given if os.path.isfile(given) else ""
+    return str(opened.folder)
 
 
 def _tasks(opened: OpenedRun) -> list[str]:

@@ -1,7 +1,5 @@
 """What a run's page tells of detections, of a few that can be counted by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -101,7 +99,7 @@ def test_kinds_of_errors_are_those_of_tide(known):
 
 
 def test_sentences_on_detections(known):
-    said = detection_story(known, None, Path("out put"))
+    said = detection_story(known, None, "out put")
     texts = [statement.text for statement in said]
     # Put right: cats are right, wrong, right, which is an AP of (34 + 33 * 2/3) / 101; dogs' is 1.
     assert texts[0] == (
@@ -119,15 +117,29 @@ def test_sentences_on_detections(known):
     score = next(s for s in said if s.text.startswith("The best score to use is 0.55"))
     assert score.text.endswith("40% of the objects are found, and 50% of the detections are right.")
     assert score.command == "hrnet-det predict 'out put' IMAGES --score 0.55"
+    without = detection_story(known, None, "")
+    assert [s.text for s in without] == texts and not any(s.command for s in without)
+
+
+def test_crowds_are_not_among_the_small_objects_of_which_some_are_missed(known):
+    """Of five small objects one is missed, whatever crowds there are."""
+    truth = known.evaluated.truth
+    crowd = objects(*((BIRD, 20 * place, 1) for place in range(5)))
+    both = {
+        name: np.concatenate([getattr(side, name) for side in (truth, crowd)])
+        for name in ("image", "classes", "boxes", "areas", "scores")
+    }
+    with_crowds = Objects(**both, crowd=np.repeat([False, True], 5))
+    told = diagnosis(with_crowds, known.evaluated.found)
+    (text,) = (s.text for s in detection_story(told, None, "") if " Missed are " in s.text)
+    assert text.endswith(" Missed are 20% of small ones (under 32 x 32 pixels).")
 
 
 def test_limits_of_detections_are_named():
     truth = objects(*((CAT, 20 * place, 1) for place in range(7)))
     found = objects(*((CAT, 20 * place, 0.9) for place in range(3)))
     run = load_run("quickstart/faster_rcnn", ["TEST.DETECTIONS_PER_IMAGE", "5"])
-    texts = [
-        (s.text, s.advice) for s in detection_story(diagnosis(truth, found, most=6), run, Path())
-    ]
+    texts = [(s.text, s.advice) for s in detection_story(diagnosis(truth, found, most=6), run, "")]
     assert (
         "1 of 1 images have more objects (up to 7) than the 5 detections that the detector gives "
         "for an image.",
@@ -139,27 +151,27 @@ def test_limits_of_detections_are_named():
     )  # fmt: skip
     run.cfg.TEST.DETECTIONS_PER_IMAGE = 3
     few = objects((CAT, 0, 1), (CAT, 20, 1), (CAT, 40, 1))
-    cut = [s.text for s in detection_story(diagnosis(few, found), run, Path())]
+    cut = [s.text for s in detection_story(diagnosis(few, found), run, "")]
     assert (
-        "In 1 of 1 images the limit of 3 detections leaves some out whose scores would be high "
-        "enough to be used."
+        "In 1 of 1 images all of the 3 detections that the detector gives have scores that are "
+        "high enough to be used: the limit may leave out more."
     ) in cut
 
 
 def test_nothing_detected_and_nothing_to_detect():
     nothing = objects()
-    (first, *_) = detection_story(diagnosis(objects((CAT, 0, 1)), nothing), None, Path())
+    (first, *_) = detection_story(diagnosis(objects((CAT, 0, 1)), nothing), None, "")
     assert first.text.startswith("Nothing was detected: no score is over")
-    (only,) = detection_story(diagnosis(nothing, objects((CAT, 0, 0.5))), None, Path())
+    (only,) = detection_story(diagnosis(nothing, objects((CAT, 0, 0.5))), None, "")
     assert only.text.startswith("The test set has no objects")
     for truth, found in ((nothing, objects((CAT, 0, 0.5))), (objects((CAT, 0, 1)), nothing)):
         known = diagnosis(truth, found)
-        view = detection_view.view_of(known, None, Path(), {}, NAMES, ShownImages())
+        view = detection_view.view_of(known, None, "", {}, NAMES, ShownImages())
         assert view.curves == [] and len(view.classes) == 5
 
 
 def test_curves_of_classes_can_be_reached_by_their_numbers(known):
-    view = detection_view.view_of(known, None, Path(), {}, NAMES, ShownImages())
+    view = detection_view.view_of(known, None, "", {}, NAMES, ShownImages())
     for plot, _ in view.curves:
         assert '<g data-class="0"><title>cat</title>' in plot
         assert '<g data-class="1"><title>&lt;script&gt;$x$</title>' in plot
@@ -172,7 +184,7 @@ def test_small_objects_and_weak_classes_are_named():
     found = [(kind, left, 0.9) for kind, left, _ in rows]
     del found[4:6], found[-1]  # of the second class one of three is found, of the third two
     known = diagnosis(objects(*rows), objects(*found))
-    said = detection_story(known, None, Path(), {"APs": 10.0, "APm": 40.0, "APl": None})
+    said = detection_story(known, None, "", {"APs": 10.0, "APm": 40.0, "APl": None})
     texts = [statement.text for statement in said]
     assert (
         f"Of the classes that are found at all, these have the lowest AP50: {HOSTILE} (33.7, 3 "
@@ -184,14 +196,14 @@ def test_small_objects_and_weak_classes_are_named():
     ) in texts
     advice = [statement.advice for statement in said if "larger images" in statement.advice]
     assert len(advice) == len(set(advice))  # of two sentences with the same, one has it
-    usual = detection_story(known, None, Path(), {"APs": 30.0, "APm": 40.0, "APl": None})
+    usual = detection_story(known, None, "", {"APs": 30.0, "APm": 40.0, "APl": None})
     assert not any(statement.text.startswith("AP of small") for statement in usual)
 
 
 def test_of_what_has_learnt_nothing_no_errors_are_explained():
     found = objects(*((CAT, 20 * place + 300, 0.9) for place in range(50)), (CAT, 0, 0.1))
     truth = objects(*((CAT, 20 * place, 1) for place in range(10)))
-    first, *rest = detection_story(diagnosis(truth, found), None, Path())
+    first, *rest = detection_story(diagnosis(truth, found), None, "")
     assert first.text == (  # one of ten is found, after fifty that are wrong: 11 / 101 / 51
         "It has learnt very little yet: AP50 is 0.2, and the kinds of its errors mean nothing."
     )

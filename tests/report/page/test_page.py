@@ -68,6 +68,16 @@ def test_an_interrupted_run_has_its_history(tmp_path, capsys):
     assert all(source.startswith("data:image/svg+xml;base64,") for source in page.sources)
 
 
+def test_what_was_not_measured_is_no_number(tmp_path):
+    """A training that has not ended has NaN in its metrics.json, COCO's AP without objects."""
+    values = {"bbox/AP": float("nan"), "bbox/AP50": 40.0, "bbox/APl": float("nan")}
+    metrics(tmp_path / "mine", *TRAINED, {"iteration": 59, "total_loss": 1.0, **values})
+    page = Page(write_page(tmp_path / "mine").read_text())
+    assert page.has("box - 40.0 - - - -")
+    assert page.has("-: the test data has nothing of that class or size.")
+    assert not page.has("nan")
+
+
 def test_the_page_goes_where_it_is_told_and_nothing_else_is_written(tmp_path, monkeypatch):
     metrics(tmp_path / "mine", *TRAINED)
     monkeypatch.chdir(tmp_path)
@@ -248,6 +258,19 @@ def test_an_evaluation_on_another_test_set_in_the_folder(both, tmp_path, trained
     said = "Its last evaluation was on second_val: its history is of first_val."
     assert page.has(said) == ("second_val" not in trained_on)
     assert not page.has("first_val is")
+
+
+def test_the_command_uses_weights_that_are_there(tmp_path):
+    """Those of the folder, or of the file that an evaluation into a new folder was of."""
+    folder = tmp_path / "mine"
+    write_run(folder, ["cat"], images=2)
+    assert not Page(write_page(folder).read_text()).has("hrnet-det predict")
+    config, weights = folder / "config.yaml", tmp_path / "other.pth"
+    run = load_run(config, ["MODEL.WEIGHTS", str(weights)])
+    config.write_text(run.text())
+    for file, shown in ((weights, weights), (folder / "model_final.pth", folder)):
+        file.touch()
+        assert Page(write_page(folder).read_text()).has(f"hrnet-det predict {shown} IMAGES --score")
 
 
 def test_files_are_read_once_for_boxes_and_masks(tmp_path, monkeypatch):
