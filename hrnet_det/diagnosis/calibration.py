@@ -32,16 +32,14 @@ class Calibration:
     error: float | None
 
 
-def calibration(evaluated: Evaluated, matches: Matches, of_class: int | None = None) -> Calibration:
-    """The calibration of all detections, or of those of a class.
+def calibration(evaluated: Evaluated, matches: Matches) -> Calibration:
+    """The calibration of all detections.
 
     Source: the expected calibration error of arXiv:1706.04599 section 2, of detections as
         arXiv:2004.13546 has it (by score alone).
     """
-    found, counted = evaluated.found, ~matches.ignored
-    if of_class is not None:
-        counted = counted & (found.classes == of_class)
-    scores, right = found.scores[counted], matches.right[counted]
+    counted = ~matches.ignored
+    scores, right = evaluated.found.scores[counted], matches.right[counted]
     bins = np.clip((scores * BINS).astype(np.int64), 0, BINS - 1)
     count = np.bincount(bins, minlength=BINS)
     sums = (np.bincount(bins, weights, minlength=BINS) for weights in (scores, right))

@@ -102,18 +102,22 @@ def advised_scores(curves: Sequence[ClassCurve], overall: ClassCurve) -> np.ndar
     return np.array([default if c.advised is None else c.advised for c in curves], np.float64)
 
 
-def average_precision(right: np.ndarray, objects: int) -> float | None:
+def average_precision(
+    right: np.ndarray, objects: int, recalls: np.ndarray = RECALLS
+) -> float | None:
     """COCO's AP of detections, best first, in 0..1; None without objects.
 
     Source: COCOeval.accumulate of pycocotools, to rounding.
+    Args:
+        recalls: at which the precision is taken.
     """
     if not objects:
         return None
     found = np.cumsum(right)
     precision = found / np.arange(1, len(right) + 1)
     highest = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or a higher one
-    places = np.searchsorted(found / objects, RECALLS, side="left")
-    return float(highest[places[places < len(right)]].sum() / len(RECALLS))
+    places = np.searchsorted(found / objects, recalls, side="left")
+    return float(highest[places[places < len(right)]].sum() / len(recalls))
 
 
 def _curve(

@@ -18,8 +18,7 @@ class ImageCounts:
         objects: (N_images,) int64, true objects, crowds left out.
         right: (N_images,) int64, detections that find one.
         wrong: (N_images,) int64, other detections that are kept.
-        confused: (N_images,) int64, objects that a detection takes for another class.
-        missed: (N_images,) int64, objects that nothing finds: the rest.
+        missed: (N_images,) int64, objects that nothing finds, nor takes for another class.
         f1: (N_images,) float64 in 0..1; nan where there is nothing and nothing is found.
         worst: places of images, worst first: by F1, then by the number of errors. Those whose F1 is
             nan are left out.
@@ -29,28 +28,22 @@ class ImageCounts:
     objects: np.ndarray
     right: np.ndarray
     wrong: np.ndarray
-    confused: np.ndarray
     missed: np.ndarray
     f1: np.ndarray
     worst: np.ndarray
     best: np.ndarray
 
 
-def image_counts(
-    evaluated: Evaluated, outcomes: Outcomes, of_class: int | None = None
-) -> ImageCounts:
-    """What is right and wrong in each image, with objects of all classes or of one."""
+def image_counts(evaluated: Evaluated, outcomes: Outcomes) -> ImageCounts:
+    """What is right and wrong in each image."""
     truth, found = evaluated.truth, evaluated.found
 
-    def count(objects: np.ndarray, chosen: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        chosen = chosen if of_class is None else chosen & (classes == of_class)
-        return np.bincount(objects[chosen], minlength=len(evaluated.images))
+    def count(images: np.ndarray) -> np.ndarray:
+        return np.bincount(images, minlength=len(evaluated.images))
 
-    true = truth.image, truth.classes
-    detected = found.image, found.classes
-    objects = count(true[0], ~truth.crowd, true[1])
-    right = count(detected[0], outcomes.right, detected[1])
-    wrong = count(detected[0], outcomes.wrong, detected[1])
+    objects = count(truth.image[~truth.crowd])
+    right = count(found.image[outcomes.right])
+    wrong = count(found.image[outcomes.wrong])
     with np.errstate(invalid="ignore"):
         f1 = 2 * right / (objects + right + wrong)
     measured = np.flatnonzero(~np.isnan(f1))
@@ -61,8 +54,7 @@ def image_counts(
         objects=objects,
         right=right,
         wrong=wrong,
-        confused=count(true[0], outcomes.confused, true[1]),
-        missed=count(true[0], outcomes.missed, true[1]),
+        missed=count(truth.image[outcomes.missed]),
         f1=f1,
         worst=measured[worst],
         best=measured[best],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hrnet_det.diagnosis.curves import average_precision
 from hrnet_det.diagnosis.matching import Matches, ranks
 from hrnet_det.diagnosis.objects import Evaluated, Objects, Pairs
 
@@ -14,7 +15,7 @@ KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 CLS, LOC, BOTH, DUPE, BKG, MISS = range(len(KINDS))
 FALSE_POSITIVES, FALSE_NEGATIVES = "FalsePos", "FalseNeg"
 POSITIVE, BACKGROUND = 0.5, 0.1  # IoU: section 2.2 of the paper
-RECALLS = np.arange(101) / 100
+RECALLS = np.arange(101) / 100  # tidecv's: some of COCO's are 1e-16 more
 
 
 @dataclass(frozen=True)
@@ -213,11 +214,7 @@ def _ap(right: np.ndarray, objects: int) -> float:
     """AP in percent of detections of one class, the best first."""
     if not objects:
         return 0.0 if len(right) else np.nan
-    true = np.cumsum(right)
-    precision = true / np.arange(1, len(right) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(true / objects, RECALLS)
-    return float(precision[places[places < len(right)]].sum() / len(RECALLS) * 100)
+    return 100 * average_precision(right, objects, RECALLS)
 
 
 def _count(classes: np.ndarray, size: int) -> np.ndarray:

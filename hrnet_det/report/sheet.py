@@ -115,10 +115,10 @@ def tile(
     return _under(caption, page)
 
 
-def scale_of(size: tuple[int, int]) -> float:
+def scale_of(size: tuple[int, int], *, widest: int = WIDEST, highest: int = HIGHEST) -> float:
     """Drawn pixels for one of an image of a size (height, width): a whole number, or below 1."""
     height, width = size
-    scale = min((AREA / (height * width)) ** 0.5, WIDEST / width, HIGHEST / height)
+    scale = min((AREA / (height * width)) ** 0.5, widest / width, highest / height)
     return max(1, round(scale)) if scale >= 1 else scale
 
 

@@ -118,23 +118,12 @@ def test_counts_of_images(farm):
     assert counts.objects.tolist() == [3, 1, 1, 0, 1]
     assert counts.right.tolist() == [1, 0, 1, 0, 0]
     assert counts.wrong.tolist() == [4, 1, 0, 0, 0]
-    assert counts.confused.tolist() == [1, 0, 0, 0, 0]
     assert counts.missed.tolist() == [1, 1, 0, 0, 1]
     assert counts.f1.tolist()[:3] == [2 / 8, 0, 1]
     assert math.isnan(counts.f1[3]) and counts.f1[4] == 0
     # Images 1 and 4 have F1 0; the first has two errors. The fourth image says nothing.
     assert counts.worst.tolist() == [1, 4, 0, 2]
     assert counts.best.tolist() == [2, 0, 1, 4]
-
-
-def test_counts_of_images_with_one_class(farm):
-    counts = image_counts(farm, told(farm), of_class=DOG)
-    assert counts.objects.tolist() == [1, 0, 1, 0, 0]
-    assert counts.right.tolist() == [0, 0, 1, 0, 0]
-    assert counts.wrong.tolist() == [2, 0, 0, 0, 0]
-    assert counts.missed.tolist() == [1, 0, 0, 0, 0]
-    assert counts.confused.tolist() == [0] * 5
-    assert (counts.worst.tolist(), counts.best.tolist()) == ([0, 2], [2, 0])
 
 
 def test_calibration():
@@ -158,8 +147,6 @@ def test_calibration():
     assert found.precision[[1, 8]].tolist() == pytest.approx([0, 2 / 3])
     assert np.isnan(found.score[[0, 9]]).all() and np.isnan(found.precision[[0, 9]]).all()
     assert found.error == pytest.approx((2 * 0.12 + 3 * (0.84 - 2 / 3)) / 5)
-    dogs = calibration(evaluated, matches, of_class=DOG)
-    assert (dogs.count.sum(), dogs.error) == (1, pytest.approx(0.14))
 
 
 def test_a_score_of_one_is_in_the_last_bin():

@@ -13,8 +13,8 @@ from hrnet_det.drawing.canvas import SMALLEST_TEXT, Canvas
 from hrnet_det.drawing.colours import Colour
 from hrnet_det.drawing.labels import leave_objects_visible
 from hrnet_det.drawing.masks import Part, run_length_part
+from hrnet_det.report.sheet import AREA, scale_of
 
-AREA = 440 * 440  # pixels of a drawn image, about
 LONGEST = 900  # pixels of its longer side at most
 SMALLEST = 12  # pixels that a typical object has where only a part of the image is shown
 SMALL = 24  # pixels: with objects whose sides are smaller, lines are thin
@@ -159,8 +159,7 @@ def _write(canvas: Canvas, objects: list[_Drawn]) -> None:
 
 def _scale(size: tuple[int, int]) -> float:
     """Drawn pixels for a pixel of an image of a size (height, width)."""
-    scale = min((AREA / (size[0] * size[1])) ** 0.5, LONGEST / max(size))
-    return max(1, round(scale)) if scale >= 1 else scale
+    return scale_of(size, widest=LONGEST, highest=LONGEST)
 
 
 def _area(size: tuple[int, int], objects: list[_Drawn]) -> tuple[int, int, int, int]:

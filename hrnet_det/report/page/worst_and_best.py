@@ -19,7 +19,6 @@ from hrnet_det.errors import InputError
 from hrnet_det.report.page.image_pair import draw_pair
 
 COUNT = 8  # of the worst images, and of the best
-BUDGET = 3_000_000  # bytes of a page that all of them take
 # Of JPEG, and then smaller sizes, until an image takes its share of the budget.
 QUALITIES = (85, 70, 50, 30)
 FAILURES = 20  # images that cannot be read, after which no more are tried
@@ -65,8 +64,8 @@ def worst_and_best(
     diagnosis: Diagnosis,
     read: Callable[[str, str], np.ndarray],
     *,
+    budget: int,
     count: int = COUNT,
-    budget: int = BUDGET,
 ) -> ShownImages:
     """Draw the images with the worst and the best results, always the same ones.
 
@@ -75,15 +74,15 @@ def worst_and_best(
     Args:
         read: an image file and "RGB" to (H, W, 3) uint8: what read the images of the evaluation
             (`reader_of(build_test_mapper(run))`).
-        count: of the worst images, and of the best.
         budget: bytes of all images together, in the form that a page has them.
+        count: of the worst images, and of the best.
     """
-    pages, failed = ShownImages(), []
+    made, failed = ShownImages(), []
     worst = _worst(diagnosis, VARIED * count)
     best = _best(diagnosis, count // 2)
     share = budget // max(1, min(count, len(worst)) + min(count, len(best))) // 2
     taken: set[int] = set()
-    for numbers, shown in ((worst, pages.worst), (best, pages.best)):
+    for numbers, shown in ((worst, made.worst), (best, made.best)):
         for number in numbers:
             if len(shown) == count or len(failed) == FAILURES:
                 break
@@ -96,8 +95,8 @@ def worst_and_best(
                 failed.append(str(error))
     if failed:
         rest = f"; {len(failed) - 1} more cannot be used either" if len(failed) > 1 else ""
-        pages.remarks.append(f"Images are left out: {failed[0]}{rest}.")
-    return pages
+        made.remarks.append(f"Images are left out: {failed[0]}{rest}.")
+    return made
 
 
 def _worst(diagnosis: Diagnosis, varied: int) -> list[int]:

@@ -5,14 +5,15 @@ import io
 
 import numpy as np
 import pytest
+from helpers.diagnosis import SIDE, evaluated_of
 from PIL import Image
 
 from hrnet_det.diagnosis.diagnosis import diagnose
 from hrnet_det.errors import MissingInputError
 from hrnet_det.report.page.image_pair import CONFUSED, MISSED, RIGHT, WRONG, draw_pair
 from hrnet_det.report.page.worst_and_best import caption_of, worst_and_best
-from tests.helpers.diagnosis import SIDE, evaluated_of
 
+BUDGET = 3_000_000  # bytes
 LEFT, RIGHT_BOX, LOW = [20, 40, 40, 40], [120, 40, 40, 40], [60, 120, 40, 40]  # x, y, w, h
 
 
@@ -37,7 +38,7 @@ def pixels(address):
 
 
 def test_the_worst_images_are_of_all_kinds_and_the_best_of_all_classes():
-    shown = worst_and_best(diagnosis(), grey, count=4)
+    shown = worst_and_best(diagnosis(), grey, budget=BUDGET, count=4)
     assert [(s.name, s.caption, s.classes) for s in shown.worst] == [
         ("2.png", "1 right, 1 cat taken for dog", ("cat", "dog")),
         ("1.png", "1 right, 1 missed", ("cat",)),
@@ -45,12 +46,12 @@ def test_the_worst_images_are_of_all_kinds_and_the_best_of_all_classes():
     ]
     assert [(s.name, s.caption) for s in shown.best] == [("0.png", "2 right")]
     assert shown.remarks == []
-    assert worst_and_best(diagnosis(), grey, count=4) == shown  # always the same
+    assert worst_and_best(diagnosis(), grey, budget=BUDGET, count=4) == shown  # always the same
 
 
 def test_each_side_is_marked_by_what_has_become_of_its_objects():
     """200 pixels are drawn as 400; the upper lines of the boxes are at 80."""
-    (image, *_) = worst_and_best(diagnosis(), grey, count=1).worst
+    (image, *_) = worst_and_best(diagnosis(), grey, budget=BUDGET, count=1).worst
     assert image.size == (400, 400)
     truth, found = pixels(image.truth), pixels(image.found)
     line = slice(80, 82)
@@ -98,7 +99,7 @@ def test_images_that_cannot_be_read_are_left_out_and_told():
         size = (SIDE, SIDE) if not path.endswith("1.png") else (SIDE, 7)
         return np.full((*size, 3), 100, np.uint8)
 
-    shown = worst_and_best(diagnosis(), read, count=4)
+    shown = worst_and_best(diagnosis(), read, budget=BUDGET, count=4)
     assert [s.name for s in shown.worst] == ["3.png"]
     assert shown.remarks == [
         "Images are left out: image 2.png is not there; 1 more cannot be used either."
@@ -142,7 +143,9 @@ def test_of_a_large_image_with_small_objects_the_part_with_most_errors_is_shown(
 
 
 def test_a_test_set_with_nothing_in_it_has_no_images():
-    shown = worst_and_best(diagnose(evaluated_of(truth=[], found=[], images=2)), grey)
+    shown = worst_and_best(
+        diagnose(evaluated_of(truth=[], found=[], images=2)), grey, budget=BUDGET
+    )
     assert (shown.worst, shown.best, shown.remarks) == ([], [], [])
 
 
