@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -70,7 +71,10 @@ def draw_chart(
         axis.spines[["top", "right"]].set_visible(False)
         caption = draw(axis)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        with warnings.catch_warnings():
+            if text:  # letters that matplotlib's fonts lack are the page's font's
+                warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+            figure.savefig(buffer, format="svg", metadata={"Date": None})
     return Chart(_METADATA.sub(b"", buffer.getvalue()), caption)
 
 

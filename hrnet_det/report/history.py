@@ -111,8 +111,7 @@ def read_history(path: Path) -> History:
         state = "none of its lines is a row of metrics" if rows else "it is empty"
         raise InputError(
             f"{path} cannot be used: {state}. A training writes a line of JSON there every 20 "
-            "iterations; where it has stopped before, train on (--resume), or remove the file to "
-            "have a report of the evaluation alone"
+            "iterations; where it has stopped before, train on (--resume)"
         )
     return History(whole, [number for number, row in rows.items() if not row])
 

@@ -60,14 +60,8 @@ class OpenedRun:
 
 def of_run(run: RunConfig) -> OpenedRun:
     """A run that has just ended in this process, whose datasets are registered."""
-    folder, remarks = Path(str(run[settings.OUTPUT_DIR])), []
-    try:
-        history = read_history(folder / METRICS)
-    except InputError as error:  # what was evaluated has its page all the same
-        history = History(())
-        remarks.append(str(error))
-    names = tuple(run[settings.TEST_DATASETS])
-    opened = _read(folder, run, history, names, remarks)
+    folder, names = Path(str(run[settings.OUTPUT_DIR])), tuple(run[settings.TEST_DATASETS])
+    opened = _read(folder, run, names, [])
     opened.datasets = names
     return opened
 
@@ -77,7 +71,7 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
     """A run by its OUTPUT_DIR, with its test sets registered; nothing is written there.
 
     Raises: MissingInputError if there is no such folder; InputError if it is that of no run, or
-        its metrics.json cannot be used.
+        there is nothing in its files that could be used.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -101,7 +95,9 @@ def opened_run(folder: str | Path) -> Iterator[OpenedRun]:
     if run is not None:
         run[settings.OUTPUT_DIR] = str(folder)  # where it lies now
         tests = _test_sets(run, remarks)
-    opened = _read(folder, run, read_history(folder / METRICS), tests, remarks)
+    opened = _read(folder, run, tests, remarks)
+    if run is None and not opened.results and not opened.history:
+        raise InputError(f"{folder} has nothing of a run that can be used. {' '.join(remarks)}")
     with tempfile.TemporaryDirectory() as scratch:  # for jsons that are repaired when they are read
         opened.datasets = tuple(name for name in tests if _register(opened, name, scratch))
         yield opened
@@ -123,13 +119,14 @@ def _test_sets(run: RunConfig, remarks: list[str]) -> tuple[str, ...]:
 
 
 def _read(
-    folder: Path,
-    run: RunConfig | None,
-    history: History,
-    tests: tuple[str, ...],
-    remarks: list[str],
+    folder: Path, run: RunConfig | None, tests: tuple[str, ...], remarks: list[str]
 ) -> OpenedRun:
     """Args: tests: names of the test sets of the last evaluation."""
+    try:
+        history = read_history(folder / METRICS)
+    except InputError as error:  # what was evaluated has its page all the same
+        history = History(())
+        remarks.append(f"{error}.")
     if history.left_out:
         lines = ", ".join(map(str, history.left_out[:5])) + ", ..." * (len(history.left_out) > 5)
         remarks.append(

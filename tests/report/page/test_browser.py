@@ -76,6 +76,7 @@ SHOWN = """(() => {
   return {
     titles: seen("h2").map(part => part.textContent),
     names: seen(".classes tbody tr").map(row => row.cells[0].textContent),
+    objects: seen(".classes tbody tr").map(row => +row.cells[1].textContent),
     rows: seen("[data-class]").map(part => part.dataset.class),
     emptied: [...document.querySelectorAll(".view:not([hidden]) .none")].map(
       part => [!part.hidden, !part.previousElementSibling.querySelector("[data-class]:not(.other)")]
@@ -152,8 +153,10 @@ def test_a_class_is_chosen_and_left_on_the_page(seen_run):
 
 
 def test_classes_are_sorted_by_a_column(seen_run):
-    usual, ordered = (seen_run.views[place]["measured"]["names"] for place in (0, 6))
-    assert sorted(usual) == sorted(ordered) and usual != ordered
+    usual, ordered = (seen_run.views[place]["measured"] for place in (0, 6))
+    assert usual["objects"] != sorted(usual["objects"], reverse=True)
+    assert ordered["objects"] == sorted(usual["objects"], reverse=True)
+    assert sorted(usual["names"]) == sorted(ordered["names"])
 
 
 def test_a_part_without_the_class_says_so(seen_run):

@@ -114,6 +114,13 @@ def test_a_page_that_cannot_be_written_is_said_first(tmp_path, capsys):
     assert "is a folder: name the file, such as" in capsys.readouterr().err
 
 
+def test_an_evaluation_has_its_page_where_metrics_json_is_empty(tmp_path):
+    metrics(tmp_path / "mine")
+    (tmp_path / "mine" / "results.json").write_text('{"bbox": {"AP": 30.0, "AP50": 40.0}}')
+    page = Page(write_page(tmp_path / "mine").read_text())
+    assert page.has("box 30.0 40.0") and page.has("metrics.json cannot be used: it is empty.")
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A run of Mask R-CNN with hostile names, and its page."""
