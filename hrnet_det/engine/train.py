@@ -138,7 +138,7 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
             if comm.is_main_process():
                 mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
                 announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
-                write_page(run)  # last: all else is there by now
+                write_page(run, mapper=mapper)  # last: all else is there by now
     return results
 
 

@@ -78,6 +78,7 @@ def test_what_a_run_prints(mask_run):
         ("log.txt", "progress, results, warnings, environment and config"),
     ):
         assert f"  {name:<23} {what}\n" in report
+    assert outcome.out.rstrip().endswith("MODEL.WEIGHTS timm://hrnet_w32.ms_in1k")  # what is next
     assert "curves.png" not in report  # one row of metrics is no curve
     assert outcome.out.count("Augmentations used in inference") == 2  # evaluation, and drawing
     # the console has the run, the log has the environment and the config as well

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hrnet_det
@@ -31,22 +31,28 @@ IMAGES = 5_000_000  # bytes of all images on the page
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def write_page(run: RunConfig | str | Path, output: str | Path | None = None) -> Path:
+def write_page(
+    run: RunConfig | str | Path,
+    output: str | Path | None = None,
+    *,
+    mapper: Callable[[dict], dict] | None = None,
+) -> Path:
     """Write the page of a run, one file that needs no other; returns its path.
 
     Args:
         run: one that has ended in this process, or the OUTPUT_DIR of one.
         output: the file; by default report.html in OUTPUT_DIR.
+        mapper: what has read the images of the evaluation; by default as the config says.
     Raises: InputError if the folder is that of no run, or the file cannot be written;
         MissingInputError if it is not there.
     """
     if isinstance(run, RunConfig):
         path = Path(output or Path(str(run[settings.OUTPUT_DIR]), PAGE))
-        return _write(as_page(of_run(run)), path)
+        return _write(as_page(of_run(run), mapper), path)
     path = Path(output or Path(run, PAGE))
     with opened_run(run) as opened:
         _check(path)
-        return _write(as_page(opened), path)
+        return _write(as_page(opened, mapper), path)
 
 
 def _check(path: Path) -> None:
@@ -64,13 +70,13 @@ def _write(page: str, path: Path) -> Path:
     return path
 
 
-def as_page(opened: OpenedRun) -> str:
+def as_page(opened: OpenedRun, mapper: Callable[[dict], dict] | None = None) -> str:
     """HTML with all plots and images in it; what is the user's is escaped."""
     measured = [
         f"{name}/{metric}" for name in _tasks(opened) for metric in _drawn(name.split("/")[-1])
     ]
     metrics = list(dict.fromkeys([opened.metric, *measured]))
-    names, views = _views(opened)
+    names, views = _views(opened, mapper)
     best = "model_best.pth" if (opened.folder / "model_best.pth").is_file() else ""
     story = training_story(opened.history, opened.run, opened.metric, best=best)
     return render(
@@ -92,7 +98,9 @@ def as_page(opened: OpenedRun) -> str:
     )
 
 
-def _views(opened: OpenedRun) -> tuple[list[str], list[DetectionView]]:
+def _views(
+    opened: OpenedRun, mapper: Callable[[dict], dict] | None
+) -> tuple[list[str], list[DetectionView]]:
     """The names of all classes, and a view of each test set by boxes and by masks.
 
     What cannot be shown becomes a remark.
@@ -105,7 +113,7 @@ def _views(opened: OpenedRun) -> tuple[list[str], list[DetectionView]]:
         )
     names = list(dict.fromkeys(name for d in found for name in d.evaluated.classes))
     views, weights = [], _weights(opened)
-    read = reader_of(build_test_mapper(opened.run)) if found else None
+    read = reader_of(mapper or build_test_mapper(opened.run)) if found else None
     for diagnosis in found:
         evaluated = diagnosis.evaluated
         metrics = opened.results[evaluated.dataset][evaluated.task]
