@@ -193,7 +193,8 @@ def test_a_detector_without_objects_has_metrics_alone(tmp_path):
         "What this detector gives are no objects that could be looked at one by one: there are its "
         "metrics and its history alone."
     )
-    assert page.has("class semantic IoU ground 50.0")
+    assert page.has("quickstart_semantic_val, each class: semantic IoU class semantic IoU ground")
+    assert page.has("ground 50.0")
 
 
 @pytest.fixture
