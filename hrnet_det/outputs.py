@@ -23,7 +23,7 @@ def check_folder(folder: str | Path, *, shown: str, advice: str) -> None:
     Raises: InputError if it cannot.
     """
     place = Path(str(folder))
-    if place == Path():
+    if not str(folder):
         raise InputError(f"{shown!r}: no folder to write to: {advice}, such as output/mine")
     try:
         place = _nearest(place.absolute())

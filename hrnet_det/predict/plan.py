@@ -15,13 +15,14 @@ from hrnet_det.errors import InputError
 from hrnet_det.outputs import check_folder
 from hrnet_det.predict.coco_ids import TASKS, CocoIds, Id
 from hrnet_det.predict.crops import CROPS
+from hrnet_det.predict.names import LINES, MP4, drawing_names
 from hrnet_det.predict.sources.file_types import VIDEO
 from hrnet_det.predict.sources.find import Source, find_sources
-from hrnet_det.predict.writing import LINES, MP4, drawing_names
 
 OLDEST_PYAV = 17  # of an earlier one's FFmpeg the videos have no frames
 RESULTS = "predictions.json"
 COCO_RESULTS = "coco_results_{}.json"  # for each of the tasks
+WRITTEN = (RESULTS, *(COCO_RESULTS.format(task) for task in TASKS))
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def check_request(
     sources = list(found.sources.values())
     videos = [source.name for source in sources if source.kind == VIDEO]
     _check_videos(videos)
-    drawings = drawing_names(sources)
+    drawings = drawing_names(sources, reserved=(*WRITTEN, CROPS) if crops else WRITTEN)
     _check_overwriting(sources, drawings, output, crops=crops)
     notes = [f"left out of what is named: {found.left_out}"] if found.left_out else []
     coco = image_ids = None
@@ -148,7 +149,7 @@ def _check_overwriting(
     sources: Sequence[Source], drawings: Sequence[Path], output: Path, *, crops: bool
 ) -> None:
     """Raises: InputError if an image is a file that is written, by whatever path or link."""
-    names = [*drawings, RESULTS, *(COCO_RESULTS.format(task) for task in TASKS)]
+    names = [*drawings, *WRITTEN]
     names += [path.with_suffix(LINES) for path in drawings if path.suffix == MP4]
     written = [output / name for name in names]
     taken = {_identity(path): path for path in written if os.path.isfile(path)}

@@ -1,18 +1,13 @@
-"""Files of results that are whole at any time, and drawings of which each has its own."""
+"""Files of results that are whole at any time, and one error where one cannot be written."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hrnet_det.errors import InputError
-from hrnet_det.predict.sources.file_types import VIDEO
-from hrnet_det.predict.sources.find import Source
-
-MP4, LINES = ".mp4", ".jsonl"  # of a video: its drawing, and beside it the objects of its frames
 
 
 @contextlib.contextmanager
@@ -64,21 +59,3 @@ class JsonList:
 
     def close(self) -> None:
         self._file.close()
-
-
-def drawing_names(sources: Iterable[Source]) -> list[Path]:
-    """Where each source is drawn, below the output: its name, with a number where that is taken.
-
-    Names that differ in capital letters alone are the same, as some file systems have it.
-    """
-    taken, numbers, names = set(), Counter(), []
-    for source in sources:
-        suffix = MP4 if source.kind == VIDEO else ".png"
-        first = path = source.below.with_name(source.below.name + suffix)
-        key = str(first).lower()
-        while str(path).lower() in taken:
-            numbers[key] += 1
-            path = first.with_name(f"{source.below.name}_{numbers[key] + 1}{suffix}")
-        taken.add(str(path).lower())
-        names.append(path)
-    return names

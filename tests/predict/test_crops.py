@@ -56,3 +56,9 @@ def test_images_among_the_crops_are_not_overwritten(tmp_path):
     with pytest.raises(InputError, match=rf"{tmp_path / 'crops'} would overwrite the image"):
         predict(Finds(), [place], tmp_path, crops=True)
     assert len(predict(Finds(), [place], tmp_path)) == 1
+
+
+def test_crops_of_a_name_that_is_as_long_as_a_disk_takes(tmp_path):
+    Image.fromarray(noise()).save(tmp_path / f"{'x' * 251}.png")
+    predict(Finds(), [tmp_path / f"{'x' * 251}.png"], tmp_path / "out", crops=True)
+    assert len(list(tmp_path.glob("out/crops/person/*_1.png"))) == 1

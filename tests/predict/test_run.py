@@ -40,6 +40,13 @@ def test_prediction_draws_writes_and_counts(folder, tmp_path):
         assert np.array_equal(np.asarray(drawn), noise(100, 60).repeat(5, 0).repeat(5, 1))
 
 
+def test_prediction_into_the_folder_that_one_is_in(folder, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    predict(Finds(), [folder / "a.png"], ".")
+    assert sorted(path.name for path in tmp_path.glob("here/*")) == ["a.png", "predictions.json"]
+
+
 def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
     finds, lines = Finds(), []
     finds.masks = True

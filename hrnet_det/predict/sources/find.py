@@ -92,7 +92,7 @@ def find_sources(
     found = Found()
     for word in words:
         if word == STANDARD_INPUT:
-            _add_standard_input(found, stdin or sys.stdin.buffer, output)
+            _add_standard_input(found, stdin or _standard_input(), output)
         else:
             _add(found, str(word), output)
     return found
@@ -197,6 +197,13 @@ class _Below:
 def _is_below(path: str, folder: str) -> bool:
     """Whether a path without links and dots leads into a folder."""
     return path.startswith(os.path.join(folder, ""))
+
+
+def _standard_input() -> BinaryIO:
+    """Raises: InputError if the command was started with standard input closed (<&-)."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed: give an image, or lines of paths")
+    return sys.stdin.buffer
 
 
 def _add_standard_input(found: Found, stream: BinaryIO, output: Path) -> None:

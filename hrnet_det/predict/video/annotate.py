@@ -20,9 +20,10 @@ from tqdm import tqdm
 from hrnet_det.detector.run_lengths import coco_rows
 from hrnet_det.drawing.annotate import NAMES, NOTHING, SCORES, annotate, lettering
 from hrnet_det.errors import InputError
+from hrnet_det.predict.names import LINES
 from hrnet_det.predict.video.reading import Frame, UnreadableVideo, VideoReader
 from hrnet_det.predict.video.writing import VideoWriter
-from hrnet_det.predict.writing import LINES, said_of
+from hrnet_det.predict.writing import said_of
 
 _LESS = (NAMES, SCORES, NOTHING)  # of what is written
 CALM = 1  # seconds for which more has to find room before it is written

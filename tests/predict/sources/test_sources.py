@@ -9,9 +9,9 @@ from helpers.finds import noise
 from PIL import Image
 
 from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.predict.names import LONGEST, drawing_names
 from hrnet_det.predict.sources.file_types import kind_of_file
 from hrnet_det.predict.sources.find import find_sources
-from hrnet_det.predict.writing import drawing_names
 
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"
 
@@ -44,7 +44,7 @@ def names(found, root):
 
 
 def drawn(found):
-    return [str(name) for name in drawing_names(found.sources.values())]
+    return [str(name) for name in drawing_names(list(found.sources.values()))]
 
 
 def test_a_folder_with_those_inside_it(tree):
@@ -113,6 +113,33 @@ def test_equal_names_get_numbers(tree):
     (tree / "a" / "X_2.webp").write_bytes(content("WEBP"))
     assert drawn(find_sources(words, output=tree / "out")) == [
         *("x.png", "x_2.png", "scan.png", "X_2_2.png")
+    ]
+
+
+def test_files_folders_and_results_do_not_share_a_name(tree):
+    for name in ("predictions.json/z.png", "Crops/z.png", "b.png/z.png", "b/walk.jsonl/z.png"):
+        (tree / name).parent.mkdir()
+        (tree / name).write_bytes(content())
+    found = find_sources([tree], output=tree / "out")
+    names = drawing_names(list(found.sources.values()), reserved=("predictions.json", "crops"))
+    assert sorted(map(str, names)) == sorted(
+        [
+            *("predictions.json_2/z.png", "Crops_2/z.png", "b.png/z.png", "b/walk.jsonl/z.png"),
+            *("a/x.png", "b/c/scan.png", "b/walk_2.mp4", "b/x.png", "b_2.png"),
+        ]
+    )
+
+
+def test_long_names_are_cut(tree):
+    for name in ("x" * 250 + ".png", "x" * 251 + ".png", "\u00fc" * 127):
+        (tree / "a" / name).write_bytes(content())
+    found = find_sources([tree / "a"], output=tree / "out")
+    cut = "x" * LONGEST
+    assert drawn(found) == [
+        "x.png",
+        f"{cut}.png",
+        f"{cut}_2.png",
+        "\u00fc" * (LONGEST // 2) + ".png",
     ]
 
 
@@ -216,3 +243,9 @@ def test_what_is_not_there(tree, tmp_path):
         with pytest.raises(kind) as error:
             find_sources([word], output="out")
         assert str(error.value) == said
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it after <&-
+    with pytest.raises(InputError, match="standard input is closed: give an image, or lines of"):
+        find_sources(["-"], output="out")
