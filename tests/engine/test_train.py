@@ -54,8 +54,11 @@ def test_own_data_trains_and_is_evaluated(mask_run):
     cfg = load_config(output / "config.yaml")
     assert (cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.INPUT.MASK_FORMAT) == (3, "bitmask")
     with Image.open(output / "predictions.png") as sheet:
-        # two pairs in a row, of images enlarged to about 480 pixels, 20 of caption, gaps of 8
-        assert sheet.size == (2 * (2 * (480 + 8) + 8) + 2 * (512 - 480), 516 + 548 + 516)
+        # Two lines of legend, then rows of two pairs of images of 576x384 (enlarged 6 times) and
+        # 384x576, 480x480 and 448x448, 480x360 and 480x480, with two lines of caption each.
+        line, gap = 18, 8
+        heights = [rows + (2 * line + 2) + 2 * gap for rows in (576, 480, 480)]
+        assert sheet.size == (2 * (576 + 384) + 6 * gap, 2 * line + 2 + sum(heights))
     assert (output / "last_checkpoint").read_text() == "model_final.pth"
     checkpoint = torch.load(output / "model_final.pth", weights_only=True)
     assert checkpoint["iteration"] == 2
