@@ -153,8 +153,9 @@ class Detector:
                 chosen from the best CANDIDATES objects at least, before max_detections are left.
             tile: side in pixels of the tiles in which a larger image is detected, and once as a
                 whole; each is resized as an image of its size would be. An image that one tile
-                covers is detected as without this option. The config's max_detections are then
-                those of a tile; an image has more unless they are given here.
+                covers is detected as without this option; of others the objects have no
+                pred_keypoint_heatmaps. The config's max_detections are then those of a tile; an
+                image has more unless they are given here.
             overlap: share of a tile, at least, in which the next one overlaps it; an object that
                 is shorter is whole in one of them.
             merge: "nms": of what several tiles have found of an object the best is taken, and
@@ -176,11 +177,20 @@ class Detector:
         run, mapper = self._resized_to(size)
         several = isinstance(images, (list, tuple))
         sources = images if several else [images]
-        values = wanted.of_model(run, self.model)
+        each = wanted if tiling is None else wanted.of_tiles(run)
+        values = each.of_model(run, self.model)
         if sides_of(size) and not run.is_lazy:
             values["test_sides"] = (run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST])
-        most = wanted.most or run.detections_per_image
-        work = Pass(self.model, mapper, wanted, most, batch, self._data, self._remark)
+        work = Pass(
+            self.model,
+            mapper,
+            wanted,
+            most=each.most or run.detections_per_image,
+            batch=batch,
+            masks=each.candidates(run) if kind_of(run).masks else 0,
+            data=self._data,
+            remark=self._remark,
+        )
         read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
         with borrowed(self.model, values):
             found = work.objects(read) if tiling is None else work.in_tiles(read, tiling)

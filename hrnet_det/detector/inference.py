@@ -15,7 +15,7 @@ from torch import nn
 
 from hrnet_det.detector.batches import in_batches
 from hrnet_det.detector.options import Wanted
-from hrnet_det.detector.remarks import size_remark
+from hrnet_det.detector.remarks import masks_remark, size_remark
 from hrnet_det.detector.tiles import Found, Tile, Tiling, merged, placed, tiles_remark
 from hrnet_det.modeling.inference.borrowed import least_score
 from hrnet_det.modeling.inference.finite import images_are_named
@@ -54,6 +54,7 @@ class Pass:
         mapper: resizes images.
         wanted, most: which objects, and how many of an image or tile.
         batch: images or tiles that the model is given together.
+        masks: that the model predicts of an image or tile, at most.
         data: what the weights say of the images that they were trained on.
         remark: told a kind and a text, what a user may want to know.
     """
@@ -63,6 +64,7 @@ class Pass:
     wanted: Wanted
     most: int
     batch: int
+    masks: int
     data: Mapping
     remark: Callable[[str, str], object]
 
@@ -78,7 +80,7 @@ class Pass:
         size = image.array.shape[:2]
         tiles = tiling.tiles(size)
         if len(tiles) == 1:
-            return self.objects([image])[0]
+            return replace(self, most=self.wanted.most or self.most).objects([image])[0]
         tiles.append(Tile(0, 0, *size[::-1]))  # the whole image
         whole = len(tiles) - 1
         cuts = (
@@ -94,37 +96,46 @@ class Pass:
         # after they have become one; SAHI asks before, and its way depends on that.
         after = tiling.merge != "sahi"
         wanted = replace(self.wanted, score=None) if after else self.wanted
-        parts = replace(self, wanted=wanted)._each(cuts, then)
+        parts = replace(self, wanted=wanted)._each(cuts, then, what="a tile")
         score = max(self.wanted.score or 0, least_score(self.model))
-        return merged(parts, tiles, size, tiling, score=score, most=self.wanted.most)
+        found = merged(parts, tiles, size, tiling, score=score, most=self.wanted.most)
+        if self.wanted.most:
+            self._remark_number("an image", len(found), self.wanted.most)
+        return found
 
     @torch.no_grad()
     def _each(
         self,
         images: Iterable[Pixels],
         then: Callable[[int, Instances, tuple[int, int]], object],
+        *,
+        what: str = "an image",
     ) -> list:
         """What `then` makes of each image's number, its objects, and its resized size."""
         found: dict[int, object] = {}
         rows = ((image, row_of(image, self.mapper)) for image in images)
         shaped = ((row["image"].shape, (image, row)) for image, row in rows)
         for group in in_batches(shaped, size=self.batch):
+            if self.masks:
+                for _, (_, row) in group:
+                    size = row["height"], row["width"]
+                    self.remark("masks", masks_remark(size, self.masks))
             with images_are_named(self.model):
                 results = self.model([row for _, (_, row) in group])
             for (number, (image, row)), result in zip(group, results, strict=True):
                 objects = self.wanted.of(result["instances"].to("cpu"))[: self.most]
                 resized = tuple(row["image"].shape[1:])
                 if not image.coarse:
-                    self._remark(image.array.shape[:2], resized, len(objects))
+                    text = size_remark(self.data, image.array.shape[:2], resized)
+                    self.remark("size", text)
+                    self._remark_number(what, len(objects), self.most)
                 found[number] = then(number, objects, resized)
         return [found[number] for number in range(len(found))]
 
-    def _remark(self, size: tuple[int, int], resized: tuple[int, int], count: int) -> None:
-        """What there is to say of an image or a tile."""
-        self.remark("size", size_remark(self.data, size, resized))
-        if count >= self.most:
+    def _remark_number(self, what: str, count: int, most: int) -> None:
+        if count >= most:
             text = (
-                f"an image has {count} objects, as many as are given at most: there may be more "
+                f"{what} has {count} objects, as many as are given at most: there may be more "
                 "(--max-detections, or max_detections=...)"
             )
             self.remark("detections", text)

@@ -15,6 +15,10 @@ import numpy as np
 ALIKE = 0.5  # IoU, in the part that both tiles see, of boxes that are one object
 INSIDE = 0.7  # share of an object that a tile has cut, inside one of another tile
 MARGIN, SHARE = 2, 0.02  # pixels, and share of a tile: an object that near to its border is cut
+SAHI_ADVICE = (
+    "pip install sahi, which brings opencv-python; where opencv-python-headless is there: pip "
+    "install --no-deps sahi fire requests"
+)
 # Of sahi.predict: its match_threshold, and the confidence threshold below which it suppresses.
 SAHI_OVERLAP, LOW_SCORE = 0.5, 0.1
 WHOLE, COARSE, CUT = range(3)  # in a tile; in the whole image; at a border of a tile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import torch
@@ -117,6 +117,14 @@ class Wanted:
             checked_count("max_detections", max_detections)
         return cls(score, class_numbers(classes, class_names), max_detections)
 
+    def of_tiles(self, run: RunConfig) -> Wanted:
+        """What is wanted of each tile of an image: not fewer than the config's number of objects.
+
+        The best of a tile may be parts of objects that are whole in another one.
+        """
+        least = run.detections_per_image
+        return self if self.most is None else replace(self, most=max(self.most, least))
+
     def of(self, objects: Instances) -> Instances:
         """Those of an image's objects that are wanted; `most` is left to the caller."""
         if self.score is not None:
@@ -131,10 +139,14 @@ class Wanted:
         values: dict[str, object] = {}
         if self.score is not None and self.score < least_score(model):
             values |= dict.fromkeys(SCORE, self.score)
-        most = self.most
-        if self.classes:  # the others are left out only afterwards
-            most = max(CANDIDATES, most or run.detections_per_image)
-        return values if most is None else values | dict.fromkeys(MOST, most)
+        if self.most is None and not self.classes:
+            return values
+        return values | dict.fromkeys(MOST, self.candidates(run))
+
+    def candidates(self, run: RunConfig) -> int:
+        """Objects of an image, at most, that the detector finds before others are left out."""
+        most = self.most or run.detections_per_image
+        return max(CANDIDATES, most) if self.classes else most
 
 
 def check_score(score: float) -> None:
@@ -146,7 +158,7 @@ def check_score(score: float) -> None:
 def checked_count(name: str, value: int) -> int:
     """A whole number of 1 or more. Raises: InputError if it is none, with the option's name."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} {value}: give at least 1")
+        raise InputError(f"{name} {value}: give a whole number of at least 1")
     return int(value)
 
 

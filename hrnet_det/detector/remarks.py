@@ -1,4 +1,4 @@
-"""What is said of an image that is far from what a detector was trained on."""
+"""What is said of an image that is far from what a detector was trained on, or very large."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 FAR = 3  # times as large or small as in training
 TILE = 640  # pixels, where the size of the images of training is not known
+LARGE = 2**32  # bytes of an image's masks
 OPTION = "Detector.from_pretrained(size=...)"
 
 
@@ -39,6 +40,24 @@ def size_remark(data: Mapping, size: tuple[int, int], resized: tuple[int, int]) 
         f"{said}, but the detector was trained on images of about {longer:.0f}x{shorter:.0f} (x"
         f"{learnt:.2f}): objects of the same size look {_times(factor / learnt)}: give "
         f"--size {as_then}, as then, or {OPTION}{in_tiles}"
+    )
+
+
+def masks_remark(size: tuple[int, int], most: int) -> str:
+    """One line where the masks of an image's objects may take more than LARGE bytes.
+
+    Args:
+        size: height and width that masks have, pixels; most: objects of the image.
+    Returns: "" where nothing is to be said.
+    """
+    needed = most * size[0] * size[1]
+    if needed <= LARGE:
+        return ""
+    return (
+        f"masks of up to {most} objects in an image of {_shown(size)} take up to "
+        f"{needed / 2**30:.0f} GiB of memory: detect it in tiles, such as --tile {TILE}, or "
+        "tile=..., by which they stay run lengths; or ask for fewer objects (--max-detections, or "
+        "max_detections=...)"
     )
 
 

@@ -39,9 +39,9 @@ class RunLengthMasks:
         return (_decoded(rle) for rle in self.rle)
 
     def __getitem__(self, item: int | slice | Sequence | Tensor) -> Tensor | RunLengthMasks:
-        if isinstance(item, int):
-            return _decoded(self.rle[item])
         chosen = torch.arange(len(self))[item]
+        if not chosen.dim():
+            return _decoded(self.rle[chosen])
         return RunLengthMasks([self.rle[i] for i in chosen.tolist()], self.size)
 
     def to(self, *_: object, **__: object) -> RunLengthMasks:

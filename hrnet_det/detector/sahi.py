@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 
 from hrnet_det.config import settings
 from hrnet_det.detector.detector import Detector
+from hrnet_det.detector.merging import SAHI_ADVICE
 from hrnet_det.errors import SetupError
 
 if TYPE_CHECKING:
@@ -44,10 +45,7 @@ def sahi_model(
     try:
         from sahi.models.detectron2 import Detectron2DetectionModel
     except ImportError as error:
-        raise SetupError(
-            f"sahi_model needs SAHI ({error}): pip install sahi, which brings opencv-python; where "
-            "opencv-python-headless is there: pip install --no-deps sahi fire requests"
-        ) from error
+        raise SetupError(f"sahi_model needs SAHI ({error}): {SAHI_ADVICE}") from error
     names = {str(number): name for number, name in enumerate(detector.class_names)}
     model: Any = Detectron2DetectionModel(
         confidence_threshold=confidence_threshold,

@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from hrnet_det.data.checks import SMALLEST
-from hrnet_det.detector.merging import by_nms, by_sahi
+from hrnet_det.detector.merging import SAHI_ADVICE, by_nms, by_sahi
 from hrnet_det.detector.run_lengths import RunLengthMasks, run_lengths, union
 from hrnet_det.errors import InputError
 
@@ -73,10 +73,7 @@ class Tiling:
         if merge not in MERGES:
             raise InputError(f"merge {merge!r}: give {' or '.join(MERGES)}")
         if merge == "sahi" and find_spec("sahi") is None:
-            raise InputError(
-                "merge sahi needs SAHI: pip install sahi, which brings opencv-python; where "
-                "opencv-python-headless is there: pip install --no-deps sahi fire requests"
-            )
+            raise InputError(f"merge sahi needs SAHI: {SAHI_ADVICE}")
         return cls(int(tile), float(overlap), merge)
 
     @property

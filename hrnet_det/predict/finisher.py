@@ -16,6 +16,10 @@ from hrnet_det.predict.sources.reading import Read
 Log = Callable[[str], object]
 
 
+def counted(word: str, count: int) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 class Finisher:
     """Writes the rows of an image that is drawn, and says so; one thread at a time calls it.
 
@@ -44,7 +48,8 @@ class Finisher:
         """A video, of which some or all frames could not be read where there is a problem."""
         name, frames = on_one_line(source.name), prediction.frames
         if problem:
-            self.failed.append(f"{name} {problem}{f'; {frames} frames are done' if frames else ''}")
+            done = f"{counted('frame', frames)} {'is' if frames == 1 else 'are'}"
+            self.failed.append(f"{name} {problem}{f'; {done} done' if frames else ''}")
         line = self._finish(prediction) if frames else f"{name}: left out, it {problem}"
         self._tell(f"{line}; it {problem}" if frames and problem else line)
 
@@ -52,7 +57,7 @@ class Finisher:
         self._finished.append(prediction)
         self.done += 1
         said = ", ".join(f"{n} {name}" for name, n in prediction.counts.items())
-        frames = f"{prediction.frames} frames, " if prediction.frames else ""
+        frames = f"{counted('frame', prediction.frames)}, " if prediction.frames else ""
         name = on_one_line(str(prediction.image))
         return f"{name}: {frames}{said or f'nothing over {self._plan.score:g}'}"
 

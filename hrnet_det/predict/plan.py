@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrnet_det.detector.options import check_score
-from hrnet_det.detector.tiles import Tiling
+from hrnet_det.detector.options import check_score, checked_count
+from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.environment import distribution
 from hrnet_det.errors import InputError
 from hrnet_det.outputs import check_folder
@@ -52,7 +52,13 @@ class Plan:
     @property
     def what(self) -> str:
         """What the sources are, in a word."""
+        if all(source.kind == VIDEO for source in self.sources):
+            return "videos"
         return "images and videos" if any(s.kind == VIDEO for s in self.sources) else "images"
+
+    @property
+    def has_images(self) -> bool:
+        return any(source.kind != VIDEO for source in self.sources)
 
 
 def check_request(
@@ -64,8 +70,8 @@ def check_request(
     crops: bool = False,
     coco_json: str | Path | None = None,
     tile: int | None = None,
-    overlap: float = 0.2,
-    merge: str = "nms",
+    overlap: float = OVERLAP,
+    merge: str = MERGE,
     every: int = 1,
 ) -> Plan:
     """The images and videos that are named, in order, each once, and where each is drawn.
@@ -75,8 +81,7 @@ def check_request(
         MissingInputError if one is not there.
     """
     check_score(score)
-    if every < 1:
-        raise InputError(f"every {every}: give a whole number of at least 1")
+    checked_count("every", every)
     options: dict[str, object] = {"score": score or None}
     if Tiling.checked(tile, overlap, merge) is not None:
         options |= {"tile": tile, "overlap": overlap, "merge": merge}
@@ -87,7 +92,9 @@ def check_request(
     videos = [source.name for source in sources if source.kind == VIDEO]
     _check_videos(videos)
     drawings = drawing_names(sources, reserved=(*WRITTEN, CROPS) if crops else WRITTEN)
-    _check_overwriting(sources, drawings, output, crops=crops)
+    read = [source.place for source in sources if isinstance(source.place, Path)]
+    read += [] if coco_json is None else [Path(coco_json)]
+    _check_overwriting(read, drawings, output, crops=crops)
     notes = [f"left out of what is named: {found.left_out}"] if found.left_out else []
     coco = image_ids = None
     if coco_json is not None:
@@ -146,14 +153,14 @@ def _coco_notes(coco_json: str | Path, by_last: int, score: float) -> list[str]:
 
 
 def _check_overwriting(
-    sources: Sequence[Source], drawings: Sequence[Path], output: Path, *, crops: bool
+    files: Sequence[Path], drawings: Sequence[Path], output: Path, *, crops: bool
 ) -> None:
-    """Raises: InputError if an image is a file that is written, by whatever path or link."""
+    """Raises: InputError if a file that is read is written, too, by whatever path or link."""
     names = [*drawings, *WRITTEN]
     names += [path.with_suffix(LINES) for path in drawings if path.suffix == MP4]
     written = [output / name for name in names]
     taken = {_identity(path): path for path in written if os.path.isfile(path)}
-    files = [source.place for source in sources if isinstance(source.place, Path)]
+    files = [file for file in files if os.path.isfile(file)]
     lost = [(file, taken[key]) for file in files if (key := _identity(file)) in taken]
     if crops:
         cut = os.path.realpath(output / CROPS)
@@ -162,8 +169,8 @@ def _check_overwriting(
     if lost:
         rest = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         raise InputError(
-            f"--output {output}: {lost[0][1]} would overwrite the image {lost[0][0]}"
-            f"{rest}: give a folder that has none of the images"
+            f"--output {output}: {lost[0][1]} would overwrite {lost[0][0]}"
+            f"{rest}: give another folder"
         )
 
 

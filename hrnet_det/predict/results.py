@@ -56,7 +56,8 @@ class Results:
         self._categories = {} if plan.coco is None else plan.coco.of_classes(wanted)
         with said_of(plan.output):
             plan.output.mkdir(parents=True, exist_ok=True)
-        self._files = {RESULTS: JsonList(plan.output / RESULTS)}
+        names = [RESULTS] if plan.has_images else []
+        self._files = {name: JsonList(plan.output / name) for name in names}
 
     def draw(self, number: int, read: Read, objects: Instances) -> Drawn:
         """Draw an image and cut its crops; threads may do so at the same time.

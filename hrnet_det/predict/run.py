@@ -14,10 +14,11 @@ from detectron2.structures import Instances
 from tqdm import tqdm
 
 from hrnet_det.detector import Detector
-from hrnet_det.detector.options import class_numbers
+from hrnet_det.detector.options import checked_count, class_numbers
+from hrnet_det.detector.tiles import MERGE, OVERLAP
 from hrnet_det.errors import InputError
 from hrnet_det.predict.drawing_queue import DrawingQueue
-from hrnet_det.predict.finisher import Finisher, Log
+from hrnet_det.predict.finisher import Finisher, Log, counted
 from hrnet_det.predict.plan import Plan, check_request
 from hrnet_det.predict.results import Prediction, Results
 from hrnet_det.predict.sources.file_types import VIDEO
@@ -46,11 +47,16 @@ class UnreadError(InputError):
 
 
 class Stopped(KeyboardInterrupt):
-    """The user has stopped it; `done` images and videos are drawn and written."""
+    """The user has stopped it.
 
-    def __init__(self, done: int) -> None:
+    Attributes:
+        done: images and videos that are drawn and written.
+        part: what is of another one, such as "30 frames of clip.mp4", "" for nothing.
+    """
+
+    def __init__(self, done: int, part: str = "") -> None:
         super().__init__()
-        self.done = done
+        self.done, self.part = done, part
 
 
 def predict(
@@ -63,8 +69,8 @@ def predict(
     crops: bool = False,
     coco_json: str | Path | None = None,
     tile: int | None = None,
-    overlap: float = 0.2,
-    merge: str = "nms",
+    overlap: float = OVERLAP,
+    merge: str = MERGE,
     every: int = 1,
     batch: int = 1,
     log: Log | None = None,
@@ -124,7 +130,7 @@ def predictions(
         progress: show a bar on standard error; progress_of_frames: and one for each video.
     Raises: as `predict`.
     """
-    names, ahead = detector.class_names, batch + _threads()
+    names, ahead = detector.class_names, checked_count("batch", batch) + _threads()
     options = {**plan.options, "batch": batch, "classes": _chosen(plan.classes, names)}
     wanted = sorted(class_numbers(options["classes"], names)) or range(len(names))
     results = Results(plan, names, [names[k] for k in wanted])
@@ -146,7 +152,9 @@ def predictions(
             queue.join()
             yield from finisher.taken()
     except KeyboardInterrupt as stop:  # by now what was being drawn is finished
-        raise Stopped(finisher.done) from stop
+        frames = getattr(stop, "frames", 0)  # of a video
+        part = f"{counted('frame', frames)} of {read.source.name}" if frames else ""
+        raise Stopped(finisher.done, part) from stop
     if finisher.failed:
         raise UnreadError(finisher.failed, len(plan.sources), plan.what)
 

@@ -9,6 +9,8 @@ from contextlib import closing
 
 from hrnet_det.detector import Detector
 from hrnet_det.predict.crops import CROPS
+from hrnet_det.predict.finisher import counted
+from hrnet_det.predict.names import LINES
 from hrnet_det.predict.plan import COCO_RESULTS, RESULTS, Plan
 from hrnet_det.predict.results import Prediction
 from hrnet_det.predict.run import Stopped, UnreadError, predictions
@@ -23,6 +25,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.images = self.videos = self.frames = self.with_objects = 0
+        self.crops = False
         self.objects: Counter[str] = Counter()
         self.pages: list[str] = []
         self.notes: list[str] = []
@@ -33,6 +36,7 @@ class Tally:
         self.frames += one.frames
         self.notes += [f"{one.image}: {note}" for note in one.notes]
         self.with_objects += bool(one.counts)
+        self.crops |= bool(one.counts) and not one.frames
         self.objects.update(one.counts)
         if one.pages > 1:
             self.pages.append(f"{one.image} has {one.pages}")
@@ -45,7 +49,7 @@ class Tally:
         if self.pages:
             more = ", ..." if len(self.pages) > NAMED else ""
             lines.append(
-                f"{_counted('file', len(self.pages))} with several pages or frames, of which "
+                f"{counted('file', len(self.pages))} with several pages or frames, of which "
                 f"the first is read: {', '.join(self.pages[:NAMED])}{more}"
             )
         most = self.objects.most_common(CLASSES)
@@ -54,20 +58,17 @@ class Tally:
             rest = self.objects.total() - sum(n for _, n in most)
             said += f", {rest} of {len(self.objects) - CLASSES} more classes"
         found = f"{said} in {self.with_objects} of them" if said else f"nothing over {plan.score:g}"
-        images = _counted("image", self.images)
+        images = counted("image", self.images)
         if self.videos:
-            videos = f"{_counted('video', self.videos)} of {_counted('frame', self.frames)}"
+            videos = f"{counted('video', self.videos)} of {counted('frame', self.frames)}"
             images = f"{images} and {videos}" if self.images else videos
-        files = [RESULTS]
+        files = [RESULTS] if plan.has_images else []
+        files += [f"NAME{LINES} of each video"] if self.videos else []
         if plan.coco is not None:
             files += sorted(path.name for path in plan.output.glob(COCO_RESULTS.format("*")))
-        files += [f"{CROPS}/"] if plan.crops and said else []
+        files += [f"{CROPS}/"] if plan.crops and self.crops else []
         lines.append(f"{images}: {found}; drawn and written in {plan.output} ({', '.join(files)})")
         return lines
-
-
-def _counted(word: str, count: int) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def run_plan(
@@ -95,7 +96,8 @@ def run_plan(
     except UnreadError as error:
         unread = error
     except Stopped as stop:
-        log(f"stopped: {stop.done} of {len(plan.sources)} {plan.what} are done: {plan.output}")
+        done = f"{stop.done} of {len(plan.sources)} {plan.what} are done"
+        log(f"stopped: {done}{stop.part and f', and {stop.part}'}: {plan.output}")
         raise
     for line in tally.lines(plan):
         log(line)

@@ -34,7 +34,7 @@ COMMANDS = {
         "predict a.pth {image} --output /proc/x", "--output /proc/x: nothing can be written"),
     "predict --output ''": ("predict a.pth {image} --output ''", "no folder to write to"),
     "predict over the images": (
-        "predict a.pth {image} --output {coco}/images", "would overwrite the image {image}: give"),
+        "predict a.pth {image} --output {coco}/images", "would overwrite {image}: give"),
     "predict without weights": ("predict {out}/a.pth {image}", "weights {out}/a.pth are not there"),
     "predict a text": ("predict {file} {image}", "{file} is not a file of weights but a text file"),
     "predict --device gpu": ("predict {ready} --device gpu", "device 'gpu' cannot be used"),

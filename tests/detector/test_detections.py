@@ -229,6 +229,8 @@ def test_masks_as_run_lengths():
     assert torch.equal(torch.stack(list(lean)), whole)
     for chosen in (slice(1, None), [2, 0], torch.tensor([True, False, True]), np.array([1])):
         assert torch.equal(lean[chosen].tensor(), whole[chosen])
+    for one in (2, np.int64(2), torch.tensor(2)):  # as objects.scores.argmin() is
+        assert torch.equal(lean[one], whole[2])
     found = objects(masks=lean)
     assert torch.equal(found[found.scores > 0.5].pred_masks.tensor(), whole[:2])
     assert torch.equal(Detections.cat([found[2:], found[:1]]).pred_masks.tensor(), whole[[2, 0]])

@@ -492,7 +492,7 @@ def test_weights_of_a_training_say_what_they_were_trained_on(run):
 def test_a_device_that_holds_no_numbers_and_no_detections_are_refused(mmdet):
     with pytest.raises(InputError, match="meta"):
         Detector.from_pretrained(mmdet(names=FIVE), device="meta")
-    with pytest.raises(InputError, match="max_detections 0: give at least 1"):
+    with pytest.raises(InputError, match="max_detections 0: give a whole number of at least 1"):
         small(mmdet(names=FIVE), max_detections=0)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from hrnet_det import Detector
 from hrnet_det.config import settings
 from hrnet_det.config.load import load_run
+from hrnet_det.detector import remarks
 from hrnet_det.detector.batches import WAITING, in_batches
 from hrnet_det.detector.detections import Detections
 from hrnet_det.detector.options import CANDIDATES, class_numbers
@@ -142,9 +143,9 @@ def test_classes_are_chosen_before_the_number_is_cut(faster):
         ({"score": 1.5}, "score 1.5: give a number from 0 to 1"),
         ({"score": float("nan")}, "score nan: give a number from 0 to 1"),
         ({"score": "0.5"}, "score 0.5: give a number from 0 to 1"),
-        ({"max_detections": 0}, "max_detections 0: give at least 1"),
-        ({"max_detections": 2.5}, "max_detections 2.5: give at least 1"),
-        ({"batch": 0}, "batch 0: give at least 1"),
+        ({"max_detections": 0}, "max_detections 0: give a whole number of at least 1"),
+        ({"max_detections": 2.5}, "max_detections 2.5: give a whole number of at least 1"),
+        ({"batch": 0}, "batch 0: give a whole number of at least 1"),
         ({"size": (10,)},
          "size 10: give the shorter side in pixels, at least 32, and the longer one at most"),
         ({"size": "wide"},
@@ -160,6 +161,19 @@ def test_classes_are_chosen_before_the_number_is_cut(faster):
 )  # fmt: skip
 def test_options_that_are_not_allowed(faster, options, said):
     assert message(lambda: faster("not read.png", **options)) == said
+
+
+def test_masks_of_large_images_are_said_before_they_are_made(monkeypatch, caplog):
+    """Of as many objects as there are before classes are chosen; of tiles there are none."""
+    monkeypatch.setattr(remarks, "LARGE", 10 * 60 * 90 - 1)
+    said = []
+    small = {"tile": 40, "size": 32}
+    calls = [("mask", {}), ("mask", {"classes": ["ant"]}), ("mask", small), ("faster", {})]
+    for kind, options in calls:
+        caplog.clear()
+        Detector(detectors.detector(kind), detectors.config(kind), NAMES)(noise(), **options)
+        said += [[text[:27] for text in caplog.messages if text.startswith("masks of up")]]
+    assert said == [["masks of up to 10 objects i"], ["masks of up to 1000 objects"], [], []]
 
 
 def test_numbers_of_classes():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hrnet_det.detector.remarks import size_remark
+from hrnet_det.detector.remarks import masks_remark, size_remark
 
 # Images of 256x256, which training enlarged to 800x800, by 3.125.
 SMALL = {"shorter_side": [200.0, 256.0, 300.0], "longer_side": [200.0, 256.0, 300.0]}
@@ -33,3 +33,11 @@ def test_a_size_far_from_training_is_told(data, size, resized, said):
         assert text.startswith(f"an image of {width}x{height} is resized to ")
         tiles = "such as --tile 640" if not data else "tiles: --tile 256"
         assert text.endswith(tiles) == ("smaller" in text)
+
+
+def test_masks_of_very_large_images():
+    assert masks_remark((6000, 7000), 100) == ""  # 3.9 GiB
+    assert masks_remark((20_000, 30_000), 100).startswith(
+        "masks of up to 100 objects in an image of 30000x20000 take up to 56 GiB of memory: detect "
+        "it in tiles, such as --tile 640, "
+    )

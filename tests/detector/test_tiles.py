@@ -224,6 +224,8 @@ def test_what_is_wanted_of_tiles():
     assert len(everything) == len(boxes) > 30  # which is the number for a tile
     chosen = detector(image, tile=100, overlap=0.3, classes=["bee"], max_detections=4)
     assert equal(by_box(chosen), by_box(everything[everything.pred_classes == 1][:4]))
+    few = detector(image, tile=100, overlap=0.3, max_detections=4)  # beside cut ones in a tile
+    assert equal(by_box(few), by_box(everything[:4]))
     middle = everything.scores.median().item()
     kept = detector(image, tile=100, overlap=0.3, score=middle)
     assert equal(by_box(kept), by_box(everything[everything.scores >= middle]))
@@ -336,6 +338,19 @@ def test_what_is_said_of_tiles(caplog):
     assert caplog.messages == [
         "an image of 310x230 is detected in 12 tiles of 100x100, each resized to 50x50 (x0.50) as "
         "an image of that size is, and once as a whole"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "number"),
+    [({}, "a tile", 3), ({"max_detections": 4}, "an image", 4), ({"tile": 400}, "an image", 3)],
+)
+def test_the_number_that_is_given_at_most_is_said(options, what, number, caplog):
+    detector = detector_of(Seeing(), "TEST.DETECTIONS_PER_IMAGE", "3")
+    boxes = [(x, 40, x + 10, 50) for x in (10, 150, 170, 210, 290)]
+    detector(scene(boxes), **{"tile": 100} | options)
+    assert [said.partition(",")[0] for said in caplog.messages if "at most" in said] == [
+        f"{what} has {number} objects"
     ]
 
 

@@ -133,6 +133,16 @@ def test_rows_have_the_keys_of_coco_alone(folder):
     assert [row["image_id"] for row in json.loads((folder / "out/predictions.json").read_text())]
 
 
+def test_the_json_itself_is_not_overwritten(folder):
+    output = folder / "out"
+    output.mkdir()
+    json_file = users(folder, {"train/1.png": 5}).rename(output / "predictions.json")
+    before = json_file.read_bytes()
+    with pytest.raises(InputError, match=r"predictions\.json would overwrite .*: give another fol"):
+        predict(Finds(), [folder / "train" / "1.png"], output, coco_json=json_file)
+    assert json_file.read_bytes() == before
+
+
 def test_without_objects_the_results_are_empty_lists(folder):
     json_file = users(folder, {"train/2.png": 3})
     finds = Finds()

@@ -53,7 +53,7 @@ def test_images_among_the_crops_are_not_overwritten(tmp_path):
     place = tmp_path / "crops" / "person"
     place.mkdir(parents=True)
     Image.fromarray(noise()).save(place / "a_1.png")
-    with pytest.raises(InputError, match=rf"{tmp_path / 'crops'} would overwrite the image"):
+    with pytest.raises(InputError, match=rf"{tmp_path / 'crops'} would overwrite .*/a_1"):
         predict(Finds(), [place], tmp_path, crops=True)
     assert len(predict(Finds(), [place], tmp_path)) == 1
 

@@ -128,6 +128,11 @@ def test_a_score_that_is_none_is_refused_before_anything_is_written(score, folde
     assert not (tmp_path / "out").exists()
 
 
+def test_a_batch_of_nothing_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match=r"^batch 0: give a whole number of at least 1$"):
+        predict(Finds(), [folder], tmp_path / "out", batch=0)
+
+
 def test_an_output_that_cannot_be_made_is_one_error(folder, tmp_path):
     (tmp_path / "file").touch()
     detector = collections.namedtuple("Names", "class_names")(CLASSES)
@@ -150,17 +155,15 @@ def test_images_are_never_overwritten(link, folder, tmp_path):
         with pytest.raises(InputError) as error:
             predict(Finds(), given, output)
         assert str(error.value) == (
-            f"--output {output}: {output / 'a.png'} would overwrite the image {given[-1]}: "
-            "give a folder that has none of the images"
+            f"--output {output}: {output / 'a.png'} would overwrite {given[-1]}: "
+            "give another folder"
         )
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_of_several_images_that_would_be_overwritten_one_is_named(folder):
     Image.fromarray(noise()).save(folder / "c.png")
-    with pytest.raises(
-        InputError, match=r"/a\.png would overwrite the image .*/a\.png and 1 more: "
-    ):
+    with pytest.raises(InputError, match=r"/a\.png would overwrite .*/a\.png and 1 more: "):
         predict(Finds(), [folder / "a.png", folder / "c.png"], folder)
 
 

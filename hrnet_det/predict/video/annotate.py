@@ -17,9 +17,9 @@ import numpy as np
 from detectron2.structures import Instances
 from tqdm import tqdm
 
+from hrnet_det.detector.options import checked_count
 from hrnet_det.detector.run_lengths import coco_rows
 from hrnet_det.drawing.annotate import NAMES, NOTHING, SCORES, annotate, lettering
-from hrnet_det.errors import InputError
 from hrnet_det.predict.names import LINES
 from hrnet_det.predict.video.reading import Frame, UnreadableVideo, VideoReader
 from hrnet_det.predict.video.writing import VideoWriter
@@ -45,6 +45,14 @@ class VideoResult:
     counts: dict[str, int]
     problem: str = ""
     notes: tuple[str, ...] = ()
+
+
+class StoppedVideo(KeyboardInterrupt):
+    """The user has stopped it when so many frames were written."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
 
 
 def annotate_video(
@@ -74,9 +82,8 @@ def annotate_video(
         progress: show a bar of frames on standard error.
     Raises: InputError if a value is not allowed or the files cannot be written.
     """
-    for name, value in (("every", every), ("batch", batch)):
-        if value < 1:
-            raise InputError(f"{name} {value}: give a whole number of at least 1")
+    checked_count("every", every)
+    checked_count("batch", batch)
     try:
         with closing(VideoReader(path)) as video:
             return _annotate(detect, video, Path(drawing), class_names, every, batch, progress)
@@ -98,14 +105,17 @@ def _annotate(
     drawer, frames = _Drawer(names), video.read(every, writer.add_sound)
     total = None if video.frames is None else -(-video.frames // every)
     bar = tqdm(total=total, unit="frame", file=sys.stderr, disable=not progress, leave=False)
-    with bar, closing(rows), closing(writer), closing(frames):
-        for frame, objects in _detected(detect, frames, batch):
-            row = row_of(frame, objects, names)
-            pixels = drawer.draw(frame, objects)
-            writer.add(replace(frame, pixels=pixels))
-            rows.add(row)
-            counts.update(found["category"] for found in row["objects"])
-            bar.update()
+    try:
+        with bar, closing(rows), closing(writer), closing(frames):
+            for frame, objects in _detected(detect, frames, batch):
+                row = row_of(frame, objects, names)
+                pixels = drawer.draw(frame, objects)
+                writer.add(replace(frame, pixels=pixels))
+                rows.add(row)
+                counts.update(found["category"] for found in row["objects"])
+                bar.update()
+    except KeyboardInterrupt as stop:
+        raise StoppedVideo(rows.count) from stop
     return VideoResult(
         rows.count, dict(counts.most_common()), video.damage, (*video.notes, *writer.notes)
     )

@@ -337,14 +337,39 @@ def test_what_is_predicted_on_a_video_is_told(tmp_path, capsys):
         f"{clip}: its sound (pcm_s16le) is left out, as MP4 does not take it",
         f"{clip}: its frames are 400x241, written as 400x242: videos have even sides",
         f"1 video of 3 frames: 3 person, 2 dog in 1 of them; drawn and written in {output} "
-        "(predictions.json, crops/)",
+        "(NAME.jsonl of each video)",
     ]
+    assert {path.name for path in output.iterdir()} == {"clip.mp4", "clip.jsonl"}
     (output / "clip.jsonl").unlink()
     (output / "clip.jsonl").symlink_to(clip)
-    with pytest.raises(
-        InputError, match=r"/clip\.jsonl would overwrite the image .*/clip\.mkv: gi"
-    ):
+    with pytest.raises(InputError, match=r"/clip\.jsonl would overwrite .*/clip\.mkv: gi"):
         predict(Detects(), [clip], output)
+
+
+def test_where_images_and_videos_are_is_told(tmp_path, capsys):
+    clip, image = write_video(tmp_path / "clip.mkv", grey(1)), tmp_path / "a.png"
+    Image.fromarray(grey(1)[0]).save(image)
+    asked = check_request([image, clip], tmp_path / "out", crops=True)
+    assert run_plan(Detects(), asked, batch=2) == 0
+    *_, of_clip, everything = capsys.readouterr().out.splitlines()
+    assert of_clip == f"{clip}: 1 frame, 1 person, 1 dog"
+    assert everything.endswith("/out (predictions.json, NAME.jsonl of each video, crops/)")
+
+
+def test_an_interrupt_in_a_video_says_how_far_it_came(tmp_path, capsys):
+    class Stops(Detects):
+        def __call__(self, frames, **options):
+            if len(self.batches) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(frames, **options)
+
+    clip = write_video(tmp_path / "clip.mkv", grey(6))
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(Stops(), check_request([clip], tmp_path / "out"), batch=2)
+    assert len(lines(tmp_path / "out" / "clip.jsonl")) == 4
+    assert capsys.readouterr().out.splitlines() == [
+        f"stopped: 0 of 1 videos are done, and 4 frames of {clip}: {tmp_path / 'out'}"
+    ]
 
 
 def test_what_is_written_changes_seldom(tmp_path, monkeypatch):
