@@ -55,7 +55,7 @@ FLOORS = [
     ["report", "convert_config"],
     [f"predict.sources.{name}" for name in ("addresses", "file_types")],
     ["predict.sources"],
-    ["predict.coco_ids", "predict.crops", "predict.writing"],
+    ["predict.coco_ids", "predict.crops", "predict.names", "predict.writing"],
     ["predict"],
     ["engine", "analysis", "check_data"],
     ["doctor"],
