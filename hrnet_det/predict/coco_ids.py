@@ -30,7 +30,7 @@ class CocoIds:
         self.path = path
         content = _content(Path(path))
         try:
-            images = [(_parts(row["file_name"]), row["id"]) for row in content["images"]]
+            self._images = [(_parts(row["file_name"]), row["id"]) for row in content["images"]]
             self._categories = [(row["name"], row["id"]) for row in content["categories"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -39,23 +39,23 @@ class CocoIds:
             ) from error
         self._by_name: dict[tuple[str, ...], list[Id]] = defaultdict(list)
         self._by_last: dict[str, list[Id]] = defaultdict(list)
-        for parts, image_id in images:
+        for parts, image_id in self._images:
             self._by_name[parts].append(image_id)
             self._by_last[parts[-1]].append(image_id)
 
-    def of_images(self, sources: Sequence[Source]) -> tuple[list[Id], int]:
-        """The id of each image, and how many have it by the last part of their path alone.
+    def of_images(self, sources: Sequence[Source]) -> tuple[list[Id | None], list[str]]:
+        """The id of each image, None for those that the json does not have, and what is to be said.
 
         An image is the json's whose file_name its path ends with; of several the longest; else the
         only one whose file_name ends with the image's own name.
 
-        Raises: InputError that counts the images which the json does not have, those that may be
-            several, and those that are the same one.
+        Raises: InputError that counts the images which may be several of the json's, those that are
+            the same one, and all, if the json has none of them.
         """
         ids, unknown, several, by_last = {}, [], [], 0
         for source in sources:
             found, exactly = self._candidates(source)
-            by_last += not exactly
+            by_last += bool(found) and not exactly
             if len(found) == 1:
                 ids[source.name] = found[0]
             else:
@@ -63,17 +63,35 @@ class CocoIds:
         times = Counter(ids.values())
         same = [name for name, image_id in ids.items() if times[image_id] > 1]
         for wrong, what in (
-            (unknown, "are not among its images"),
+            ([] if ids else unknown, "are not among its images"),
             (several, "have a name that several of its images have"),
             (same, "are the same one of its images as another"),
         ):
             if wrong:
-                shown = examples(wrong)
                 raise InputError(
                     f"--coco-json {self.path}: {len(wrong)} of {len(sources)} given images {what}, "
-                    f"by file_name: {shown}. Leave them out, or leave out --coco-json"
+                    f"by file_name: {examples(wrong)}. Leave them out, or leave out --coco-json"
                 )
-        return list(ids.values()), by_last
+        notes = self._notes(unknown, by_last, absent=len(self._images) - len(ids))
+        return [ids.get(source.name) for source in sources], notes
+
+    def _notes(self, unknown: Sequence[str], by_last: int, *, absent: int) -> list[str]:
+        told = []
+        if unknown:
+            told.append(
+                f"{len(unknown)} given images are not among its images, by file_name, and so not "
+                f"in the results: {examples(unknown)}"
+            )
+        if absent:
+            told.append(
+                f"{absent} of its {len(self._images)} images are not given: an AP counts all of "
+                "their objects as missed"
+            )
+        if by_last:
+            told.append(
+                f"{by_last} images are found in it by their names alone, without their folders"
+            )
+        return [f"--coco-json {self.path}: {text}" for text in told]
 
     def _candidates(self, source: Source) -> tuple[list[Id], bool]:
         """Ids that an image may have, and whether a whole file_name says so."""

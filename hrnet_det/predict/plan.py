@@ -31,7 +31,8 @@ class Plan:
 
     Attributes:
         drawings: for each source, below the output.
-        image_ids: for each source, those of the user's json; None without one, and of videos.
+        image_ids: for each source, those of the user's json; None without one, of images that it
+            does not have, and of videos.
         options: what the detector is called with.
         notes: lines about what is left out or guessed.
         every: of so many frames of a video one is drawn.
@@ -77,7 +78,7 @@ def check_request(
     """The images and videos that are named, in order, each once, and where each is drawn.
 
     Raises: InputError if a value is not allowed, a folder has no images, nothing can be written to
-        the folder `output`, an image would be overwritten, or the json has not all of them;
+        the folder `output`, an image would be overwritten, or the json does not tell them;
         MissingInputError if one is not there.
     """
     check_score(score)
@@ -99,8 +100,13 @@ def check_request(
     coco = image_ids = None
     if coco_json is not None:
         coco = CocoIds(coco_json)
-        image_ids, by_last = _ids(coco, sources)
-        notes += _coco_notes(coco_json, by_last, score)
+        image_ids, said = _ids(coco, sources)
+        notes += said
+        if score:
+            notes.append(
+                f"--coco-json {coco_json}: objects under --score {score} are not in the results; "
+                "an AP of all that the detector finds takes --score 0"
+            )
     if videos and (crops or coco is not None):
         notes.append("crops and the results with the json's ids are of images, not of videos")
     return Plan(
@@ -130,26 +136,11 @@ def _check_videos(videos: Sequence[str]) -> None:
         )
 
 
-def _ids(coco: CocoIds, sources: Sequence[Source]) -> tuple[list[Id | None], int]:
+def _ids(coco: CocoIds, sources: Sequence[Source]) -> tuple[list[Id | None], list[str]]:
     """As `CocoIds.of_images`, with None for each video."""
-    found, by_last = coco.of_images([source for source in sources if source.kind != VIDEO])
+    found, notes = coco.of_images([source for source in sources if source.kind != VIDEO])
     ids = iter(found)
-    return [None if source.kind == VIDEO else next(ids) for source in sources], by_last
-
-
-def _coco_notes(coco_json: str | Path, by_last: int, score: float) -> list[str]:
-    notes = []
-    if by_last:
-        notes.append(
-            f"--coco-json {coco_json}: {by_last} images are found in it by their names alone, "
-            "without their folders"
-        )
-    if score:
-        notes.append(
-            f"--coco-json {coco_json}: objects under --score {score} are not in the results; an AP "
-            "of all that the detector finds takes --score 0"
-        )
-    return notes
+    return [None if source.kind == VIDEO else next(ids) for source in sources], notes
 
 
 def _check_overwriting(

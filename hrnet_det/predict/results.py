@@ -88,9 +88,9 @@ class Results:
             for row in coco_rows(objects, number)
         ]
         found = {RESULTS: rows}
-        if self._plan.image_ids is not None:
-            ids = {"image_id": self._plan.image_ids[number], "categories": self._categories}
-            by_task = rows_by_task(rows, **ids)
+        image_id = None if self._plan.image_ids is None else self._plan.image_ids[number]
+        if image_id is not None:
+            by_task = rows_by_task(rows, image_id=image_id, categories=self._categories)
             for task in TASKS:
                 if task not in _FIELDS or objects.has(_FIELDS[task]):
                     found[COCO_RESULTS.format(task)] = by_task.get(task, [])

@@ -42,13 +42,38 @@ def found(json_file, words):
 
 def test_the_longest_file_name_that_a_path_ends_with(folder, monkeypatch):
     json_file = users(folder, {"train/1.png": 5, "val\\1.png": "v", "1.png": 7, "/old/2.png": 0})
+
+    def absent(count):
+        return (
+            f"--coco-json {json_file}: {count} of its 4 images are not given: an AP counts all of "
+            "their objects as missed"
+        )
+
     every = [folder / "val", folder / "train"]
-    assert found(json_file, every) == (["v", 5, 0], 1)  # the last one by its name alone
-    monkeypatch.chdir(folder / "val")
-    assert found(json_file, ["1.png"]) == (["v"], 0)
-    assert found(json_file, ["https://example.org/train/1.png?x=1", "http://a.b/1.png"]) == (
-        *([5, 7], 0),
+    alone = "1 images are found in it by their names alone, without their folders"
+    assert found(json_file, every) == (
+        ["v", 5, 0],
+        [absent(1), f"--coco-json {json_file}: {alone}"],
     )
+    monkeypatch.chdir(folder / "val")
+    assert found(json_file, ["1.png"]) == (["v"], [absent(3)])
+    assert found(json_file, ["https://example.org/train/1.png?x=1", "http://a.b/1.png"]) == (
+        *([5, 7], [absent(2)]),
+    )
+
+
+def test_images_that_the_json_does_not_have_are_drawn_and_not_in_its_results(folder):
+    json_file = users(folder, {"train/2.png": 3})
+    said = []
+    predict(Finds(), [folder / "train"], folder / "out", coco_json=json_file, log=said.append)
+    assert (
+        f"--coco-json {json_file}: 1 given images are not among its images, by file_name, and so "
+        f"not in the results: {folder}/train/1.png" in said
+    )
+    results = json.loads((folder / "out" / "coco_results_bbox.json").read_text())
+    assert [row["image_id"] for row in results] == [3, 3]
+    drawn = {row["file_name"] for row in json.loads((folder / "out/predictions.json").read_text())}
+    assert drawn == {f"{folder}/train/1.png", f"{folder}/train/2.png"}
 
 
 def test_images_that_the_json_does_not_tell(folder):
