@@ -63,7 +63,6 @@ def test_each_side_is_marked_by_what_has_become_of_its_objects():
     ):
         near = abs(side[line, columns] - mark.colour).max(axis=2) < 40
         assert near.mean() > (0.9 if mark.gaps is None else 0.3)
-        assert near.mean() > 0.9 or mark.gaps is not None
     assert abs(truth[120, 80] - 100).max() < 6  # within a box
     truth, found, _ = draw_pair(diagnosis(), 1, grey("", "RGB"))
     assert (truth[80, 240:320] == MISSED.colour).all(axis=1).any()
