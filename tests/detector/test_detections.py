@@ -13,13 +13,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.visualizer import Visualizer
+from helpers.refusals import error_of
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 from hrnet_det.detector.detections import Detections
 from hrnet_det.detector.run_lengths import RunLengthMasks, coco_rows, run_lengths, union
 from hrnet_det.drawing.annotate import annotate
-from hrnet_det.errors import InputError, MissingInputError
+from hrnet_det.errors import MissingInputError
 
 NAMES = ("ant", "bee", "cat")
 SIZE = (40, 60)
@@ -52,12 +53,6 @@ def objects(image=None, masks=None):
 def file(tmp_path):
     Image.fromarray(pixels()).save(tmp_path / "street.png")
     return tmp_path / "street.png"
-
-
-def message(call, kind=InputError):
-    with pytest.raises(kind) as error:
-        call()
-    return str(error.value)
 
 
 def read(path):
@@ -110,26 +105,26 @@ def test_images_of_16_bits_are_drawn_as_they_were_read(tmp_path):
 
 def test_where_it_cannot_be_drawn(file, tmp_path):
     found = objects(file)
-    assert message(lambda: found.save(tmp_path / "a.xyz")) == (
+    assert error_of(lambda: found.save(tmp_path / "a.xyz")) == (
         f"{tmp_path / 'a.xyz'}: the suffix says the format of a drawing; give .png, .jpg, .webp or "
         "another one that Pillow writes"
     )
     missing = tmp_path / "no"
-    assert message(lambda: found.save(missing / "a.png")) == (
+    assert error_of(lambda: found.save(missing / "a.png")) == (
         f"{missing / 'a.png'}: there is no folder {missing}: make it, or name another one"
     )
-    assert message(lambda: found.save(file)) == (f"{file} is the image itself: name another file")
+    assert error_of(lambda: found.save(file)) == (f"{file} is the image itself: name another file")
     (tmp_path / "folder.png").mkdir()
-    assert "cannot be written: Is a directory" in message(
+    assert "cannot be written: Is a directory" in error_of(
         lambda: found.save(tmp_path / "folder.png")
     )
     Image.fromarray(pixels()[:30]).save(file)
-    assert message(found.drawn) == (
+    assert error_of(found.drawn) == (
         "the objects are of an image of 60x40 pixels, which is 60x30 by now: detect them again"
     )
     file.unlink()
-    assert message(found.drawn, MissingInputError) == f"image {file} is not there"
-    assert message(objects().drawn) == (
+    assert error_of(found.drawn, MissingInputError) == f"image {file} is not there"
+    assert error_of(objects().drawn) == (
         "these objects have no image to be drawn on: take a Detector's own"
     )
 

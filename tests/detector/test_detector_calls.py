@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import detectors
+from helpers.refusals import error_of
 from PIL import Image
 
 from hrnet_det import Detector
@@ -13,7 +14,6 @@ from hrnet_det.detector import remarks
 from hrnet_det.detector.batches import WAITING, in_batches
 from hrnet_det.detector.detections import Detections
 from hrnet_det.detector.options import CANDIDATES, class_numbers
-from hrnet_det.errors import InputError
 
 KINDS = ("faster", "mask", "cascade mask", "htc", "keypoint", "retinanet", "fcos", "mmdet")
 NAMES = ["ant", "bee", "cat"]
@@ -56,12 +56,6 @@ def same(found, expected, exactly=True):
         else:
             torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-3)
     return len(next(iter(found.values()))) > 0
-
-
-def message(call):
-    with pytest.raises(InputError) as error:
-        call()
-    return str(error.value)
 
 
 def test_the_options_of_one_call(detector):
@@ -160,7 +154,7 @@ def test_classes_are_chosen_before_the_number_is_cut(faster):
     ],
 )  # fmt: skip
 def test_options_that_are_not_allowed(faster, options, said):
-    assert message(lambda: faster("not read.png", **options)) == said
+    assert error_of(lambda: faster("not read.png", **options)) == said
 
 
 def test_masks_of_large_images_are_said_before_they_are_made(monkeypatch, caplog):

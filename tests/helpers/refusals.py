@@ -1,9 +1,11 @@
-"""What a command says of bad input: one error, exit status 2, no traceback."""
+"""What is said of bad input; by a command: one error, exit status 2, no traceback."""
 
 import contextlib
 import io
 
-from hrnet_det.errors import tell
+import pytest
+
+from hrnet_det.errors import InputError, tell
 
 
 def refusal(work, *words):
@@ -25,3 +27,10 @@ def message(stderr):
     assert "Traceback" not in stderr and stderr.endswith("\n"), stderr
     assert len(stderr) < 10_000
     return stderr.removeprefix("error: ").rstrip("\n")
+
+
+def error_of(call, kind=InputError):
+    """The message of the error that a call raises."""
+    with pytest.raises(kind) as error:
+        call()
+    return str(error.value)
