@@ -1,6 +1,7 @@
 """Errors in what a user gave, and how a command tells any error: in one message."""
 
 import difflib
+import errno
 import reprlib
 import sys
 import traceback
@@ -12,6 +13,7 @@ LESS_MEMORY = (
     "a smaller batch, SOLVER.GRADIENT_ACCUMULATION_STEPS, ACTIVATION_CHECKPOINTING and smaller "
     "images take less (hrnet-det plan)"
 )
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # what a print into a file says of a full disk
 MOST = 500  # characters of the message of an unexpected error
 
 _SHORT = reprlib.Repr()
@@ -74,7 +76,11 @@ def tell(error: BaseException, *, debug: bool = False) -> int:
 
 def is_input(error: BaseException) -> bool:
     """Whether a user can change what it is of: input, or a file that cannot be read or written."""
-    return isinstance(error, InputError) or getattr(error, "filename", None) is not None
+    return (
+        isinstance(error, InputError)
+        or getattr(error, "filename", None) is not None
+        or getattr(error, "errno", None) in NO_ROOM
+    )
 
 
 def message(error: BaseException) -> str:
@@ -84,6 +90,8 @@ def message(error: BaseException) -> str:
     reason = " ".join(str(error).split())[:MOST]
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or reason}"
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return f"{error.strerror}: make room where files and the command's own output are written"
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
         return f"the memory does not suffice ({reason or 'MemoryError'}): {LESS_MEMORY}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -97,6 +97,11 @@ def check_request(
     read += [] if coco_json is None else [Path(coco_json)]
     _check_overwriting(read, drawings, output, crops=crops)
     notes = [f"left out of what is named: {found.left_out}"] if found.left_out else []
+    if (output / RESULTS).is_file():
+        notes.append(
+            f"--output {output} has an earlier prediction: files of equal names are replaced, "
+            "others stay"
+        )
     coco = image_ids = None
     if coco_json is not None:
         coco = CocoIds(coco_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from hrnet_det.detector.run_lengths import coco_rows
 from hrnet_det.drawing.annotate import annotate
+from hrnet_det.outputs import alone_in
 from hrnet_det.predict.coco_ids import TASKS, rows_by_task
 from hrnet_det.predict.crops import CROPS, class_folders, write_crops
 from hrnet_det.predict.plan import COCO_RESULTS, RESULTS, Plan
@@ -43,11 +45,12 @@ class Drawn:
 
 
 class Results:
-    """Writes what is found.
+    """Writes what is found, to a folder that no other process writes to until it is closed.
 
     Args:
         names: of the detector's classes; wanted: of those that are written.
-    Raises: InputError if the user's json has not the wanted classes, or a file cannot be written.
+    Raises: InputError if the user's json has not the wanted classes, a file cannot be written,
+        or another process has the folder.
     """
 
     def __init__(self, plan: Plan, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -57,7 +60,12 @@ class Results:
         with said_of(plan.output):
             plan.output.mkdir(parents=True, exist_ok=True)
         names = [RESULTS] if plan.has_images else []
-        self._files = {name: JsonList(plan.output / name) for name in names}
+        with ExitStack() as held:
+            held.enter_context(alone_in(plan.output))
+            for task in () if plan.coco is None else TASKS:  # an earlier call's would seem ours
+                Path(plan.output, COCO_RESULTS.format(task)).unlink(missing_ok=True)
+            self._files = {name: JsonList(plan.output / name) for name in names}
+            self._held = held.pop_all()
 
     def draw(self, number: int, read: Read, objects: Instances) -> Drawn:
         """Draw an image and cut its crops; threads may do so at the same time.
@@ -106,3 +114,4 @@ class Results:
     def close(self) -> None:
         for file in self._files.values():
             file.close()
+        self._held.close()

@@ -271,6 +271,7 @@ def test_a_fault_of_a_training_is_in_its_log(places, tmp_path, monkeypatch, caps
         (InputError("a: give b"), 2, "a: give b"),
         (PermissionError(13, "Permission denied", "/x/y"), 2, "/x/y: Permission denied"),
         (OSError(28, "No space left on device", "/x/y"), 2, "/x/y: No space left on device"),
+        (OSError(28, "No space left on device"), 2, "No space left on device: make room where "),
         (OSError("of no file"), 1, "OSError: of no file. This is a fault of"),
         (MemoryError(), 1, "the memory does not suffice (MemoryError): a smaller batch, SOLVER."),
         (RuntimeError("CUDA out of memory. Tried"), 1, "the memory does not suffice (CUDA out of"),

@@ -168,6 +168,22 @@ def test_the_json_itself_is_not_overwritten(folder):
     assert json_file.read_bytes() == before
 
 
+def test_results_of_an_earlier_call_do_not_stay_beside_the_new_ones(folder, tmp_path):
+    json_file, finds, lines = users(folder, {"1.png": 1}), Finds(), []
+    (tmp_path / "out").mkdir()
+    for name in ("coco_results_segm.json", "coco_results_keypoints.json", "predictions.json"):
+        (tmp_path / "out" / name).write_text("of another detector")
+    options = {"score": 0, "coco_json": json_file, "log": lines.append}
+    predict(finds, [folder / "val"], tmp_path / "out", **options)
+    assert sorted(path.name for path in tmp_path.glob("out/*.json")) == [
+        *("coco_results_bbox.json", "predictions.json")
+    ]
+    assert lines[0] == (
+        f"--output {tmp_path / 'out'} has an earlier prediction: files of equal names are "
+        "replaced, others stay"
+    )
+
+
 def test_without_objects_the_results_are_empty_lists(folder):
     json_file = users(folder, {"train/2.png": 3})
     finds = Finds()

@@ -2,6 +2,8 @@
 
 import collections
 import json
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -45,6 +47,20 @@ def test_prediction_into_the_folder_that_one_is_in(folder, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "here")
     predict(Finds(), [folder / "a.png"], ".")
     assert sorted(path.name for path in tmp_path.glob("here/*")) == ["a.png", "predictions.json"]
+
+
+def test_a_folder_is_one_predictions_at_a_time(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    holds = "import sys; from hrnet_det.outputs import alone_in\n"
+    holds += "with alone_in(sys.argv[1]): print('has it', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holds, tmp_path / "out"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"has it\n"
+        with pytest.raises(InputError, match=r"out belongs to another run, which has not ended"):
+            predict(Finds(), [folder / "a.png"], tmp_path / "out")
+        other.stdin.close()
+    predict(Finds(), [folder / "a.png"], tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.glob("out/*")) == ["a.png", "predictions.json"]
 
 
 def test_prediction_of_a_folder_with_a_score_and_masks(folder, tmp_path):
