@@ -3,9 +3,10 @@
 import argparse
 
 from hrnet_det import __version__
+from hrnet_det.arguments.predict import add_predict
+from hrnet_det.arguments.words import allow_pickle, count
 from hrnet_det.environment import OFFICIAL_SPEC
 
-MOST = 2**31  # of a number that counts something
 DEBUG = "show the traceback of an error"
 EPILOG = """\
 examples:
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("install-detectron2", _install, "install Detectron2 where it cannot be imported"),
         ("configs", None, "print the names of the shipped configs, one per line"),
         ("checkpoints", _checkpoints, "list the published checkpoints that can be loaded"),
-        ("predict", _predict, "draw the objects of images, and write them as COCO results"),
+        ("predict", add_predict, "draw the objects of images, and write them as COCO results"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("convert-config", _convert_config, "write a config of mmdetection 2 or 3 as one of ours"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
@@ -80,116 +81,6 @@ def _checkpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="all that is known of them, as JSON")
 
 
-def _predict(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Detect the objects of images and videos, draw them, and write them as COCO results. "
-        "Exit status: 0; 1 if some images cannot be read, which are named at the end when all "
-        "others are done; 2 if none can, or the results cannot be written."
-    )
-    parser.add_argument(
-        "weights",
-        help="a file, a training's folder or an address; timm and ImageNet files have no heads",
-    )
-    parser.add_argument(
-        "images",
-        nargs="+",
-        help="files, folders (with those inside them), patterns in quotes ('images/**/*.jpg'), "
-        "https:// addresses of images, videos; - for standard input: an image, or lines of these",
-    )
-    parser.add_argument(
-        "--output", default="output/predictions", metavar="FOLDER", help="(%(default)s)"
-    )
-    parser.add_argument(
-        "--score",
-        type=float,
-        default=0.5,
-        help="least one (%(default)s); 0 for all that an evaluation of the detector counts",
-    )
-    parser.add_argument(
-        "--classes",
-        nargs="+",
-        default=(),
-        metavar="NAME",
-        help="names of classes, or their numbers from 0: no others are drawn and written (all)",
-    )
-    parser.add_argument(
-        "--size",
-        type=sides,
-        default=(),
-        metavar="SHORTER[,LONGER]",
-        help="sides that images are resized to, the longer one at most, in pixels (the config's)",
-    )
-    parser.add_argument(
-        "--max-detections", type=count, metavar="N", help="of an image (the config's)"
-    )
-    _predict_tiles(parser)
-    parser.add_argument(
-        "--every",
-        type=count,
-        default=1,
-        metavar="N",
-        help="of so many frames of a video one is detected, drawn and written (%(default)s)",
-    )
-    parser.add_argument("--batch", type=count, metavar="N", help="images at once (1; on a GPU 8)")
-    parser.add_argument(
-        "--crops", action="store_true", help="write each object as an image, crops/CLASS/NAME_1.png"
-    )
-    parser.add_argument(
-        "--coco-json",
-        metavar="JSON",
-        help="of the images: coco_results_bbox.json (_segm, _keypoints) is written with its ids, "
-        "which COCO's loadRes takes; for an AP add --score 0",
-    )
-    parser.add_argument(
-        "--pixel-range",
-        nargs=2,
-        type=float,
-        default=(),
-        metavar=("LOW", "HIGH"),
-        help="values of images of more than 8 bits that become black and white",
-    )
-    parser.add_argument(
-        "--max-pixels", type=count, metavar="N", help="of an image that is read (the config's)"
-    )
-    parser.add_argument("--config-file", help="where the weights do not say what they belong to")
-    parser.add_argument("--device", help="cpu, cuda, ...; by default a GPU where there is one")
-    _allow_pickle(parser)
-
-
-def _predict_tiles(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tile",
-        type=count,
-        metavar="PIXELS",
-        help="cut images into squares of this side, for small objects in large images",
-    )
-    parser.add_argument(
-        "--overlap",
-        type=float,
-        metavar="SHARE",
-        default=0.2,
-        help="of neighbouring tiles, a share of the side (%(default)s)",
-    )
-    parser.add_argument(
-        "--merge",
-        choices=("nms", "sahi"),
-        default="nms",
-        help="how objects that two tiles have become one: the better one, or SAHI's way, which "
-        "takes pip install sahi (%(default)s)",
-    )
-
-
-def sides(word: str) -> tuple[int, ...]:
-    return tuple(map(int, word.split(",")))
-
-
-def count(word: str) -> int:
-    """A whole number above 0."""
-    if not word.isdecimal() or not 0 < int(word) < MOST:
-        raise argparse.ArgumentTypeError(f"{word!r}: give a whole number of at least 1")
-    return int(word)
-
-
 def _convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="any weights that MODEL.WEIGHTS takes")
     parser.add_argument("destination", help="a new .safetensors or .pth file")
@@ -200,7 +91,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
         help="whose names: ours, mmdetection's, the classification project's and timm's "
         "(backbone alone) (%(default)s)",
     )
-    _allow_pickle(parser)
+    allow_pickle(parser)
 
 
 def _convert_config(parser: argparse.ArgumentParser) -> None:
@@ -220,14 +111,6 @@ def _convert_config(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=count,
         help="with objects to train on (COCO's, or those of the json where it is there)",
-    )
-
-
-def _allow_pickle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow-pickle",
-        action="store_true",
-        help="permit a file that runs code when it is loaded, if you trust who wrote it",
     )
 
 
