@@ -68,6 +68,7 @@ def check_request(
     *,
     score: float = 0.5,
     classes: Sequence[str] = (),
+    max_detections: int | None = None,
     crops: bool = False,
     coco_json: str | Path | None = None,
     tile: int | None = None,
@@ -84,6 +85,8 @@ def check_request(
     check_score(score)
     checked_count("every", every)
     options: dict[str, object] = {"score": score or None}
+    if max_detections is not None:
+        options["max_detections"] = checked_count("max_detections", max_detections)
     if Tiling.checked(tile, overlap, merge) is not None:
         options |= {"tile": tile, "overlap": overlap, "merge": merge}
     check_folder(output, shown=f"--output {output}", advice="give another folder")

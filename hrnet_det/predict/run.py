@@ -66,6 +66,7 @@ def predict(
     *,
     score: float = 0.5,
     classes: Sequence[str] = (),
+    max_detections: int | None = None,
     crops: bool = False,
     coco_json: str | Path | None = None,
     tile: int | None = None,
@@ -88,7 +89,7 @@ def predict(
         crops: write each object's box as an image, crops/CLASS/NAME_1.png.
         coco_json: one of the user's, whose ids the rows of coco_results_bbox.json have (with masks
             _segm, with keypoints _keypoints), in the format that COCO's loadRes takes.
-        tile, overlap, merge: as `Detector` takes them.
+        max_detections, tile, overlap, merge: as `Detector` takes them.
         every: of so many frames of a video one is detected, drawn and written.
         batch: images that the detector is given at once.
         log: called with lines about what is left out, and one about each image, such as
@@ -101,6 +102,7 @@ def predict(
         output,
         score=score,
         classes=classes,
+        max_detections=max_detections,
         crops=crops,
         coco_json=coco_json,
         tile=tile,

@@ -216,6 +216,8 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     options = ["--size", "64,96", "--max-detections", "1", "--max-pixels"]
     assert main(["predict", *options, "6000", str(weights), str(a), *words]) == 0
     assert len(json.loads((output / "predictions.json").read_text())) == 1
+    assert main(["predict", "--tile", "48", *options, "6000", str(weights), str(a), *words]) == 0
+    assert len(json.loads((output / "predictions.json").read_text())) == 1
     assert main(["predict", *options, "5999", str(weights), str(a), *words]) == 2
     assert "a.png has 100x60 pixels, more than INPUT.MAX_PIXELS 5999" in capsys.readouterr().err
     with pytest.raises(SystemExit):
