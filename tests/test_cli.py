@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hrnet_det import cli
+from hrnet_det.arguments import build_parser
 
 
 def test_train_hands_everything_on(monkeypatch):
@@ -14,6 +15,17 @@ def test_train_hands_everything_on(monkeypatch):
     monkeypatch.setattr(train, "main", received.append)
     assert cli.main(["train", "--config-file", "any.yaml", "--help"]) == 0
     assert received == [["--config-file", "any.yaml", "--help"]]
+
+
+def test_tiles_are_those_of_a_detectors_call():
+    """Their defaults are written twice, as --help needs no torch."""
+    from hrnet_det.detector.tiles import MERGE, MERGES, OVERLAP
+
+    asked = build_parser().parse_args(["predict", "model.pth", "a.png"])
+    assert (asked.tile, asked.overlap, asked.merge) == (None, OVERLAP, MERGE)
+    for merge in MERGES:
+        words = ["predict", "--merge", merge, "model.pth", "a.png"]
+        assert build_parser().parse_args(words).merge == merge
 
 
 def test_configs_prints_the_names(capsys):
