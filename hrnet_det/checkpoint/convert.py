@@ -154,5 +154,5 @@ def _write(path: Path, weights: dict[str, Tensor], format: Format, metadata: dic
     if path.suffix == ".safetensors":
         write_safetensors(path, weights, metadata)
     else:
-        with written_aside(path) as file:
+        with written_aside(path, advice="make room, or name another file") as file:
             torch.save(format.wraps(weights, metadata), file)

@@ -24,13 +24,14 @@ _OURS = re.compile(
 
 
 @contextlib.contextmanager
-def written_aside(path: str | Path, *, needed: int = 0) -> Iterator[BinaryIO]:
+def written_aside(path: str | Path, *, needed: int = 0, advice: str = "") -> Iterator[BinaryIO]:
     """Yields a file to write, which takes the place of `path` once it is whole and on the disk.
 
     Whenever the process or the machine ends, `path` is what it was before or what was written.
 
     Args:
         needed: bytes that will be written, as far as they are known.
+        advice: what to do where it cannot be written; by default what helps a training.
     Raises: InputError if it cannot be written, as on a full disk; `path` then stays as it was.
     """
     path = Path(path)
@@ -48,23 +49,28 @@ def written_aside(path: str | Path, *, needed: int = 0) -> Iterator[BinaryIO]:
         # torch.save tells of its own surprise, and the system's reason is behind it.
         reason = error if isinstance(error, OSError) else error.__context__
         if isinstance(error, (OSError, RuntimeError)) and isinstance(reason, OSError):
-            raise _cannot_write(str(path), path.parent, reason, needed) from error
+            raise _cannot_write(str(path), path.parent, reason, needed, advice) from error
         raise
 
 
-def _cannot_write(what: str, folder: Path, error: OSError, needed: int = 0) -> InputError:
+def _cannot_write(
+    what: str, folder: Path, error: OSError, needed: int = 0, advice: str = ""
+) -> InputError:
     """The error of a file that could not be written, with the space it needs and there is."""
     need = f", for {_size(needed)}" if needed else ""
     with contextlib.suppress(OSError):
         need += f"; {_size(shutil.disk_usage(folder).free)} are free there"
+    said = f"{what} cannot be written ({error.strerror or error}{need})"
+    if advice:
+        return InputError(f"{said}: {advice}")
     advice = "Make that possible"
     if error.errno in _NO_ROOM:
         advice = (
             "Make room, or keep fewer of them (SOLVER.CHECKPOINTS_KEPT, train.checkpoints_kept)"
         )
     return InputError(
-        f"{what} cannot be written ({error.strerror or error}{need}). Checkpoints that were there "
-        f"before are whole. {advice}; --resume then goes on from the last one"
+        f"{said}. Checkpoints that were there before are whole. {advice}; --resume then goes on "
+        "from the last one"
     )
 
 

@@ -159,7 +159,19 @@ def _results(path: Path, only: str) -> Results:
         ) from error
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise InputError(f"{path} has no metrics: evaluate again (train --eval-only), or remove it")
-    return by_test_set(found, only)
+    tests = by_test_set(found, only)
+    values = [v for tasks in tests.values() for t in tasks.values() for v in _leaves(t)]
+    if not all(isinstance(value, (int, float, type(None))) for value in values):
+        raise InputError(
+            f"{path} has a metric that is no number: evaluate again (train --eval-only), or "
+            "remove it"
+        )
+    return tests
+
+
+def _leaves(found: object) -> list:
+    """What stands for metrics: the values of a task, or what is there in its place."""
+    return list(found.values()) if isinstance(found, dict) else [found]
 
 
 def _register(opened: OpenedRun, name: str, scratch: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,9 @@ from hrnet_det.report.page.training_story import NEUTRAL, Statement, training_st
 from hrnet_det.report.page.worst_and_best import worst_and_best
 from hrnet_det.report.tables import class_tables, metric_tables, notes
 
-PAGE = "report.html"
+PAGE, SUFFIXES = "report.html", (".html", ".htm")
 IMAGES = 5_000_000  # bytes of all images on the page
+logger = logging.getLogger(__name__)
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -52,20 +54,27 @@ def write_page(
     path = Path(output or Path(run, PAGE))
     with opened_run(run) as opened:
         _check(path)
-        return _write(as_page(opened, mapper), path)
+        written = _write(as_page(opened, mapper), path)
+        for remark in opened.remarks:  # what the page lacks; one that was there may have had it
+            logger.warning(remark)
+    return written
 
 
 def _check(path: Path) -> None:
-    """Raises: InputError before the work is done whose page could not be written."""
+    """Raises: InputError before the work is done whose page could not be written, or would take
+    the place of something else, such as the run's weights.
+    """
     shown = f"--output {path}"
     if path.is_dir():
         raise InputError(f"{shown} is a folder: name the file, such as {path / PAGE}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{shown}: the page is HTML: give a name that ends with {SUFFIXES[0]}")
     check_folder(path.absolute().parent, shown=shown, advice="name another file")
 
 
 def _write(page: str, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path) as file:
+    with written_aside(path, advice="make room, or name another file (--output)") as file:
         file.write(page.encode())
     return path
 

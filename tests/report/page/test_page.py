@@ -1,6 +1,7 @@
 """The page of a run, as a reader's parser sees it."""
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from helpers.report_run import write_run
 from hrnet_det import cli
 from hrnet_det.config.load import load_run
 from hrnet_det.data import prepare_datasets
+from hrnet_det.errors import InputError
 from hrnet_det.evaluation.predictions import predictions_folder, record_predictions
 from hrnet_det.report.page import write_page
 
@@ -94,6 +96,7 @@ def test_the_page_goes_where_it_is_told_and_nothing_else_is_written(tmp_path, mo
         (("metrics.json", ""), r"metrics.json cannot be used: it is empty"),
         (("results.json", "{"), r"results.json is not valid JSON .*: evaluate again"),
         (("results.json", "[1]"), r"results.json has no metrics: evaluate again"),
+        (("results.json", '{"bbox": {"AP": "x"}}'), r"results.json has a metric that is no number"),
     ],
 )
 def test_what_is_no_run_is_one_error(tmp_path, capsys, made, message):
@@ -112,6 +115,33 @@ def test_a_page_that_cannot_be_written_is_said_first(tmp_path, capsys):
     metrics(tmp_path / "mine", *TRAINED)
     assert cli.main(["report", str(tmp_path / "mine"), "--output", str(tmp_path)]) == 2
     assert "is a folder: name the file, such as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "model_final.pth", "-"])
+def test_a_page_does_not_replace_what_is_no_page(tmp_path, capsys, monkeypatch, name):
+    metrics(tmp_path / "mine", *TRAINED)
+    monkeypatch.chdir(tmp_path / "mine")
+    before = Path("metrics.json").read_bytes()
+    assert cli.main(["report", ".", "--output", name]) == 2
+    assert "the page is HTML: give a name that ends with .html" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["metrics.json"]
+    assert Path("metrics.json").read_bytes() == before
+
+
+def test_what_a_page_lacks_is_said_by_the_command_too(tmp_path, caplog):
+    metrics(tmp_path / "mine", *TRAINED)
+    write_page(tmp_path / "mine")
+    assert "There is no config.yaml: its test sets are not known." in caplog.messages
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_of_the_page(tmp_path):
+    metrics(tmp_path / "mine", *TRAINED)
+    (tmp_path / "a.html.partial").symlink_to("/dev/full")
+    with pytest.raises(InputError) as error:
+        write_page(tmp_path / "mine", tmp_path / "a.html")
+    assert "a.html cannot be written (No space left on device; " in str(error.value)
+    assert str(error.value).endswith("free there): make room, or name another file (--output)")
 
 
 def test_an_evaluation_has_its_page_where_metrics_json_is_empty(tmp_path):
