@@ -35,16 +35,29 @@ class Group:
     box: np.ndarray
 
 
-def by_nms(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    classes: np.ndarray,
-    number: np.ndarray,
-    tiles: np.ndarray,
-    *,
-    least: int,
-    score: float,
-) -> list[Group]:
+@dataclass(frozen=True)
+class Candidates:
+    """What the tiles of an image have found.
+
+    Args:
+        boxes, scores, classes: (N, 4) pixels of the image, (N,), (N,).
+        number: (N,) the tile of each; tiles (T, 4), the last one the whole image.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    number: np.ndarray
+    tiles: np.ndarray
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Which of a box's four sides, (N, 4) bool, lie at a border of its tile in the image."""
+        tiles, image = self.tiles[self.number], self.tiles[-1]
+        return (np.abs(self.boxes - tiles) <= np.tile(_margin(tiles), 2)) & (tiles != image)
+
+
+def by_nms(found: Candidates, *, least: int, score: float) -> list[Group]:
     """The objects of an image, each once, of what its tiles have found.
 
     Of what several tiles have found of an object the best stands for it, where one that a tile
@@ -53,20 +66,18 @@ def by_nms(
     than the tiles' overlap, as these may be cut in all tiles.
 
     Args:
-        boxes, scores, classes: (N, 4) pixels of the image, (N,), (N,).
-        number: (N,) the tile of each; tiles (T, 4), the last one the whole image.
         least: pixels in which tiles overlap at least.
         score: the least of the detections; it makes no difference here.
     """
-    sides = cut_sides(boxes, tiles[number], tiles[-1])
-    coarse = number == len(tiles) - 1
+    boxes, number, sides = found.boxes, found.number, found.cut
+    coarse = number == len(found.tiles) - 1
     kind = np.where(coarse, COARSE, np.where(sides.any(axis=1), CUT, WHOLE))
     longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
     kept = ~coarse | (longest > least)
-    alike = _alike(boxes, classes, number, tiles, sides, kept)
+    alike = _alike(found, sides, kept)
     groups: list[Group] = []
     group_of: dict[int, Group] = {}
-    for i in np.argsort(-scores * TRUST[kind], kind="stable").tolist():
+    for i in np.argsort(-found.scores * TRUST[kind], kind="stable").tolist():
         if not kept[i]:
             continue
         near = [j for j in alike[i] if j in group_of]
@@ -83,23 +94,16 @@ def by_nms(
     return groups
 
 
-def cut_sides(boxes: np.ndarray, tiles: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Which of a box's four sides, (N, 4) bool, lie at a border of its tile inside the image."""
-    margin = np.maximum(MARGIN, SHARE * (tiles[:, 2:] - tiles[:, :2]))
-    return (np.abs(boxes - tiles) <= np.tile(margin, 2)) & (tiles != image)
+def _margin(tiles: np.ndarray) -> np.ndarray:
+    """How near to a tile's border, in x and y, an object is cut there: (T, 2) pixels."""
+    return np.maximum(MARGIN, SHARE * (tiles[:, 2:] - tiles[:, :2]))
 
 
-def _alike(
-    boxes: np.ndarray,
-    classes: np.ndarray,
-    number: np.ndarray,
-    tiles: np.ndarray,
-    sides: np.ndarray,
-    kept: np.ndarray,
-) -> dict[int, list[int]]:
+def _alike(found: Candidates, sides: np.ndarray, kept: np.ndarray) -> dict[int, list[int]]:
     """Of each object those of other tiles that are the same one, the most alike first."""
+    boxes, classes, number, tiles = found.boxes, found.classes, found.number, found.tiles
     of_tile = [((number == t) & kept).nonzero()[0] for t in range(len(tiles))]
-    margin = np.maximum(MARGIN, SHARE * (tiles[:, 2:] - tiles[:, :2]))
+    margin = _margin(tiles)
     outwards = np.concatenate([-margin, margin], axis=1) * (tiles != tiles[-1])
     wide = tiles + outwards  # so that tiles side by side see something both
     grown = np.where(sides, wide[number], boxes)
@@ -155,16 +159,7 @@ def _around(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
 
 
-def by_sahi(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    classes: np.ndarray,
-    number: np.ndarray,
-    tiles: np.ndarray,
-    *,
-    least: int,
-    score: float,
-) -> list[Group]:
+def by_sahi(found: Candidates, *, least: int, score: float) -> list[Group]:
     """The same by SAHI's code, as its sliced prediction does it by default.
 
     That is greedy merging; of objects of scores below LOW_SCORE a suppression.
@@ -174,9 +169,10 @@ def by_sahi(
     """
     from sahi.postprocess.combine import batched_greedy_nmm, batched_nms
 
+    boxes = found.boxes
     if not len(boxes):
         return []
-    rows = np.column_stack([boxes, scores, classes])
+    rows = np.column_stack([boxes, found.scores, found.classes])
     if score < LOW_SCORE:
         kept = batched_nms(rows, match_metric="IOU", match_threshold=SAHI_OVERLAP)
         return [Group([i], boxes[i]) for i in kept]

@@ -15,7 +15,7 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from hrnet_det.data.checks import SMALLEST
-from hrnet_det.detector.merging import SAHI_ADVICE, by_nms, by_sahi
+from hrnet_det.detector.merging import SAHI_ADVICE, Candidates, by_nms, by_sahi
 from hrnet_det.detector.run_lengths import RunLengthMasks, run_lengths, union
 from hrnet_det.errors import InputError
 
@@ -169,9 +169,8 @@ def merged(
         for name in ("boxes", "scores", "classes")
     )
     number = np.repeat(np.arange(len(parts)), [len(part.scores) for part in parts])
-    groups = MERGES[tiling.merge](
-        boxes, scores, classes, number, np.array(tiles), least=tiling.least, score=score
-    )
+    candidates = Candidates(boxes, scores, classes, number, np.array(tiles))
+    groups = MERGES[tiling.merge](candidates, least=tiling.least, score=score)
     groups = [group for group in groups if scores[group.members].max() >= score]
     groups = sorted(groups, key=lambda group: -scores[group.members].max())[:most]
     first = np.array([group.members[0] for group in groups], np.int64)
