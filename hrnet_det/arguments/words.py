@@ -6,7 +6,11 @@ MOST = 2**31  # of a number that counts something
 
 
 def sides(word: str) -> tuple[int, ...]:
-    return tuple(map(int, word.split(",")))
+    """The shorter side in pixels, or it and the longer one."""
+    try:
+        return tuple(map(int, word.split(",")))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word!r}: give pixels: 800 or 800,1333") from error
 
 
 def count(word: str) -> int:

@@ -133,6 +133,8 @@ def _deep_colours(image: Image.Image, name: str) -> np.ndarray:
 def _eight_bits(pixels: np.ndarray, name: str, pixel_range: Sequence[float]) -> np.ndarray:
     if pixels.dtype == np.uint8:
         return pixels
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).any():
+        raise InputError(f"{name} has no finite pixel: all are nan or infinite")
     if not pixel_range:
         low, high = measured(pixels)
         raise InputError(

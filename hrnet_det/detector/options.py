@@ -15,6 +15,7 @@ from torch import nn
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.checks import SMALLEST
+from hrnet_det.data.images import MOST_PIXELS
 from hrnet_det.data.pixels import check_pixel_range
 from hrnet_det.errors import InputError, did_you_mean, shown
 from hrnet_det.modeling.inference.borrowed import MOST, SCORE, least_score
@@ -45,8 +46,6 @@ def set_options(
     """
     if max_detections is not None:
         run[run.detections_setting] = checked_count("max_detections", max_detections)
-    if sides_of(size):
-        _set_size(run, size)
     for setting, value in (
         (settings.PIXEL_RANGE, list(pixel_range) or None),
         (settings.MAX_PIXELS, max_pixels),
@@ -59,6 +58,8 @@ def set_options(
         if value is not None:
             run[setting] = value
     check_pixel_range(run)
+    if sides_of(size):
+        _set_size(run, size)
 
 
 def sides_of(size: int | Sequence[int]) -> tuple:
@@ -76,6 +77,12 @@ def _set_size(run: RunConfig, size: int | Sequence[int]) -> None:
             f"{SMALLEST}, and the longer one at most"
         )
     longer = longer if len(size) == 2 else round(5 / 3 * shorter)  # as 800 and 1333
+    most = max(MOST_PIXELS, run[settings.MAX_PIXELS] if run.has(settings.MAX_PIXELS) else 0)
+    if shorter * longer > most:
+        raise InputError(
+            f"size {shorter} {longer}: images would have more than {most} pixels "
+            f"({settings.MAX_PIXELS.yaml}): give shorter sides; for small objects there are tiles"
+        )
     if not run.is_lazy:
         run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST] = shorter, longer
         return
@@ -162,11 +169,14 @@ def checked_count(name: str, value: int) -> int:
     return int(value)
 
 
-def class_numbers(classes: Sequence[str | int], class_names: Sequence[str]) -> frozenset[int]:
-    """The numbers of classes that are given by their names or numbers.
+def class_numbers(
+    classes: Sequence[str | int] | None, class_names: Sequence[str]
+) -> frozenset[int]:
+    """The numbers of classes that are given by their names or numbers; None is none of them.
 
     Raises: InputError if there is no such class.
     """
+    classes = () if classes is None else classes
     classes = [classes] if isinstance(classes, (str, int)) else list(classes)
     found = set()
     for wanted in classes:

@@ -42,7 +42,9 @@ COMMANDS = {
     "predict --size 0": ("predict {ready} --size 0", "size 0: give the shorter side"),
     "predict --size falling": ("predict {ready} --size 800,600", "size 800 600: give the"),
     "predict --size -5": ("predict {ready} --size=-5", "size -5: give the shorter side"),
-    "predict --size text": ("predict a.pth {image} --size large", "invalid sides value: 'large'"),
+    "predict --size text": ("predict a.pth {image} --size large", "'large': give pixels: 800 or"),
+    "predict --size 99999": (
+        "predict {ready} --size 99999", "size 99999 166665: images would have more than"),
     "predict --max-detections 0": (
         "predict a.pth {image} --max-detections 0", "'0': give a whole number of at least 1"),
     "predict --max-pixels -1": (

@@ -53,6 +53,13 @@ def test_16_bits_of_colour(tmp_path, monkeypatch, suffix):
         read_pixels(path, "RGB", pixel_range=(0, 4080))
 
 
+def test_an_image_without_a_finite_pixel_is_said_to_be_one():
+    array = np.array([[np.nan, np.inf, -np.inf]], dtype=np.float32)
+    for pixel_range in ((), (0, 1)):
+        with pytest.raises(InputError, match=r"^the image has no finite pixel: all are nan or inf"):
+            read_pixels(array, "RGB", pixel_range=pixel_range)
+
+
 def test_what_lies_beyond_the_range_is_cut_and_nan_is_black(tmp_path):
     array = np.array([[-5, 0, 0.5, 1, 7, np.nan, np.inf, -np.inf]], dtype=np.float32)
     Image.fromarray(array).save(tmp_path / "a.tif")

@@ -14,6 +14,7 @@ from hrnet_det.detector import remarks
 from hrnet_det.detector.batches import WAITING, in_batches
 from hrnet_det.detector.detections import Detections
 from hrnet_det.detector.options import CANDIDATES, class_numbers
+from hrnet_det.errors import InputError
 
 KINDS = ("faster", "mask", "cascade mask", "htc", "keypoint", "retinanet", "fcos", "mmdet")
 NAMES = ["ant", "bee", "cat"]
@@ -99,6 +100,14 @@ def test_a_size_for_one_call(faster):
     assert same(faster(noise(), size=(48, 80)), expected)
 
 
+def test_a_size_beyond_all_memory_is_an_error_first(faster):
+    for size in (99_999, (13_000, 14_000)):
+        with pytest.raises(InputError, match=r"images would have more than 178956970 pixels"):
+            faster(noise(), size=size)
+    with pytest.raises(InputError, match="more than"):
+        lazy()(noise(), size=99_999)
+
+
 def test_a_size_for_one_call_of_a_lazy_config():
     detector = lazy()
     expected = detector(noise())
@@ -117,6 +126,10 @@ def test_the_one_scale_of_an_older_code_base_follows_the_size_of_a_call():
     assert detector.model.test_sides == (800, 1333)
     with pytest.raises(AssertionError, match="pred_boxes"):  # by other scales
         same(detector(noise(61, 91)), expected)
+
+
+def test_no_classes_are_all(faster):
+    assert same(faster(noise(), classes=None), faster(noise()))
 
 
 def test_classes_are_chosen_before_the_number_is_cut(faster):
