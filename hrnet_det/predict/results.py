@@ -59,12 +59,11 @@ class Results:
         self._categories = {} if plan.coco is None else plan.coco.of_classes(wanted)
         with said_of(plan.output):
             plan.output.mkdir(parents=True, exist_ok=True)
-        names = [RESULTS] if plan.has_images else []
         with ExitStack() as held:
             held.enter_context(alone_in(plan.output))
             for task in () if plan.coco is None else TASKS:  # an earlier call's would seem ours
                 Path(plan.output, COCO_RESULTS.format(task)).unlink(missing_ok=True)
-            self._files = {name: JsonList(plan.output / name) for name in names}
+            self._files = {RESULTS: JsonList(plan.output / RESULTS)} if plan.has_images else {}
             self._held = held.pop_all()
 
     def draw(self, number: int, read: Read, objects: Instances) -> Drawn:
