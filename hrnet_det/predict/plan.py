@@ -82,13 +82,8 @@ def check_request(
         the folder `output`, an image would be overwritten, or the json does not tell them;
         MissingInputError if one is not there.
     """
-    check_score(score)
     checked_count("every", every)
-    options: dict[str, object] = {"score": score or None}
-    if max_detections is not None:
-        options["max_detections"] = checked_count("max_detections", max_detections)
-    if Tiling.checked(tile, overlap, merge) is not None:
-        options |= {"tile": tile, "overlap": overlap, "merge": merge}
+    options = _options(score, max_detections, {"tile": tile, "overlap": overlap, "merge": merge})
     check_folder(output, shown=f"--output {output}", advice="give another folder")
     output = Path(output)
     found = find_sources(images, output=output)
@@ -108,28 +103,25 @@ def check_request(
     coco = image_ids = None
     if coco_json is not None:
         coco = CocoIds(coco_json)
-        image_ids, said = _ids(coco, sources)
+        image_ids, said = _ids(coco, sources, score)
         notes += said
-        if score:
-            notes.append(
-                f"--coco-json {coco_json}: objects under --score {score} are not in the results; "
-                "an AP of all that the detector finds takes --score 0"
-            )
     if videos and (crops or coco is not None):
         notes.append("crops and the results with the json's ids are of images, not of videos")
-    return Plan(
-        sources,
-        drawings,
-        output,
-        score,
-        tuple(classes),
-        crops,
-        coco,
-        image_ids,
-        options,
-        notes,
-        every,
-    )
+    wanted = {"score": score, "classes": tuple(classes), "crops": crops, "every": every}
+    ids = {"coco": coco, "image_ids": image_ids}
+    return Plan(sources, drawings, output, options=options, notes=notes, **wanted, **ids)
+
+
+def _options(
+    score: float, max_detections: int | None, tiling: Mapping[str, object]
+) -> dict[str, object]:
+    """What a detector is called with. Raises: InputError if a value is not allowed."""
+    check_score(score)
+    options: dict[str, object] = {"score": score or None}
+    if max_detections is not None:
+        options["max_detections"] = checked_count("max_detections", max_detections)
+    tiles = Tiling.checked(**tiling) is not None
+    return options | dict(tiling) if tiles else options
 
 
 def _check_videos(videos: Sequence[str]) -> None:
@@ -144,9 +136,17 @@ def _check_videos(videos: Sequence[str]) -> None:
         )
 
 
-def _ids(coco: CocoIds, sources: Sequence[Source]) -> tuple[list[Id | None], list[str]]:
-    """As `CocoIds.of_images`, with None for each video."""
+def _ids(
+    coco: CocoIds, sources: Sequence[Source], score: float
+) -> tuple[list[Id | None], list[str]]:
+    """As `CocoIds.of_images`, with None for each video, and what else is to be said of them."""
     found, notes = coco.of_images([source for source in sources if source.kind != VIDEO])
+    if score:
+        notes = [
+            *notes,
+            f"--coco-json {coco.path}: objects under --score {score} are not in the results; an AP "
+            "of all that the detector finds takes --score 0",
+        ]
     ids = iter(found)
     return [None if source.kind == VIDEO else next(ids) for source in sources], notes
 
