@@ -222,7 +222,7 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
     assert "a.png has 100x60 pixels, more than INPUT.MAX_PIXELS 5999" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["predict", "--size", "large", str(weights), str(a), *words])
-    assert "argument --size: invalid sides value: 'large'" in capsys.readouterr().err
+    assert "argument --size: 'large': give pixels: 800 or 800,1333" in capsys.readouterr().err
     assert main(["predict", str(weights), f"{a}x", *words]) == 2
     assert capsys.readouterr().err == f"error: image {a}x is not there\n"
     assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 2
