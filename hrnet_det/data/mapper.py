@@ -110,11 +110,14 @@ class Mapper(DatasetMapper):
         plain = cfg.clone()
         plain.defrost()
         plain.INPUT.RANDOM_FLIP = "none"  # of which Detectron2 does not know "both"
+        # Names of keypoints are for flips alone; a run's dataset is unknown to other processes.
+        plain.MODEL.KEYPOINT_ON = is_train and cfg.MODEL.KEYPOINT_ON
         rules = get_conventions(cfg.MODEL.CONVENTIONS).training
         if rules.bitmaps or (is_train and cfg.INPUT.AUGMENT.COPY_PASTE):
             plain.INPUT.MASK_FORMAT = "bitmask"
         return super().from_config(plain, is_train) | {
             "augmentations": build_augmentations(cfg, is_train=is_train),
+            "use_keypoint": cfg.MODEL.KEYPOINT_ON,
             "pixel_range": cfg.INPUT.PIXEL_RANGE,
             "max_pixels": cfg.INPUT.MAX_PIXELS,
             "rules": rules,

@@ -208,3 +208,13 @@ def test_a_detector_gives_detections(faster, tmp_path):
     assert type(objects) is Detections and objects.image is path
     assert objects.class_names == NAMES
     assert objects.names == [NAMES[k] for k in objects.pred_classes.tolist()]
+
+
+def test_keypoints_of_a_dataset_that_this_process_does_not_know():
+    """As of a run on the user's own data that another process has trained."""
+    cfg = detectors.config("keypoint").clone()
+    cfg.defrost()
+    cfg.DATASETS.TRAIN = ("elsewhere_train",)
+    model = detectors.detector("keypoint")
+    expected = Detector(model, detectors.config("keypoint"), NAMES[:1])(noise())
+    assert same(Detector(model, cfg, NAMES[:1])(noise()), expected)
