@@ -109,7 +109,7 @@ def _found_objects(
                 "are of other data"
             )
     image = np.array([images[row["image_id"]] - 1 for row in rows], np.int64)
-    scores = np.array([row["score"] for row in rows], np.float64)
+    scores = _numbers(rows, "score", 1)[:, 0]
     order = np.lexsort((-scores, image))  # stable: equal scores stay in their order
     rows = [rows[place] for place in order]
     boxes, sizes = _boxes(rows)
@@ -145,10 +145,21 @@ def _check(rows: Sequence[Mapping], task: str, called: Callable[[Mapping], str])
 
 def _boxes(rows: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
     """(N, 4) x0, y0, x1, y1 and (N, 2) widths and heights of rows' boxes."""
-    given = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    given = _numbers(rows, "bbox", 4)
     sizes = given[:, 2:].copy()
     given[:, 2:] += given[:, :2]
     return given, sizes
+
+
+def _numbers(rows: Sequence[Mapping], key: str, count: int) -> np.ndarray:
+    """(N, count) of what each row has. Raises: InputError if one has not so many finite numbers."""
+    try:
+        found = np.array([row[key] for row in rows], np.float64).reshape(len(rows), count)
+    except (TypeError, ValueError):
+        found = np.full((1, count), np.nan)
+    if not np.isfinite(found).all():
+        raise InputError(f"the {key} of an object is not {count} finite number{'s'[: count - 1]}")
+    return found
 
 
 def _compressed(mask: Mapping) -> dict:

@@ -237,3 +237,18 @@ def test_a_detector_without_classes(register, tmp_path):
     run.cfg.MODEL.META_ARCHITECTURE = "ProposalNetwork"
     with pytest.raises(InputError, match=r"^RPN finds no objects with classes that could be"):
         load_predictions(run, name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bbox", [1, 2], "bbox of an object is not 4 finite numbers"),
+        ("bbox", [1, 2, None, 4], "bbox of an object is not 4 finite numbers"),
+        ("bbox", [1, 2, "x", 4], "bbox of an object is not 4 finite numbers"),
+        ("score", float("nan"), "score of an object is not 1 finite number$"),
+        ("score", None, "score of an object is not 1 finite number$"),
+    ],
+)
+def test_numbers_that_are_none(key, value, said):
+    with pytest.raises(InputError, match=said):
+        Predictions(TRUTH, [ROWS[0] | {key: value}]).evaluated("bbox")
