@@ -69,7 +69,10 @@ def _find(address: str) -> str:
         if os.path.isdir(address):
             raise InputError(f"weights {address} is a folder{_weights_in(Path(address))}")
         if not os.path.isfile(address):
-            raise MissingInputError(f"weights {address} are not there")
+            raise MissingInputError(
+                f"weights {address} are not there: give a file, or the address of one (hrnet-det "
+                "checkpoints lists those that are published)"
+            )
         return address
     if kind == "http":
         raise InputError(

@@ -80,7 +80,9 @@ def find_layout(folder: Path, *, keypoints: bool = False) -> Layout:
     """
     folder = folder.expanduser()
     if not os.path.isdir(folder):
-        raise MissingInputError(f"the folder of data {folder} is not there")
+        raise MissingInputError(
+            f"the folder of data {folder} is not there: give one of jsons and images"
+        )
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
     jsons = _jsons(folder, inside)
     if not jsons and len(inside) == 1:  # as archives are unpacked

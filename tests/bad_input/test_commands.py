@@ -19,7 +19,7 @@ COMMANDS = {
     "an unknown option": ("configs --all", "unrecognized arguments: --all"),
     "an option without its value": ("plan --config-file", "expected one argument"),
     "predict without images": ("predict a.pth", "required: images"),
-    "predict a missing image": ("predict a.pth {out}/no.png", "image {out}/no.png is not there"),
+    "predict a missing image": ("predict a.pth {out}/no.png", "no.png: there is no such file"),
     "predict a folder without any": ("predict a.pth {empty}", "there are no images in the folder"),
     "predict --score 2": ("predict a.pth {image} --score 2", "score 2.0: give a number from 0"),
     "predict --score -1": ("predict a.pth {image} --score -1", "score -1.0: give a number from 0"),
@@ -107,7 +107,7 @@ COMMANDS = {
     "replay a folder": ("replay {coco}", "{coco}"),
     "plan of a loop of links": ("plan --config-file {loop}", "neither a file nor a shipped"),
     "check-data of a loop of links": ("check-data {loop} --output {out}", "{loop}"),
-    "predict a loop of links": ("predict a.pth {loop}", "image {loop} is not there"),
+    "predict a loop of links": ("predict a.pth {loop}", "{loop}: there is no such file or folder"),
     "train on a loop of links": ("train --data {loop} {tiny}", "{loop}"),
     "write to a loop of links": (
         "predict a.pth {image} --output {loop}", "--output {loop}: nothing can be written"),

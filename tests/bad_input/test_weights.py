@@ -210,4 +210,4 @@ def test_places(name):
 def test_a_loop_of_links(tmp_path):
     (tmp_path / "a.pth").symlink_to("b.pth")
     (tmp_path / "b.pth").symlink_to("a.pth")
-    assert refusal(find_weights, str(tmp_path / "a.pth")).endswith("are not there")
+    assert refusal(find_weights, str(tmp_path / "a.pth")).endswith("those that are published)")

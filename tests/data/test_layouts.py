@@ -141,7 +141,9 @@ def refusal(folder, kind=InputError):
 
 def test_no_folder_and_nothing_in_it(tmp_path):
     absent = tmp_path / "absent"
-    assert refusal(absent, MissingInputError) == f"the folder of data {absent} is not there"
+    assert refusal(absent, MissingInputError) == (
+        f"the folder of data {absent} is not there: give one of jsons and images"
+    )
     (tmp_path / "labels").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "a.txt").touch()

@@ -141,7 +141,10 @@ def test_weights_that_are_no_whole_detector(mmdet, tmp_path):
     )
     none = tmp_path / "none.pth"
     said = error_of(lambda: Detector.from_pretrained(none), MissingInputError)
-    assert said == f"weights {none} are not there"
+    assert said == (
+        f"weights {none} are not there: give a file, or the address of one (hrnet-det checkpoints "
+        "lists those that are published)"
+    )
 
 
 def test_a_config_inside_a_file_that_has_unknown_keys(tmp_path):

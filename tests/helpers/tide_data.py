@@ -1,5 +1,6 @@
 """Random test sets, and what tidecv makes of them."""
 
+import matplotlib
 import numpy as np
 import pycocotools.mask
 from tidecv import TIDE, Data
@@ -94,7 +95,9 @@ def run_tidecv(evaluated: Evaluated, scores: np.ndarray | None = None) -> TIDERu
                 truth.add_ignore_region(image, label, **shape)
             else:
                 truth.add_ground_truth(image, label, **shape)
-    return TIDE().evaluate(truth, found, mode=TIDE.BOX if evaluated.task == "bbox" else TIDE.MASK)
+    mode = TIDE.BOX if evaluated.task == "bbox" else TIDE.MASK
+    with matplotlib.rc_context():  # whose defaults it changes, for all plots of the process
+        return TIDE().evaluate(truth, found, mode=mode)
 
 
 def _shape(objects: Objects, place: int) -> dict:

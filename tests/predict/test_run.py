@@ -190,7 +190,11 @@ def test_drawings_may_lie_beside_the_images_that_they_do_not_overwrite(folder):
 
 def test_prediction_without_images(tmp_path):
     for path, kind, said in (
-        (tmp_path / "no.jpg", MissingInputError, f"image {tmp_path / 'no.jpg'} is not there"),
+        (
+            tmp_path / "no.jpg",
+            MissingInputError,
+            f"{tmp_path / 'no.jpg'}: there is no such file or folder",
+        ),
         (tmp_path, InputError, f"there are no images in the folder {tmp_path}"),
     ):
         with pytest.raises(kind) as error:
@@ -224,7 +228,7 @@ def test_the_command_predicts(run, folder, tmp_path, capsys):
         main(["predict", "--size", "large", str(weights), str(a), *words])
     assert "argument --size: 'large': give pixels: 800 or 800,1333" in capsys.readouterr().err
     assert main(["predict", str(weights), f"{a}x", *words]) == 2
-    assert capsys.readouterr().err == f"error: image {a}x is not there\n"
+    assert capsys.readouterr().err == f"error: {a}x: there is no such file or folder\n"
     assert main(["predict", str(weights), str(a), *words, "--config-file", "no.yaml"]) == 2
     start = "error: config no.yaml is neither a file nor a shipped config"
     assert capsys.readouterr().err.startswith(start)

@@ -112,7 +112,7 @@ def _add(found: Found, word: str, output: Path) -> None:
         raise InputError(f"{path} is a device or a pipe: give {STANDARD_INPUT} for standard input")
     if glob.has_magic(word):
         return _add_pattern(found, str(path), output)
-    raise MissingInputError(f"image {path} is not there")
+    raise MissingInputError(f"{word}: there is no such file or folder")
 
 
 def _of_address(word: str) -> Source:

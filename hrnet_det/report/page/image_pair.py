@@ -43,7 +43,7 @@ class Mark:
 
 
 RIGHT = Mark("found, and right", (0, 158, 115))
-MISSED = Mark("missed: an object that nothing finds", (240, 228, 66), BLACK)
+MISSED = Mark("missed: no detection of its class fits it (IoU 0.5)", (240, 228, 66), BLACK)
 CONFUSED = Mark("taken for another class", (86, 180, 233), BLACK)
 WRONG = Mark(
     "wrong: nothing annotated there, found twice, or at the wrong place", (213, 94, 0), WHITE

@@ -212,7 +212,7 @@ def test_an_image_as_standard_input(kind):
     [
         (b"", "standard input is empty: give an image, or lines of paths"),
         (MP4, "standard input is a video: write it to a file, and name that"),
-        (b"no.png\n", "image no.png is not there"),
+        (b"no.png\n", "no.png: there is no such file or folder"),
         (b"-\n", "standard input has a line '-': give paths or addresses"),
     ],
 )
@@ -228,7 +228,7 @@ def test_what_is_not_there(tree, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for word, kind, said in (
         (tree / "*.bmp", MissingInputError, f"{tree / '*.bmp'} matches no image and no video"),
-        (tree / "no", MissingInputError, f"image {tree / 'no'} is not there"),
+        (tree / "no", MissingInputError, f"{tree / 'no'}: there is no such file or folder"),
         (
             tmp_path / "texts",
             InputError,
