@@ -374,7 +374,8 @@ def test_destinations_that_are_refused(faster, save, tmp_path):
         "convert to 'timm': there are hrnet_det, mmdet, imagenet"
     )
     assert refusal(tmp_path / "no.pth", tmp_path / "w.pth", kind=MissingInputError) == (
-        f"weights {tmp_path / 'no.pth'} are not there"
+        f"weights {tmp_path / 'no.pth'} are not there: give a file, or the address of one "
+        "(hrnet-det checkpoints lists those that are published)"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there.pth", "weights.pth"]
 
