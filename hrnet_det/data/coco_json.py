@@ -7,7 +7,7 @@ import json
 import mmap
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -202,15 +202,19 @@ def _read(path: Path) -> Content:
         raise InputError(f"COCO json {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{path} is not valid JSON: {_reason(error)}") from error
+    return checked_lists(content, ("images", "annotations", "categories"), shown=str(path))
+
+
+def checked_lists(content: object, lists: Sequence[str], *, shown: str) -> Content:
+    """The content of a json, as it is. Raises: InputError if it has not these of COCO's lists."""
     found = content if isinstance(content, dict) else {}
-    lists = ("images", "annotations", "categories")
     missing = [key for key in lists if not isinstance(found.get(key), list)]
     if missing:
         raise InputError(
-            f"{path} is not in COCO's format: it has no list of {', '.join(missing)} "
+            f"{shown} is not in COCO's format: it has no list of {', '.join(missing)} "
             "(https://cocodataset.org/#format-data)"
         )
-    return content
+    return found
 
 
 @contextmanager

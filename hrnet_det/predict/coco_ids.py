@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from hrnet_det.data.coco_json import checked_lists
 from hrnet_det.data.coco_values import examples
 from hrnet_det.errors import InputError, MissingInputError, did_you_mean
 from hrnet_det.predict.sources.file_types import IMAGE
@@ -153,12 +154,4 @@ def _content(path: Path) -> dict:
         raise InputError(f"--coco-json {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"--coco-json {path} is not valid JSON: {error}") from error
-    lists = ("images", "categories")
-    found = content if isinstance(content, dict) else {}
-    missing = [key for key in lists if not isinstance(found.get(key), list)]
-    if missing:
-        raise InputError(
-            f"--coco-json {path} is not in COCO's format: it has no list of {', '.join(missing)} "
-            "(https://cocodataset.org/#format-data)"
-        )
-    return content
+    return checked_lists(content, ("images", "categories"), shown=f"--coco-json {path}")
