@@ -50,6 +50,7 @@ FLOORS = [
     [f"detector.{name}" for name in ("batches", "merging", "options", "remarks", "run_lengths")],
     ["detector.detections", "detector.tiles"],
     ["detector.inference"],
+    ["export"],
     ["detector.detector"],
     ["detector"],
     ["report", "convert_config"],

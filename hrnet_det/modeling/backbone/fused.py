@@ -75,6 +75,9 @@ class FusedConv2d(nn.Module):
         """ReLU(conv(x) + add); `add` (N, C_out, H', W') is overwritten."""
         relu = self.relu if relu is None else relu
         x = x.to(self.dtype)
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            y = self._plain(x, None if add is None else add.clone())
+            return y.relu() if relu else y
         y = self._onednn(x, add) if self.onednn and len(x) else self._plain(x, add)
         return y.relu_() if relu else y
 

@@ -1,0 +1,6 @@
+"""A trained detector as one file that other programs run: ONNX, OpenVINO, TorchScript, ..."""
+
+from hrnet_det.export.export import Exported, export
+from hrnet_det.export.formats import FORMATS, format_of
+
+__all__ = ["FORMATS", "Exported", "export", "format_of"]

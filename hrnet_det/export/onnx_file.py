@@ -1,0 +1,52 @@
+"""ONNX files, and how onnxruntime runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from hrnet_det.export.graph import DetectorGraph
+from hrnet_det.export.options import ExportOptions
+
+OPSET = 18
+METADATA = "hrnet_det"
+
+
+def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:
+    """Write a detector. Its metadata is the JSON of the property "hrnet_det"."""
+    axes = {} if options.size else {graph.inputs[0]: {0: "height", 1: "width"}}
+    with torch.no_grad():
+        torch.onnx.export(
+            graph,
+            (graph.example(),),
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_axes=axes,
+        )
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
+    onnx.save(model, str(path))
+
+
+class OnnxEngine:
+    """A file as a function: named arrays in, named arrays out."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        found = self.session.get_modelmeta().custom_metadata_map
+        self.metadata = json.loads(found.get(METADATA, "{}"))
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, arrays), strict=True))
+
+
+open_file = OnnxEngine
