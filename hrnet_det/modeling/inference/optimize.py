@@ -38,7 +38,7 @@ def optimize_for_inference(
     Norms are folded into their convolutions, shortcuts are computed within these (`FusedConv2d`),
     and everything is channels_last. What is not finite stays so, as in the plain form.
 
-    Measured by `hrnet-det benchmark`; docs/speed-and-memory.md has a table. Joining convolutions
+    Measured by `hrnet-det benchmark`; docs/speed.md has a table. Joining convolutions
     that read the same map, and adding a nearest-upsampled map by broadcasting, gained nothing.
 
     The copy runs on the device that the model is on. It can be neither trained nor saved: keep the
