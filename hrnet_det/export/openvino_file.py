@@ -1,0 +1,142 @@
+"""OpenVINO files, and how OpenVINO runs them on a CPU."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import threading
+from collections import Counter, OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import openvino as ov
+import torch
+
+from hrnet_det.errors import MissingInputError
+from hrnet_det.export import onnx_file
+from hrnet_det.export.graph import DetectorGraph
+from hrnet_det.export.options import ExportOptions
+
+logger = logging.getLogger("detectron2.hrnet_det")
+
+METADATA = "hrnet_det"
+UNREADABLE = (RuntimeError, ValueError)  # of a damaged file
+WEIGHTS_SUFFIX = ".bin"  # of the second file, which lies beside the .xml and has the weights
+
+# What OpenVINO calls the types to compute in, and what a CPU must be capable of for them. Without
+# a hint it takes bfloat16 by itself where the CPU has it.
+HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
+_CAPABILITIES = {"f16": "FP16", "bf16": "BF16"}
+# A shape that comes so often gets a network of its own, of these as many at most.
+SEEN, KEPT = 8, 4
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:
+    """Write a detector: an .xml, and a .bin of the same name beside it with the weights.
+
+    It goes through ONNX: OpenVINO's own reader of traced modules takes sizes of the image that
+    they were traced with for constants (boxes of other sizes were 80 pixels off).
+
+    Weights of float16 and bfloat16 files are stored in float16.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        between = Path(folder) / "model.onnx"
+        form = replace(options, format="onnx", precision="float32")
+        onnx_file.write(graph, between, form, metadata)
+        save(ov.Core().read_model(str(between)), path, options.precision, metadata)
+
+
+def save(model: ov.Model, path: Path, precision: str, metadata: dict) -> None:
+    """Write a network with its metadata, which is JSON in the rt_info "hrnet_det"."""
+    model.set_rt_info(json.dumps(metadata), [METADATA])
+    ov.save_model(model, str(path), compress_to_fp16=precision in ("float16", "bfloat16"))
+
+
+def label(path: Path, metadata: dict) -> None:
+    """Give a file that is there other metadata; its weights stay as they are."""
+    tree = ElementTree.parse(path)
+    tree.find(f"rt_info/{METADATA}").set("value", json.dumps(metadata))
+    tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def read(path: Path) -> tuple[ov.Model, dict]:
+    """A network and its metadata, {} if `hrnet-det export` has not written it.
+
+    Raises: MissingInputError without the file or the one with its weights; what `UNREADABLE` has
+        if it cannot be read.
+    """
+    weights = path.with_suffix(WEIGHTS_SUFFIX)
+    for file, what in ((path, "there is no such file"), (weights, f"{path.name} has its weights")):
+        if not file.is_file():
+            raise MissingInputError(f"{file}: {what}; an OpenVINO model is an .xml and a .bin")
+    model = ov.Core().read_model(str(path))
+    if not model.has_rt_info([METADATA]):
+        return model, {}
+    return model, json.loads(model.get_rt_info([METADATA]).astype(str))
+
+
+class OpenVinoEngine:
+    """A file as a function: named arrays in, named arrays out. It may be called by many threads.
+
+    It computes in the precision that the file was written in, by as many threads as torch. Shapes
+    that come again and again get a network of their own, which takes seconds to make and then
+    less time for an image (`SEEN`, `KEPT`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"OpenVINO {ov.__version__.split('-')[0]}"
+        self.model, self.metadata = read(path)
+        precision = self.metadata.get("export", {}).get("precision", "float32")
+        self.names = [output.any_name for output in self.model.outputs]
+        self.config = {
+            "INFERENCE_PRECISION_HINT": hint_for(precision),
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._core = ov.Core()
+        self._any = self._core.compile_model(self.model, "CPU", self.config)
+        self._dynamic = self.model.is_dynamic()
+        self._seen: Counter[Shapes] = Counter()
+        self._own: OrderedDict[Shapes, ov.CompiledModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._lock:
+            found = self._network_for(arrays)(arrays)
+        return dict(zip(self.names, found.values(), strict=True))
+
+    def _network_for(self, arrays: dict[str, np.ndarray]) -> ov.CompiledModel:
+        shapes = tuple(array.shape for array in arrays.values())
+        if shapes in self._own:
+            self._own.move_to_end(shapes)
+            return self._own[shapes]
+        self._seen[shapes] += 1
+        if not self._dynamic or self._seen[shapes] < SEEN:
+            return self._any
+        model = self.model.clone()
+        model.reshape({name: array.shape for name, array in arrays.items()})
+        self._own[shapes] = self._core.compile_model(model, "CPU", self.config)
+        self._seen[shapes] = 0
+        if len(self._own) > KEPT:
+            self._own.popitem(last=False)
+        return self._own[shapes]
+
+
+def hint_for(precision: str) -> str:
+    """The type to compute in on this CPU: f32 where it has not the instructions, which is said."""
+    hint = HINTS[precision]
+    needed = _CAPABILITIES.get(hint)
+    if needed and needed not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        logger.warning(
+            "this CPU has no instructions for %s: the file is computed in float32 here", precision
+        )
+        return "f32"
+    return hint
+
+
+open_file = OpenVinoEngine
