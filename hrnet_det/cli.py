@@ -117,6 +117,24 @@ def _predict(arguments: argparse.Namespace) -> int:
     return run_plan(detector, plan, batch=arguments.batch or (8 if on_gpu else 1))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from hrnet_det.detector import Detector
+    from hrnet_det.export.options import ExportOptions
+
+    environment.silence_known_warnings()
+    names = ("format", "precision", "processing", "part", "size", "batch", "images", "score")
+    options = {name: getattr(arguments, name) for name in (*names, "max_detections")}
+    ExportOptions(**options).check_path(arguments.out)  # before weights are read
+    detector = Detector.from_pretrained(
+        arguments.weights,
+        config=arguments.config_file,
+        device="cpu",
+        allow_pickle=arguments.allow_pickle,
+        to_export=True,
+    )
+    print(detector.export(arguments.out, **options))
+
+
 def _convert(arguments: argparse.Namespace) -> None:
     from hrnet_det.checkpoint.convert import convert
 
@@ -225,6 +243,7 @@ COMMANDS = {
     "configs": _configs,
     "checkpoints": _checkpoints,
     "predict": _predict,
+    "export": _export,
     "convert": _convert,
     "convert-config": _convert_config,
     "benchmark": _benchmark,

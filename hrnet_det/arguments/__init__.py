@@ -3,6 +3,7 @@
 import argparse
 
 from hrnet_det import __version__
+from hrnet_det.arguments.export import add_export
 from hrnet_det.arguments.predict import add_predict
 from hrnet_det.arguments.words import allow_pickle, count
 from hrnet_det.environment import OFFICIAL_SPEC
@@ -16,6 +17,7 @@ examples:
   hrnet-det train --config-file hrnetv2p_faster_rcnn.yaml SOLVER.IMS_PER_BATCH 4
   hrnet-det checkpoints
   hrnet-det predict faster_rcnn_hrnetv2p_w18_1x_coco_20200130-56651a6d.pth street.jpg
+  hrnet-det export output/mine model.onnx
   hrnet-det convert mask_rcnn.pth mask_rcnn.safetensors
   hrnet-det convert-config configs/hrnet/mine.py -o mine.yaml
   hrnet-det benchmark --variant w18 --size 512x512 800x1216
@@ -45,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("configs", None, "print the names of the shipped configs, one per line"),
         ("checkpoints", _checkpoints, "list the published checkpoints that can be loaded"),
         ("predict", add_predict, "draw the objects of images, and write them as COCO results"),
+        ("export", add_export, "write a detector for other programs: ONNX, OpenVINO, TorchScript"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("convert-config", _convert_config, "write a config of mmdetection 2 or 3 as one of ours"),
         ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),

@@ -31,6 +31,8 @@ from hrnet_det.detector.inference import Pass, Pixels
 from hrnet_det.detector.options import Wanted, checked_count, classes_of, set_options, sides_of
 from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
+from hrnet_det.export import Exported, export
+from hrnet_det.export.options import ExportOptions, check_form_to_export, set_form_to_export
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
 
@@ -85,6 +87,7 @@ class Detector:
         pixel_range: Sequence[float] = (),
         max_pixels: int | None = None,
         allow_pickle: bool = False,
+        to_export: bool = False,
     ) -> Detector:
         """The detector of a weights file, computing what the code base that trained it computes.
 
@@ -103,6 +106,7 @@ class Detector:
                 (`read_pixels`); by default those that the detector was trained with.
             max_pixels: of larger images none is decoded; by default the config's.
             allow_pickle: permit a file that runs code when it is loaded.
+            to_export: in the form that `export` takes, whatever TEST.DTYPE and TEST.COMPILE say.
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
         """
@@ -126,6 +130,8 @@ class Detector:
             pixel_range=pixel_range,
             max_pixels=max_pixels,
         )
+        if to_export:
+            set_form_to_export(run)
         model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
         return cls(model, run, classes_of(run, names, in_file), report, data)
 
@@ -196,6 +202,56 @@ class Detector:
             found = work.objects(read) if tiling is None else work.in_tiles(read, tiling)
         found = [self._known(*pair) for pair in zip(sources, found, strict=True)]
         return found if several else found[0]
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str = "onnx",
+        precision: str = "float32",
+        processing: str | None = None,
+        part: str = "detector",
+        size: Sequence[int] = (),
+        batch: int = 1,
+        images: str | Path | Sequence[str | Path] = (),
+        score: float | None = None,
+        max_detections: int | None = None,
+    ) -> Exported:
+        """Write the detector as a file that other programs run, and compare it with this one.
+
+        What is decided and how the file differs is printed.
+
+        Args:
+            path: of the file, with the end of its format's names: .onnx, .xml, .torchscript, .pt2.
+            format: "onnx", "openvino", "torchscript", "torch_export" or "tensorrt-onnx".
+            precision: "float32", "float16", "bfloat16" or "int8", as far as the format has them.
+            processing: "inside": the file takes an image (H, W, 3) uint8 in RGB and gives objects
+                in its pixels. "outside": it takes resized images (N, 3, H, W) float32 from 0 to
+                255, in the config's order of channels, and gives boxes in their pixels. By default
+                "inside", of "tensorrt-onnx" and of a backbone "outside".
+            part: "detector", or "backbone" with its pyramid.
+            size: height and width of the only images that it takes; by default any.
+            batch: images that it takes at once, with "outside".
+            images: a folder of images, or their paths, to check the file with, and to calibrate
+                int8; by default those of the training, where they are here.
+            score, max_detections: that the file has; by default the config's.
+        Returns: the path with the metadata of the file.
+        Raises: InputError if the format has no such form, the detector is not in float32, or the
+            file does not compute what PyTorch does; then there is no file.
+        """
+        check_form_to_export(self.run)
+        options = ExportOptions(
+            format=format,
+            precision=precision,
+            processing=processing,
+            part=part,
+            size=tuple(size),
+            batch=batch,
+            images=images,
+            score=score,
+            max_detections=max_detections,
+        )
+        return export(self.model, self.run, self.class_names, path, options, data=self._data)
 
     def _resized_to(self, size: int | Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
         """The config and mapper of images that are resized to a size; () for the config's."""

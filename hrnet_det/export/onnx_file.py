@@ -31,6 +31,11 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
             output_names=list(graph.outputs),
             dynamic_axes=axes,
         )
+    label(path, metadata)
+
+
+def label(path: Path, metadata: dict) -> None:
+    """Replace what a file says of itself."""
     model = onnx.load(str(path))
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata)})
     onnx.save(model, str(path))
@@ -41,6 +46,7 @@ class OnnxEngine:
 
     def __init__(self, path: Path) -> None:
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.name = f"onnxruntime {onnxruntime.__version__}"
         found = self.session.get_modelmeta().custom_metadata_map
         self.metadata = json.loads(found.get(METADATA, "{}"))
 
