@@ -86,8 +86,11 @@ def check_device(name: str) -> None:
 def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
 
-    A model that is optimised already stays as it is. Raises: InputError as `check_inference_form`.
+    A model that is optimised already stays as it is, and one without parameters, which a file is
+    that a detector was exported to. Raises: InputError as `check_inference_form`.
     """
+    if next(model.parameters(), None) is None:
+        return model
     dtype = check_inference_form(run)
     if not run[settings.OPTIMIZED] or optimize.is_optimized(model):
         return model

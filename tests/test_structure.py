@@ -51,6 +51,7 @@ FLOORS = [
     ["detector.detections", "detector.tiles"],
     ["detector.inference"],
     ["export"],
+    ["detector.loading"],
     ["detector.detector"],
     ["detector"],
     ["report", "convert_config"],

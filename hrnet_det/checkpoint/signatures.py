@@ -21,8 +21,20 @@ _SIGNATURES = (
 _TEXTS = {".json": "a JSON file", ".yaml": "a YAML file", ".yml": "a YAML file"}
 
 
+# Of exported detectors, by their suffix.
+_PROGRAMS = (".onnx", ".torchscript", ".pt2")
+
+
 def kind_of_file(path: Path) -> str:
     """What a file is that holds no weights, with an article; "" if it may hold some."""
+    if kind := signature_of(path):
+        return kind
+    exported = "an exported detector, whose weights cannot be taken out again"
+    return exported if path.suffix in _PROGRAMS else ""
+
+
+def signature_of(path: Path) -> str:
+    """The same, told by how the file begins alone."""
     with path.open("rb") as file:
         start = file.read(4096)
     if not start:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
+from detectron2.data.transforms import Augmentation
 from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
 
 from hrnet_det import model_zoo
 from hrnet_det.checkpoint import LoadReport
-from hrnet_det.checkpoint.addresses import find_weights
-from hrnet_det.checkpoint.io import read_weights
-from hrnet_det.checkpoint.model_config import config_of
-from hrnet_det.checkpoint.run_weights import run_weights, said_of
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
@@ -28,11 +23,13 @@ from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
 from hrnet_det.detector.detections import Detections
 from hrnet_det.detector.inference import Pass, Pixels
-from hrnet_det.detector.options import Wanted, checked_count, classes_of, set_options, sides_of
+from hrnet_det.detector.loading import load
+from hrnet_det.detector.options import Wanted, checked_count, set_options, sides_of
 from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
 from hrnet_det.export import Exported, export
-from hrnet_det.export.options import ExportOptions, check_form_to_export, set_form_to_export
+from hrnet_det.export.exported_model import ExportedModel, run_for_images
+from hrnet_det.export.options import ExportOptions, check_form_to_export
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
 
@@ -67,10 +64,11 @@ class Detector:
                 "weights=FILE), or evaluate it with --eval-only"
             )
         self.model = model_zoo.inference_form(run, model)
+        self._exported = model if isinstance(model, ExportedModel) else None
         self.class_names = list(class_names)
         self.report = report
         self._data, self._said = data, set()
-        self._mapper = build_test_mapper(run)
+        self._mapper = build_test_mapper(run_for_images(run, model))
         self._sizes = {(): (run, self._mapper)}
         self.read = reader_of(self._mapper)
 
@@ -93,8 +91,9 @@ class Detector:
 
         Args:
             weights: a file or address, as MODEL.WEIGHTS: of mmdetection, HRNet-Object-Detection,
-                HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer; or the folder of a
-                training, of which model_best.pth is taken where there is one (`run_weights`).
+                HRNet-MaskRCNN-Benchmark, `hrnet-det convert` or this trainer; the folder of a
+                training, of which model_best.pth is taken where there is one (`run_weights`); or
+                what such a detector was exported to (`export`), which runs on the CPU.
             config: a file, the name of a shipped config or of a published checkpoint, or a config;
                 by default what the file says, or what its tensors' names and shapes do.
             device: by default a GPU where there is one.
@@ -110,30 +109,19 @@ class Detector:
         Raises: InputError if the file cannot be read, lacks a tensor of the detector, or says too
             little; MissingInputError if it is not there.
         """
-        if os.path.isdir(weights):
-            folder, weights = weights, run_weights(weights)
-            logger.warning("%s: weights %s, %s", folder, weights.name, said_of(weights))
-        path = find_weights(str(weights))
-        file = read_weights(path, allow_pickle=allow_pickle)
-        run = (config_of(file) if config is None else model_zoo.named_run(config)).copy()
-        names, in_file = list(class_names or ()), list(file.classes)
-        data = file.metadata.get("data") or {}
-        del file  # its tensors are read again into the model
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model_zoo.check_device(device)
-        run[settings.DEVICE] = device
-        set_options(
-            run,
+        loaded = load(
+            weights,
+            config=config,
+            device=device,
+            class_names=class_names,
+            allow_pickle=allow_pickle,
+            to_export=to_export,
             size=size,
             max_detections=max_detections,
             pixel_range=pixel_range,
             max_pixels=max_pixels,
         )
-        if to_export:
-            set_form_to_export(run)
-        model, report = model_zoo.build_with_weights(run, path, allow_pickle=allow_pickle)
-        return cls(model, run, classes_of(run, names, in_file), report, data)
+        return cls(*loaded)
 
     def __call__(
         self,
@@ -180,6 +168,10 @@ class Detector:
         wanted = Wanted.checked(self.class_names, **options)
         tiling = Tiling.checked(tile, overlap, merge)
         checked_count("batch", batch)
+        if self._exported is not None:
+            most = max_detections if tiling is None else None  # of tiles those of each are joined
+            self._exported.check_options(size=size, score=score, most=most)
+            self._remark("classes", self._exported.classes_remark(wanted.classes))
         run, mapper = self._resized_to(size)
         several = isinstance(images, (list, tuple))
         sources = images if several else [images]
@@ -196,6 +188,7 @@ class Detector:
             masks=each.candidates(run) if kind_of(run).masks else 0,
             data=self._data,
             remark=self._remark,
+            resizing=self._resizing(run),
         )
         read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
         with borrowed(self.model, values):
@@ -239,6 +232,8 @@ class Detector:
         Raises: InputError if the format has no such form, the detector is not in float32, or the
             file does not compute what PyTorch does; then there is no file.
         """
+        if self._exported is not None:
+            self._exported.refuse_to_be_exported()
         check_form_to_export(self.run)
         options = ExportOptions(
             format=format,
@@ -259,8 +254,14 @@ class Detector:
         if key not in self._sizes:
             run = self.run.copy()
             set_options(run, size=size)
-            self._sizes[key] = run, build_test_mapper(run)
+            self._sizes[key] = run, build_test_mapper(run_for_images(run, self.model))
         return self._sizes[key]
+
+    def _resizing(self, run: RunConfig) -> Sequence[Augmentation]:
+        """What an exported file does to images that it is given as they are."""
+        if run_for_images(run, self.model) is run:
+            return ()
+        return build_test_mapper(run).augmentations.augs
 
     def _known(self, source: Source, objects: Instances) -> Detections:
         """Objects that know their image, and how it is read."""

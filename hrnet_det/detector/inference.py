@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -45,6 +45,14 @@ def row_of(image: Pixels, mapper: DatasetMapper) -> dict:
     return {"image": resized, "height": height, "width": width, "file_name": image.name}
 
 
+def _resized(size: tuple[int, int], steps: Sequence[T.Augmentation]) -> tuple[int, int]:
+    """The height and width that an image of a size has after some steps, of which none is done."""
+    for step in steps:
+        made = step.get_transform(np.broadcast_to(np.uint8(0), (*size, 3)))
+        size = (made.new_h, made.new_w) if isinstance(made, T.ResizeTransform) else size
+    return size
+
+
 @dataclass(frozen=True)
 class Pass:
     """What a call of a detector does with its images.
@@ -57,6 +65,7 @@ class Pass:
         masks: that the model predicts of an image or tile, at most.
         data: what the weights say of the images that they were trained on.
         remark: told a kind and a text, what a user may want to know.
+        resizing: what the model does to images that the mapper leaves as they are.
     """
 
     model: nn.Module
@@ -67,6 +76,7 @@ class Pass:
     masks: int
     data: Mapping
     remark: Callable[[str, str], object]
+    resizing: Sequence[T.Augmentation] = ()
 
     def objects(self, images: Iterable[Pixels]) -> list[Instances]:
         """The wanted objects of each image, in its pixels."""
@@ -124,7 +134,7 @@ class Pass:
                 results = self.model([row for _, (_, row) in group])
             for (number, (image, row)), result in zip(group, results, strict=True):
                 objects = self.wanted.of(result["instances"].to("cpu"))[: self.most]
-                resized = tuple(row["image"].shape[1:])
+                resized = _resized(tuple(row["image"].shape[1:]), self.resizing)
                 if not image.coarse:
                     text = size_remark(self.data, image.array.shape[:2], resized)
                     self.remark("size", text)

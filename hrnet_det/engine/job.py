@@ -13,9 +13,11 @@ from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.checkpoint.latest import latest_checkpoint
 from hrnet_det.checkpoint.model_config import config_of
 from hrnet_det.config import settings
+from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.datasets import Splits
 from hrnet_det.errors import InputError
+from hrnet_det.export.opening import is_exported, open_exported
 
 
 @dataclass
@@ -67,5 +69,8 @@ class Job:
             return None
         allow_pickle = self.run[settings.WEIGHTS_ALLOW_PICKLE]
         with contextlib.suppress(InputError):  # said where the weights are loaded
-            return config_of(read_weights(find_weights(path), allow_pickle=allow_pickle))
+            path = find_weights(path)
+            if is_exported(path):
+                return parse_run(str(open_exported(path).metadata["config"]), path)
+            return config_of(read_weights(path, allow_pickle=allow_pickle))
         return None

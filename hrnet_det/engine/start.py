@@ -17,6 +17,7 @@ from hrnet_det.engine.final_model import CARD, MODEL
 from hrnet_det.engine.job import Job
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.predictions import forget_predictions
+from hrnet_det.export.opening import is_exported
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
 from hrnet_det.outputs import check_folder
 from hrnet_det.report.page import PAGE
@@ -62,6 +63,8 @@ def set_aside(run: RunConfig) -> None:
 
 def check_weights(job: Job) -> None:
     """Weights to start from are not those that the run renames; without any, norms are trained."""
+    if is_exported(str(job.run[settings.WEIGHTS])):
+        _check_exported(job)
     if not job.trains:
         if job.run[settings.WEIGHTS] == IMAGENET:  # of no detector that could be evaluated
             job.run[settings.WEIGHTS] = ""
@@ -98,6 +101,19 @@ def check_weights(job: Job) -> None:
             f"{run.shown(settings.FREEZE_AT)} without {run.name(settings.WEIGHTS)} would freeze "
             "random weights: give weights, or set it to 0"
         )
+
+
+def _check_exported(job: Job) -> None:
+    """An exported file is evaluated, on the CPU, and not trained. Raises: InputError if it is."""
+    run, name = job.run, job.run.shown(settings.WEIGHTS)
+    if job.trains:
+        raise InputError(
+            f"{name}: an exported file detects, and cannot be trained: give the weights that it "
+            "was exported from, such as model_final.pth; or add --eval-only to evaluate it"
+        )
+    if job.device != "cpu":
+        run.note(f"{name} runs on the CPU instead of {run.shown(settings.DEVICE)}.")
+        run[settings.DEVICE] = "cpu"
 
 
 def _imagenet_weights(run: RunConfig) -> str:

@@ -22,6 +22,7 @@ from hrnet_det.evaluation.predictions import (
     forget_predictions,
     record_predictions,
 )
+from hrnet_det.export.exported_model import run_for_images
 from hrnet_det.model_zoo import inference_form
 from hrnet_det.modeling.inference.finite import images_are_named
 
@@ -82,7 +83,7 @@ def _evaluated(kind: type[Trainer], run: RunConfig, model: nn.Module) -> Ordered
         # In a training the next evaluation may be of better weights.
         say = logger.warning if has_event_storage() else None
         with images_are_named(model, say):
-            loader = kind.build_test_loader(run, name)
+            loader = kind.build_test_loader(run_for_images(run, model), name)
             results[name] = inference_on_dataset(model, loader, evaluator)
         if comm.is_main_process():
             record_predictions(run, name, max_detections=ap_limit(run, name))

@@ -13,21 +13,17 @@ from pathlib import Path
 
 from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
-from torch import nn
 
-from hrnet_det.checkpoint import Checkpointer, LoadReport
-from hrnet_det.checkpoint.classes import difference
-from hrnet_det.checkpoint.io import some
 from hrnet_det.checkpoint.writing import full_disk_is_told
 from hrnet_det.config import settings
 from hrnet_det.config.files import names
 from hrnet_det.config.load import load_run
 from hrnet_det.config.run_config import RunConfig
-from hrnet_det.config.yaml import flat
 from hrnet_det.data.datasets import used_splits
 from hrnet_det.data.own_data import register_again
 from hrnet_det.engine import signals
 from hrnet_det.engine.augmented_samples import draw_augmented_samples
+from hrnet_det.engine.evaluation import Done, compare_with_file, evaluate
 from hrnet_det.engine.final_model import write_final_model
 from hrnet_det.engine.job import Job
 from hrnet_det.engine.launch import launch
@@ -39,12 +35,12 @@ from hrnet_det.engine.start import set_aside
 from hrnet_det.engine.trainer import Trainer
 from hrnet_det.environment import silence_known_warnings
 from hrnet_det.errors import InputError
+from hrnet_det.export.exported_model import run_for_images
 from hrnet_det.outputs import alone_in
 from hrnet_det.report import write_report
 from hrnet_det.report.page import write_page
 
 logger = logging.getLogger("detectron2.hrnet_det")
-Done = tuple[nn.Module, str, dict]  # a model, the file of its weights, and its results
 
 EPILOG = """
 Examples:
@@ -133,10 +129,11 @@ def run_process(run: RunConfig, args: argparse.Namespace, *, prepared: bool) -> 
         set_up(run, args)
         logged = faults_logged(output)
         with logged, console_level(logging.INFO), signals.workers_protected():
-            work = _evaluate if args.eval_only else _train
+            work = evaluate if args.eval_only else _train
             model, weights, results = work(run, kind, resume=args.resume)
             if comm.is_main_process():
-                mapper = kind.build_test_mapper(run) if run[settings.TEST_DATASETS] else None
+                read = run_for_images(run, model)
+                mapper = kind.build_test_mapper(read) if run[settings.TEST_DATASETS] else None
                 announce(write_report(run, model, results, mapper=mapper, weights=Path(weights)))
                 write_page(run, mapper=mapper)  # last: all else is there by now
     return results
@@ -147,7 +144,7 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     trainer = kind(run)
     trainer.resume_or_load(resume=resume)
     checkpointer = trainer.checkpointer
-    _compare_with_file(run, checkpointer)
+    compare_with_file(run, checkpointer)
     logger.info("Log, config and environment are in %s/log.txt", output)
     if comm.is_main_process() and trainer.start_iter == 0:
         draw_augmented_samples(run, trainer.data_loader)
@@ -159,85 +156,3 @@ def _train(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
     if comm.is_main_process():
         write_final_model(trainer, results)
     return trainer.average.averaged, os.path.join(output, "model_final.pth"), results
-
-
-def _evaluate(run: RunConfig, kind: type[Trainer], *, resume: bool) -> Done:
-    model = kind.build_model(run)
-    checkpointer = kind.build_checkpointer(run, model, trains=False)
-    weights = str(run[settings.WEIGHTS])
-    if not weights and not (resume and checkpointer.has_checkpoint()):
-        raise InputError(
-            "--eval-only without weights would evaluate random ones: add "
-            f"{run.shown(settings.WEIGHTS, 'path/to/model_final.pth')}, or --resume for the last "
-            "checkpoint of OUTPUT_DIR"
-        )
-    checkpointer.resume_or_load(weights, resume=resume)
-    report = checkpointer.report
-    if not report.complete and run[settings.WEIGHTS_STRICT]:
-        raise InputError(
-            "--eval-only, but a part of the detector would be random: take the weights of a whole "
-            f"detector with the same classes{_differing_classes(checkpointer)}\n{report}"
-        )
-    _check_conventions(run, report)
-    _check_classes(run, checkpointer)
-    _compare_with_file(run, checkpointer)
-    return model, report.path, kind.test(run, model)
-
-
-def _check_conventions(run: RunConfig, report: LoadReport) -> None:
-    """The file's detector is evaluated by its own rules, unless others are asked for."""
-    ours, theirs = run[settings.CONVENTIONS], f"MODEL.CONVENTIONS {report.conventions}"
-    if not report.contradicts(str(ours)) or run.states(settings.CONVENTIONS):
-        return
-    if run.is_lazy:
-        advice = f", which only YAML configs have: take that of the same detector, with {theirs}"
-    else:
-        advice = (
-            f"; the config has {ours}. Add {theirs}, or MODEL.CONVENTIONS {ours} if that is what "
-            "you want to measure"
-        )
-    raise InputError(
-        f"--eval-only: {report.path} is {report.title}, whose AP belongs to {theirs} (pixels, "
-        f"resizing, boxes){advice}"
-    )
-
-
-def _differing_classes(checkpointer: Checkpointer) -> str:
-    """What the classes of file and data do not have in common, in brackets; "" if as many."""
-    theirs, ours = checkpointer.file_classes, checkpointer.metadata["classes"]
-    return f" ({difference(theirs, ours)})" if theirs and len(theirs) != len(ours) else ""
-
-
-def _check_classes(run: RunConfig, checkpointer: Checkpointer) -> None:
-    """A file of wholly other classes is not evaluated on the data, unless the user says so."""
-    match = checkpointer.class_match
-    if match is not None and match.unrelated and run[settings.WEIGHTS_STRICT]:
-        theirs, ours = zip(*match.renamed, strict=True)
-        raise InputError(
-            f"--eval-only: {checkpointer.report.path} was trained for {some(theirs)}, and the data "
-            f"has {some(ours)}: not one class is in both. Take other data or weights; if only the "
-            f"names differ, {run.shown(settings.WEIGHTS_STRICT, False)} takes the classes in their "
-            "order"
-        )
-
-
-def _compare_with_file(run: RunConfig, checkpointer: Checkpointer) -> None:
-    """Say so where weights are used for what they have not been trained for."""
-    report, conventions = checkpointer.report, str(run[settings.CONVENTIONS])
-    if report is None:
-        return
-    match = checkpointer.class_match
-    if match is not None and match.renamed:
-        pairs = some(f"{theirs} in place of {ours}" for theirs, ours in match.renamed)
-        logger.warning(
-            f"{report.path} was trained for other classes than those of the data ({pairs}); "
-            "its class layers are used all the same"
-        )
-    if report.contradicts(conventions):
-        logger.warning(
-            f"{report.path} follows MODEL.CONVENTIONS {report.conventions} (pixels, resizing, "
-            f"boxes), the config {conventions}"
-        )
-    elif not run.is_lazy and (missing := report.differing(flat(run.cfg))):
-        advice = " ".join(f"{key} {value}" for key, value in missing.items())
-        logger.warning(f"{report.path} is {report.title}, which has {advice}; add that for its AP")

@@ -2,36 +2,183 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from detectron2.structures import Boxes, Instances
-from torch import nn
+from detectron2.structures import Instances
+from torch import Tensor, nn
 
-from hrnet_det.export.formats import format_of
+from hrnet_det.config import settings
+from hrnet_det.config.load import parse_run
+from hrnet_det.config.run_config import RunConfig
+from hrnet_det.detector.options import CANDIDATES
+from hrnet_det.errors import InputError
+from hrnet_det.export.objects import in_original, objects_of
+from hrnet_det.export.opening import open_exported
+from hrnet_det.modeling.inference.finite import all_finite
 
 
 class ExportedModel(nn.Module):
-    """A file's detector with the interface of a Detectron2 model in evaluation mode.
+    """A file's detector with the interface of a Detectron2 model in evaluation mode, on the CPU.
 
-    Input:  rows with "image" (3, H, W), as Detectron2's; not resized where the file does it.
-    Output: for each {"instances": Instances}, in pixels of the row's height and width.
+    Input:  rows with "image" (3, H, W), as Detectron2's, in the run's INPUT.FORMAT. A file that
+        resizes images itself (`resizes`) is given them as they are (`run_for_images`).
+    Output: for each {"instances": Instances}, in pixels of the row's height and width; of a file
+        that resizes, in pixels of the image.
+
+    Attributes:
+        run: the config of its detector. classes: their names. metadata: all that it says.
+        test_score_thresh, most: the least score and the largest number of an image's objects.
+    Raises: InputError if the file cannot be opened (`open_exported`), or is no whole detector.
     """
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()
-        self.engine = format_of(path).load().open_file(Path(path))
+        self.path = Path(path)
+        self.engine = open_exported(path)
         self.metadata = self.engine.metadata
+        self.run = parse_run(str(self.metadata["config"]), str(path))
+        self.classes = list(self.metadata["classes"])
+        said = self.metadata["export"]
+        if said.get("part") == "backbone":
+            raise InputError(
+                f"{path} is the backbone alone of a detector: it gives feature maps, no objects. "
+                "hrnet_det.export.open_exported(FILE) runs it; for objects export --part detector"
+            )
+        self.precision = str(said.get("precision", "float32"))
+        self.resizes = said.get("processing") == "inside"
+        self.size, self.batch = tuple(said.get("size") or ()), int(said.get("batch") or 1)
+        self.test_score_thresh = float(said["score"])
+        self.most = int(said["max_detections"])
+        self.order: Tensor | None = None  # numbers of the file's classes in the data
+        run = self.run
+        self.test_sides = (0, 0)  # which a call with a size of its own has of its own, too
+        if not run.is_lazy:
+            self.test_sides = (run[settings.MIN_SIZE_TEST], run[settings.MAX_SIZE_TEST])
+        self.eval()
 
-    def forward(self, rows: list[dict]) -> list[dict]:
-        return [{"instances": self._objects(row)} for row in rows]
+    def forward(self, rows: Sequence[dict]) -> list[dict]:
+        found: list[Instances] = []
+        for _, alike in groupby(rows, lambda row: row["image"].shape):
+            given = list(alike)
+            for start in range(0, len(given), self.batch):
+                found += self._of(given[start : start + self.batch])
+        for row, objects in zip(rows, found, strict=True):
+            if not all_finite(objects):
+                raise InputError(
+                    f"{row.get('file_name', 'an image')}: numbers of {self.path} are not finite: "
+                    "export it again with --precision float32"
+                )
+        return [{"instances": objects} for objects in found]
 
-    def _objects(self, row: dict) -> Instances:
-        image = row["image"].permute(1, 2, 0).round().to(torch.uint8)
+    def check_device(self, device: str | None) -> None:
+        """Raises: InputError if a device is asked for that the file's engine does not run on."""
+        if device not in (None, "cpu"):
+            raise InputError(
+                f"device {device!r}: {self.path} runs on the CPU here: leave the device away, or "
+                "take the weights"
+            )
+
+    def check_options(
+        self,
+        *,
+        size: int | Sequence[int] = (),
+        score: float | None = None,
+        most: int | None = None,
+    ) -> None:
+        """Raises: InputError for what the file was not exported for.
+
+        Args:
+            size: that images are to be resized to.
+            score: the least of the objects that are wanted.
+            most: how many of an image.
+        """
+        if size not in ((), []) and (self.resizes or self.size):
+            raise InputError(
+                f"size {size}: the size of images is fixed in {self.path}: export it with another "
+                "one (Detector.from_pretrained(WEIGHTS, size=...).export), or with --processing "
+                "outside and without --size"
+            )
+        if score is not None and score < self.test_score_thresh:
+            raise InputError(
+                f"score {score}: {self.path} gives no objects below {self.test_score_thresh:g}: "
+                f"export it with --score {score}, or ask for {self.test_score_thresh:g} or more"
+            )
+        if most is not None and most > self.most:
+            raise InputError(
+                f"max_detections {most}: {self.path} gives {self.most} objects of an image at "
+                f"most: export it with --max-detections {most}"
+            )
+
+    def refuse_to_be_exported(self) -> None:
+        """Raises: InputError, with what is exported in its place."""
+        raise InputError(
+            f"{self.path} is an exported file already, whose weights cannot be taken out again: "
+            "export the weights that it was made from"
+        )
+
+    def classes_remark(self, classes: Collection[int]) -> str:
+        """What is said where some classes alone are wanted; "" for nothing."""
+        if not classes or self.most >= CANDIDATES:
+            return ""
+        return (
+            f"classes are chosen from the best {self.most} objects of an image that {self.path} "
+            f"gives, where its weights would give {CANDIDATES}: --max-detections of the export"
+        )
+
+    def _of(self, rows: Sequence[dict]) -> list[Instances]:
+        """Objects of images of one size, which are as many as the file takes at most."""
+        self._check_size(rows[0])
+        return [self._whole(rows[0])] if self.resizes else self._resized(rows)
+
+    def _whole(self, row: dict) -> Instances:
+        image = row["image"].cpu().round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+        if self.run[settings.PIXEL_FORMAT] == "BGR":
+            image = image.flip(2)
         found = self.engine({"image": np.ascontiguousarray(image.numpy())})
-        objects = Instances(tuple(image.shape[:2]))
-        objects.pred_boxes = Boxes(torch.from_numpy(found["boxes"]))
-        objects.scores = torch.from_numpy(found["scores"])
-        objects.pred_classes = torch.from_numpy(found["classes"])
+        return self._in_order(objects_of(found, tuple(image.shape[:2])))
+
+    def _resized(self, rows: Sequence[dict]) -> list[Instances]:
+        images = np.stack([row["image"].cpu().numpy().astype(np.float32) for row in rows])
+        lacking = self.batch - len(rows)
+        images = np.concatenate([images, *[images[-1:]] * lacking])
+        found = self.engine({"images": images})
+        size, numbers = images.shape[2:], found.pop("image")
+        rules, made = str(self.run[settings.CONVENTIONS]), []
+        for number, row in enumerate(rows):
+            objects = objects_of({k: v[numbers == number] for k, v in found.items()}, size)
+            made.append(self._in_order(in_original(objects, row, rules, self.test_sides)))
+        return made
+
+    def _in_order(self, objects: Instances) -> Instances:
+        if self.order is not None:
+            objects.pred_classes = self.order[objects.pred_classes]
         return objects
+
+    def _check_size(self, row: dict) -> None:
+        size = tuple(row["image"].shape[1:])
+        if self.size and size != self.size:
+            (height, width), (wanted, wide) = size, self.size
+            raise InputError(
+                f"{row.get('file_name', 'an image')} is {width}x{height} pixels"
+                f"{'' if self.resizes else ' when it is resized'}, and {self.path} takes images of "
+                f"{wide}x{wanted} alone: export it without --size"
+            )
+
+
+def run_for_images(run: RunConfig, model: nn.Module) -> RunConfig:
+    """The config that images are read and resized by for a model.
+
+    An exported file that resizes images itself gets them as they are; all others as the run says.
+    """
+    if not (isinstance(model, ExportedModel) and model.resizes):
+        return run
+    run = run.copy()
+    if run.is_lazy:
+        run.cfg.dataloader.test.mapper.augmentations = []
+    else:
+        run[settings.MIN_SIZE_TEST] = 0  # which for Detectron2 is: not at all
+    return run

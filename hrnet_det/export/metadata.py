@@ -9,6 +9,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
+from hrnet_det.modeling.inference.borrowed import least_score
 from hrnet_det.modeling.kinds import kind_of
 
 
@@ -49,7 +50,7 @@ def metadata_of(
             "outputs": list(graph.outputs),
             "size": list(options.size),
             "batch": options.batch,
-            "score": options.score,
-            "max_detections": options.max_detections,
+            "score": least_score(graph.model),
+            "max_detections": options.max_detections or run.detections_per_image,
         },
     }

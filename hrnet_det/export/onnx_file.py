@@ -9,12 +9,24 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
 
 OPSET = 18
 METADATA = "hrnet_det"
+UNREADABLE = (  # what onnxruntime raises for a damaged file, each of them a plain Exception
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    ValueError,
+    OSError,
+)
 
 
 def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:

@@ -35,19 +35,33 @@ class KnowsScale:
     def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
         images = super().preprocess_image(batched_inputs)
         images.image_sizes = [
-            ImageSize(size, self._scale(size, original_size(image, size)))
+            ImageSize(
+                size,
+                image_scale(size, original_size(image, size), self.test_sides, self.conventions),
+            )
             for size, image in zip(images.image_sizes, batched_inputs, strict=True)
         ]
         return images
 
-    def _scale(self, size: tuple[int, int], original: tuple[int, int]) -> tuple[float, float]:
-        """(x, y): resized pixels per original pixel."""
-        if self.conventions.one_scale and self.test_sides[0]:
-            shortest, longest = self.test_sides
-            scale = min(longest / max(original), shortest / min(original))
-            if tuple(int(side * scale + 0.5) for side in original) == tuple(size):
-                return scale, scale
-        return size[1] / original[1], size[0] / original[0]
+
+def image_scale(
+    size: tuple[int, int],
+    original: tuple[int, int],
+    test_sides: tuple[int, int],
+    conventions: Conventions,
+) -> tuple[float, float]:
+    """(x, y): resized pixels per original pixel.
+
+    Args:
+        size, original: height and width, resized and as they were.
+        test_sides: as KnowsScale's.
+    """
+    if conventions.one_scale and test_sides[0]:
+        shortest, longest = test_sides
+        scale = min(longest / max(original), shortest / min(original))
+        if tuple(int(side * scale + 0.5) for side in original) == tuple(size):
+            return scale, scale
+    return size[1] / original[1], size[0] / original[0]
 
 
 def original_size(image: dict, size: tuple[int, int]) -> tuple[int, int]:
