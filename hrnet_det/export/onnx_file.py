@@ -31,7 +31,6 @@ UNREADABLE = (  # what onnxruntime raises for a damaged file, each of them a pla
 
 def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:
     """Write a detector. Its metadata is the JSON of the property "hrnet_det"."""
-    axes = {} if options.size else {graph.inputs[0]: {0: "height", 1: "width"}}
     with torch.no_grad():
         torch.onnx.export(
             graph,
@@ -41,7 +40,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
             opset_version=OPSET,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_axes=axes,
+            dynamic_axes={graph.inputs[0]: graph.axes},
         )
     label(path, metadata)
 

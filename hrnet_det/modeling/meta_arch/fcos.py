@@ -223,12 +223,18 @@ class FCOS(KnowsScale, FollowsConventions, detectron2_fcos.FCOS):
         rule, most = self.conventions.fcos_candidates, self.test_topk_candidates
         above = probabilities > self.test_score_thresh
         if rule == "points":
-            best = (probabilities.amax(dim=1) * centerness).topk(min(most, len(centerness))).indices
+            best = (probabilities.amax(dim=1) * centerness).topk(at_most(centerness, most)).indices
             cells, classes = above[best].nonzero().unbind(dim=1)
             return best[cells], classes
         cells, classes = above.nonzero().unbind(dim=1)
         values = probabilities[cells, classes]
         if rule == "products":
             values = values * centerness[cells]
-        order = values.topk(min(most, len(values))).indices
+        order = values.topk(at_most(values, most)).indices
         return cells[order], classes[order]
+
+
+def at_most(values: Tensor, most: int) -> int | Tensor:
+    """The number of values, at most so many; in tracing a tensor, which follows the image."""
+    count = values.shape[0]
+    return count.clamp(max=most) if isinstance(count, Tensor) else min(count, most)

@@ -145,8 +145,9 @@ class SemanticPooler(nn.Module):
 
     def joined(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(R, C, S, S) of the two poolers' outputs."""
-        if embedding.shape[-2:] != x.shape[-2:]:
-            embedding = F.adaptive_avg_pool2d(embedding, x.shape[-2:])
+        size = [int(side) for side in x.shape[-2:]]  # in tracing, too, the same for all images
+        if list(embedding.shape[-2:]) != size:
+            embedding = F.adaptive_avg_pool2d(embedding, size)
         return x + embedding
 
 
