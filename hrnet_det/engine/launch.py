@@ -116,6 +116,7 @@ def _guarded(work: Callable[[], object], tell: Callable[[Report], None], rank: i
     try:
         return work()
     except Exception as error:
+        signals.failed()
         kind, text = "fault", message(error)
         if is_input(error):
             kind = "input"

@@ -41,6 +41,7 @@ class _State:
     number: int = 0  # of the first signal; 0: none has come
     at: float = 0.0  # when it came, seconds of the monotonic clock
     deferred: bool = False  # whether somebody looks at the number
+    failed: bool = False  # whether an error ends this process, and is to be told
     children: list[int] = field(default_factory=list)  # which get the signals too
     parent: int = 0  # which this process ends with; 0: none
 
@@ -95,14 +96,28 @@ def handled() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Within, a signal is only `asked` for; at the end, one that was asked for raises Stopped."""
-    _state.deferred = True
+    """Within, a signal is only `asked` for; at the end, one that was asked for raises Stopped.
+
+    An error that comes through is told: see `failed`.
+    """
+    _state.deferred, _state.failed = True, False
     try:
         yield
+    except BaseException:
+        failed()
+        raise
     finally:
         _state.deferred = False
     if _state.number:
         raise Stopped(_state.number)
+
+
+def failed() -> None:
+    """An error ends this process: until `handled` ends, no signal takes its place.
+
+    When a process has died, torchrun signals the others just when their connections to it fail.
+    """
+    _state.failed = True
 
 
 @contextlib.contextmanager
@@ -140,6 +155,8 @@ def _handle(number: int, _: object) -> None:
         return
     _state.number, _state.at = number, time.monotonic()
     _send(number)
+    if _state.failed:
+        return
     if _state.deferred and not _state.parent:
         said = f"{name(number)}: ending after the iteration that is under way"
         again = "; Ctrl-C again ends at once" if number == signal.SIGINT else ""

@@ -24,6 +24,14 @@ from hrnet_det.errors import InputError
 # --- how one ends: without trainings ---
 
 
+class SignalledError(InputError):
+    """Whose process gets torchrun's signal while it is told."""
+
+    def __str__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().__str__()
+
+
 def work(run, end, prepared):
     """Each says who it is; the second then ends, while the others wait for it."""
     rank = comm.get_rank()
@@ -35,6 +43,8 @@ def work(run, end, prepared):
     if rank == 1:
         if end in ("input", "hangs"):
             raise InputError("what was given")
+        if end == "input, signalled":
+            raise SignalledError("what was given")
         if end == "fault":
             raise KeyError("boom")
         if end == "status":
@@ -80,6 +90,7 @@ def started(cwd, end="", **processes):
         ("", 0, ""),
         ("input", 2, "error: rank 1: what was given"),
         ("hangs", 2, "error: rank 1: what was given"),
+        ("input, signalled", 2, "error: rank 1: what was given"),
         ("fault", 1, "error: rank 1: KeyError in test_launch.py, line "),
         ("status", 1, "error: rank 1: ended with status 7"),
         ("killed", 1, "error: rank 1: ended by SIGKILL (so does Linux when memory runs out)"),

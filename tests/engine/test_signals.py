@@ -120,6 +120,20 @@ def test_a_signal_is_raised_or_waited_with(number, capfd):
     assert signals.asked() == 0
 
 
+def test_a_signal_does_not_replace_an_error(capfd):
+    """Which is on its way from an iteration to where it is told."""
+    with pytest.raises(KeyError, match="boom"), signals.handled():
+        try:
+            with signals.deferred():
+                raise KeyError("boom")
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.asked() == signal.SIGTERM
+    assert capfd.readouterr().err == ""
+    with pytest.raises(signals.Stopped), signals.handled(), signals.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_ignored_signals_stay_ignored_and_other_threads_have_none():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with signals.handled():
