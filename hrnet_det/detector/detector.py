@@ -27,7 +27,7 @@ from hrnet_det.detector.loading import load
 from hrnet_det.detector.options import Wanted, checked_count, set_options, sides_of
 from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
-from hrnet_det.export import Exported, export
+from hrnet_det.export.export import Exported, export
 from hrnet_det.export.exported_model import ExportedModel, run_for_images
 from hrnet_det.export.options import ExportOptions, check_form_to_export
 from hrnet_det.modeling.inference.borrowed import borrowed
