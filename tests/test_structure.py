@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,10 @@ def test_public_names():
         assert hasattr(hrnet_det, name), name
     for kind in ("hrnet", "hrnetv1", "hrnetv2", "hrnetv2p"):
         assert f"build_{kind}_backbone" in BACKBONE_REGISTRY
+
+
+@pytest.mark.parametrize(
+    "first", ["hrnet_det.export", "hrnet_det.export.graph", "hrnet_det.detector"]
+)
+def test_detectors_and_their_export_import_each_other_in_any_order(first):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", f"import {first}"], check=True)
