@@ -74,7 +74,7 @@ def make_app(detector: Detector, *, most_bytes: int = MOST_BYTES, threads: int =
     pool, waiting = ThreadPoolExecutor(threads), asyncio.Semaphore(WAITING)
 
     @app.middleware("http")
-    async def limit_size(request: Request, then) -> Response:  # noqa: ANN001
+    async def limit_size(request: Request, then) -> Response:
         """Refuse what is too large before it is read."""
         length = request.headers.get("content-length", "")
         if request.method == "POST" and not length.isdecimal():
