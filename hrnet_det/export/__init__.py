@@ -1,6 +1,5 @@
 """A trained detector as one file that other programs run: ONNX, OpenVINO, TorchScript, ..."""
 
-import hrnet_det.detector  # noqa: F401  # first: the two packages take parts of each other
 from hrnet_det.export.export import Exported, export
 from hrnet_det.export.formats import FORMATS, format_of
 from hrnet_det.export.opening import open_exported
