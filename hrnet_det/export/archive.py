@@ -1,0 +1,43 @@
+"""Archives of records, which TorchScript's and torch.export's files are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+METADATA = "hrnet_det.json"  # the extra file with what a file says of itself
+# Which torch adds by itself to every archive.
+_ADDED = ("version", ".data/version", ".data/serialization_id")
+
+
+class Archive:
+    """The records of a file, by torch's own reader, so that what is checked is what it loads.
+
+    Raises: RuntimeError if the file is no such archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._reader = torch._C.PyTorchFileReader(str(path))
+        self.names: list[str] = self._reader.get_all_records()
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._reader.get_record(name)
+
+
+def rewrite(
+    path: Path, changed: Mapping[str, bytes], *, left_out: Callable[[str], bool] = lambda _: False
+) -> None:
+    """The same file with other contents of some records, which may be new, and without others."""
+    archive, new = Archive(path), path.with_name(f"{path.stem}.new{path.suffix}")
+    writer = torch._C.PyTorchFileWriter(str(new))
+    for name in archive.names:
+        if name not in (*changed, *_ADDED) and not left_out(name):
+            record = archive[name]
+            writer.write_record(name, record, len(record))
+    for name, record in changed.items():
+        writer.write_record(name, record, len(record))
+    writer.write_end_of_file()
+    os.replace(new, path)
