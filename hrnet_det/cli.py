@@ -119,19 +119,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> None:
     from hrnet_det.detector import Detector
-    from hrnet_det.export.options import ExportOptions
+    from hrnet_det.export import ExportOptions
 
     environment.silence_known_warnings()
-    names = ("format", "precision", "processing", "part", "size", "batch", "images", "score")
-    options = {name: getattr(arguments, name) for name in (*names, "max_detections")}
+    options = {name: vars(arguments)[name] for name in ExportOptions.__dataclass_fields__}
     ExportOptions(**options).check_path(arguments.out)  # before weights are read
-    detector = Detector.from_pretrained(
-        arguments.weights,
-        config=arguments.config_file,
-        device="cpu",
-        allow_pickle=arguments.allow_pickle,
-        to_export=True,
-    )
+    words = {"config": arguments.config_file, "allow_pickle": arguments.allow_pickle}
+    detector = Detector.from_pretrained(arguments.weights, device="cpu", to_export=True, **words)
     print(detector.export(arguments.out, **options))
 
 

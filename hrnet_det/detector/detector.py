@@ -29,7 +29,7 @@ from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
 from hrnet_det.export.export import Exported, export
 from hrnet_det.export.exported_model import ExportedModel, run_for_images
-from hrnet_det.export.options import ExportOptions, check_form_to_export
+from hrnet_det.export.options import ExportOptions
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
 
@@ -212,40 +212,18 @@ class Detector:
     ) -> Exported:
         """Write the detector as a file that other programs run, and compare it with this one.
 
-        What is decided and how the file differs is printed.
+        What is decided, and how the file differs, is printed.
 
-        Args:
-            path: of the file, with the end of its format's names: .onnx, .xml, .torchscript, .pt2.
-            format: "onnx", "openvino", "torchscript", "torch_export" or "tensorrt-onnx".
-            precision: "float32", "float16", "bfloat16" or "int8", as far as the format has them.
-            processing: "inside": the file takes an image (H, W, 3) uint8 in RGB and gives objects
-                in its pixels. "outside": it takes resized images (N, 3, H, W) float32 from 0 to
-                255, in the config's order of channels, and gives boxes in their pixels. By default
-                "inside", of "tensorrt-onnx" and of a backbone "outside".
-            part: "detector", or "backbone" with its pyramid.
-            size: height and width of the only images that it takes; by default any.
-            batch: images that it takes at once, with "outside".
-            images: a folder of images, or their paths, to check the file with, and to calibrate
-                int8; by default those of the training, where they are here.
-            score, max_detections: that the file has; by default the config's.
-        Returns: the path with the metadata of the file.
+        Args: path, whose end is the format's (.onnx, .xml, .torchscript, .pt2), and all else as
+            `hrnet_det.export.ExportOptions`.
+        Returns: the path, with the metadata of the file.
         Raises: InputError if the format has no such form, the detector is not in float32, or the
             file does not compute what PyTorch does; then there is no file.
         """
         if self._exported is not None:
             self._exported.refuse_to_be_exported()
-        check_form_to_export(self.run)
-        options = ExportOptions(
-            format=format,
-            precision=precision,
-            processing=processing,
-            part=part,
-            size=tuple(size),
-            batch=batch,
-            images=images,
-            score=score,
-            max_detections=max_detections,
-        )
+        words = (format, precision, processing, part, tuple(size), batch, images)
+        options = ExportOptions(*words, score, max_detections)
         return export(self.model, self.run, self.class_names, path, options, data=self._data)
 
     def _resized_to(self, size: int | Sequence[int]) -> tuple[RunConfig, DatasetMapper]:

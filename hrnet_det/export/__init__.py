@@ -3,5 +3,6 @@
 from hrnet_det.export.export import Exported, export
 from hrnet_det.export.formats import FORMATS, format_of
 from hrnet_det.export.opening import open_exported
+from hrnet_det.export.options import ExportOptions
 
-__all__ = ["FORMATS", "Exported", "export", "format_of", "open_exported"]
+__all__ = ["FORMATS", "ExportOptions", "Exported", "export", "format_of", "open_exported"]

@@ -78,7 +78,8 @@ class Cases:
         if self.options.part == "backbone":
             height, width = (max(side // CELL, 1) * CELL for side in image.shape[1:])
             image = torch.nn.functional.interpolate(image[None], (height, width))[0]
-        steps = range(self.options.batch)
+        any_batch = self.options.part == "backbone" and not size
+        steps = range(2 if any_batch else self.options.batch)
         images = torch.stack([image.roll(k * image.shape[2] // len(steps), 2) for k in steps])
         height, width = images.shape[2:]
         rows = [

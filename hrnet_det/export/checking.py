@@ -72,6 +72,7 @@ def _verification(
         outputs=DetectorGraph(model, run, options).outputs,
         least=least_score(model),
         most=options.max_detections or run.detections_per_image,
+        errors=getattr(options.row.load(), "UNREADABLE", (RuntimeError, ValueError)),
     )
 
 

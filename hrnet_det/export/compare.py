@@ -147,7 +147,7 @@ def compare(
         lowest = max(least, cut) + tolerance.score
         left = sorted(set(range(len(here))) - {int(n) for n in paired})
         alone += [n for n in left if here.scores[n] > lowest]
-        result.border += sum(here.scores[n] <= lowest for n in left)
+        result.border += len(left) - len(alone)
     _compare_masks(result, expected, found)
     _compare_points(result, expected, found, pixels, tolerance.score)
     return result

@@ -18,7 +18,7 @@ from hrnet_det.export.checking import check
 from hrnet_det.export.formats import Engine
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.metadata import metadata_of
-from hrnet_det.export.options import ExportOptions
+from hrnet_det.export.options import ExportOptions, check_form_to_export
 from hrnet_det.modeling.inference.borrowed import borrowed
 
 
@@ -70,6 +70,7 @@ def export(
         it cannot be written; then no file is left under that name.
     """
     path = options.check_path(path)
+    check_form_to_export(run)
     options, notes = options.for_run(run)
     module = options.row.load()
     for note in notes:

@@ -12,6 +12,7 @@ import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from hrnet_det.export.graph import DetectorGraph
+from hrnet_det.export.half import halved
 from hrnet_det.export.options import ExportOptions
 
 OPSET = 18
@@ -42,6 +43,8 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
             output_names=list(graph.outputs),
             dynamic_axes={graph.inputs[0]: graph.axes},
         )
+    if options.precision == "float16":
+        onnx.save(halved(onnx.load(str(path))), str(path))
     label(path, metadata)
 
 

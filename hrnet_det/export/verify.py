@@ -20,6 +20,7 @@ from hrnet_det.export.compare import (
 from hrnet_det.export.formats import Engine
 
 TRIES = 6  # times that PyTorch is asked whether it gives something else for nearly the same image
+TIED = 0.1  # of all objects, at most, may differ as ties
 # What a file gives, and its axes.
 TYPES = {
     "image": (np.int64, 1),
@@ -61,6 +62,7 @@ class Verification:
         cases: makes its inputs, and tells what PyTorch finds.
         outputs: names that the file has to give.
         least: score below which the detector gives no objects; most: objects of an image.
+        errors: what the engine raises where it cannot run a file.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Verification:
         outputs: Sequence[str],
         least: float,
         most: int,
+        errors: tuple[type[Exception], ...] = (RuntimeError, ValueError),
     ) -> None:
+        self.errors = errors
         self.engine, self.cases, self.outputs = engine, cases, tuple(outputs)
         self.least, self.most = least, most
         self.tolerance: Tolerance = TOLERANCES[cases.options.precision]
@@ -82,7 +86,11 @@ class Verification:
         """Run the file on an input; what differs by too much is added to `faults`."""
         row = Checked(case.name, tuple(case.sizes[0]))
         self.rows.append(row)
-        given = self.engine(case.arrays)
+        try:
+            given = self.engine(case.arrays)
+        except self.errors as error:
+            self._fault(row, f"it cannot be run: {' '.join(str(error).split())[:300]}")
+            return row
         if sorted(given) != sorted(self.outputs):
             self._fault(row, f"it gives {', '.join(given)} instead of {', '.join(self.outputs)}")
         elif self.cases.options.part == "backbone":
@@ -221,6 +229,9 @@ def _lacking(here: Found, there: Found, alone: Sequence[int], ours: str, theirs:
 def _faults_of_means(
     objects: Sequence[Difference], tolerance: Tolerance, rows: Sequence[Checked]
 ) -> Iterable[str]:
+    ties, count = sum(row.ties for row in rows), sum(row.objects for row in rows)
+    if ties > 2 + TIED * count:
+        yield f"{ties} objects beside {count} differ, more than ties can explain"
     moved, points = sum(d.moved for d in objects), sum(d.points for d in objects)
     if moved > np.ceil(tolerance.points * points):
         yield f"{moved} of {points} keypoints are elsewhere"
