@@ -83,10 +83,10 @@ def clip_boxes(boxes: Tensor, size: tuple[int, int], conventions: Conventions) -
     """Boxes (..., 4 * K), clipped to an image of size (height, width), as a new tensor."""
     margin = 1 if conventions.closed_boxes else 0
     height, width = size
-    x1, y1, x2, y2 = boxes.unflatten(-1, (-1, 4)).unbind(-1)
+    x1, y1, x2, y2 = boxes.unflatten(-1, (boxes.shape[-1] // 4, 4)).unbind(-1)
     first = x1.clamp(0, width - margin), y1.clamp(0, height - margin)
     last = x2.clamp(margin, width), y2.clamp(margin, height)
-    return torch.stack([*first, *last], dim=-1).flatten(-2)
+    return torch.stack([*first, *last], dim=-1).reshape(boxes.shape)
 
 
 def clip_each(
@@ -109,8 +109,8 @@ def scaled(
         scale: (x, y), resized pixels per original pixel.
     """
     end = boxes.new_tensor([0, 0, 1, 1] if conventions.closed_boxes else [0, 0, 0, 0])
-    closed = boxes.unflatten(-1, (-1, 4)) - end
-    return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).flatten(-2)
+    closed = boxes.unflatten(-1, (boxes.shape[-1] // 4, 4)) - end
+    return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).reshape(boxes.shape)
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()
