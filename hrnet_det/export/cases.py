@@ -18,7 +18,7 @@ from hrnet_det.export.samples import Sample, resized
 from hrnet_det.modeling.compat.conventions import get_conventions
 from hrnet_det.modeling.compat.masks import paste_masks
 
-NOISE = 0.01  # grey levels: what cannot be told from rounding; less than that changes no pixel
+NOISE = 0.001  # grey levels: far more than rounding does, and far less than what is tolerated
 
 
 @dataclass(frozen=True)

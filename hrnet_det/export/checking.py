@@ -17,7 +17,8 @@ from hrnet_det.export.formats import Engine
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
 from hrnet_det.export.samples import Sample, drawn, paths_in, read_all, resized, split_paths, spread
-from hrnet_det.export.verify import Checked, Verification
+from hrnet_det.export.verdict import Checked
+from hrnet_det.export.verify import Verification
 from hrnet_det.modeling.inference.borrowed import borrowed, least_score
 
 IMAGES = 4  # of a user's own

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 
 from torch import nn
 
@@ -19,6 +23,7 @@ from hrnet_det.export.formats import Engine
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.metadata import metadata_of
 from hrnet_det.export.options import ExportOptions, check_form_to_export
+from hrnet_det.export.verify import DifferenceError
 from hrnet_det.modeling.inference.borrowed import borrowed
 
 
@@ -57,7 +62,7 @@ def export(
     path: str | Path,
     options: ExportOptions,
     *,
-    data: Mapping = {},
+    data: Mapping = MappingProxyType({}),
     say: Callable[[str], object] = print,
 ) -> Exported:
     """Write a detector, run the file, and compare it with the detector.
@@ -72,33 +77,82 @@ def export(
     path = options.check_path(path)
     check_form_to_export(run)
     options, notes = options.for_run(run)
-    module = options.row.load()
+    work = _Work(model, run, tuple(class_names), options.row.load(), data, say)
     for note in notes:
         say(note)
-
-    def write(to: Path, options: ExportOptions) -> tuple[Engine, dict]:
-        with borrowed(model, options.of_model()):
-            graph = DetectorGraph(model, run, options).eval()
-            metadata = metadata_of(graph, run, class_names, data, options)
-            module.write(graph, to, options, metadata)
-        return module.open_file(to), metadata
-
-    @contextlib.contextmanager
-    def again(other: ExportOptions) -> Iterator[Engine]:
-        with tempfile.TemporaryDirectory() as folder:
-            yield write(Path(folder, path.name), other)[0]
-
     with staged(path) as aside:
-        engine, metadata = write(aside, options)
         try:
-            metadata["export"]["check"] = check(model, run, options, engine, again, say)
-        except InputError as error:
-            raise InputError(
-                f"{path} is not written, as it does not compute what PyTorch does:{error}"
-            ) from error
-        module.label(aside, metadata)
+            metadata = work.whole(aside, options)
+        except DifferenceError as error:
+            raise InputError(f"{path} is not written: {error}") from error
     size = sum(file.stat().st_size for file in files_of(path))
     return Exported(path, metadata, size)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What `export` does, for one detector and one format's module."""
+
+    model: nn.Module
+    run: RunConfig
+    class_names: Sequence[str]
+    module: ModuleType
+    data: Mapping
+    say: Callable[[str], object]
+
+    def whole(self, to: Path, options: ExportOptions) -> dict:
+        """Write and check a file. Returns: its metadata."""
+        if options.precision != "int8":
+            return self.checked(to, options, *self.write(to, options))
+        from hrnet_det.export.quantize import quantize
+
+        self.whole(to, replace(options, precision="float32"))  # which int8 is made of
+        metadata = self.metadata(options)
+        metadata["export"]["int8"] = quantize(self.run, to, options, metadata)
+        return self.checked(to, options, self.module.open_file(to), metadata)
+
+    def metadata(self, options: ExportOptions) -> dict:
+        with borrowed(self.model, options.of_model()):
+            graph = DetectorGraph(self.model, self.run, options)
+            return metadata_of(graph, self.run, self.class_names, self.data, options)
+
+    def write(self, to: Path, options: ExportOptions) -> tuple[Engine, dict]:
+        metadata = self.metadata(options)
+        with borrowed(self.model, options.of_model()), quiet():
+            graph = DetectorGraph(self.model, self.run, options).eval()
+            self.module.write(graph, to, options, metadata)
+            return self.module.open_file(to), metadata
+
+    def checked(self, to: Path, options: ExportOptions, engine: Engine, metadata: dict) -> dict:
+        """Compare a file with PyTorch, and write into it how it differs."""
+        found = check(self.model, self.run, options, engine, self.again(to.name), self.say)
+        metadata["export"]["check"] = found
+        self.module.label(to, metadata)
+        return metadata
+
+    def again(self, name: str) -> Callable[[ExportOptions], AbstractContextManager[Engine]]:
+        """What writes the detector with other options for a while."""
+
+        @contextlib.contextmanager
+        def written(options: ExportOptions) -> Iterator[Engine]:
+            with tempfile.TemporaryDirectory() as folder:
+                yield self.write(Path(folder, name), options)[0]
+
+        return written
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within, torch says nothing of its tracing: what it may get wrong is found by the check."""
+    logger = logging.getLogger("torch.fx._symbolic_trace")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,11 @@ class OnnxEngine:
     """A file as a function: named arrays in, named arrays out."""
 
     def __init__(self, path: Path) -> None:
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # errors are raised
+        where = {"providers": ["CPUExecutionProvider"]}
+        self.session = onnxruntime.InferenceSession(str(path), options, **where)
         self.name = f"onnxruntime {onnxruntime.__version__}"
         found = self.session.get_modelmeta().custom_metadata_map
         self.metadata = json.loads(found.get(METADATA, "{}"))
