@@ -159,8 +159,14 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         for variant in arguments.variant
         for size in arguments.size
     ]
+    trained = "inference" not in arguments.mode
     results = benchmark(
-        cases, device=arguments.device, rounds=arguments.rounds, compiled=arguments.compile
+        cases,
+        device=arguments.device,
+        rounds=arguments.rounds,
+        engines=["torch"] if trained and not arguments.engine else arguments.engine,
+        precisions=arguments.precision,
+        against=arguments.against,
     )
     print(tables.speed_table(results))
     for path in tables.write(results, arguments.output):

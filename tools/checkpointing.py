@@ -14,7 +14,8 @@ import torch
 from tabulate import tabulate
 
 from hrnet_det.analysis.benchmark import alternate
-from hrnet_det.analysis.cases import MODES, Case, Step, training_step
+from hrnet_det.analysis.cases import MODES, Case
+from hrnet_det.analysis.forms import Step, training_step
 from hrnet_det.analysis.memory import activation_bytes, peak_bytes
 from hrnet_det.analysis.models import build_pyramid, with_naive_pyramid
 from hrnet_det.analysis.planning import set_checkpointed

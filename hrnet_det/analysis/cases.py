@@ -1,29 +1,19 @@
-"""What is measured: a case, and the forms of the network in it, all with the same weights."""
+"""What is measured: a case, its images, and the work that a network does in it."""
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hrnet_det.analysis.models import (
-    batch_of_images,
-    build_detector,
-    build_pyramid,
-    with_naive_pyramid,
-)
+from hrnet_det.analysis.models import batch_of_images
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.variants import VARIANTS
-from hrnet_det.modeling.inference.memory_format import use_channels_last
-from hrnet_det.modeling.inference.optimize import check_dtype, optimize_for_inference
 
-Step = Callable[[], object]
+Inputs = torch.Tensor | list[dict]  # images (N, 3, H, W), or Detectron2's rows of images
 
 PARTS = ("backbone", "pyramid", "detector")
 MODES = ("inference", "training", "training with trained norms")
@@ -63,69 +53,14 @@ def check_size(size: tuple[int, int], command: str) -> None:
         raise InputError(f"{command}: size {size[0]}x{size[1]}: multiples of 32, 64 or more")
 
 
-def build_forms(case: Case, device: str, *, compiled: bool) -> dict[str, nn.Module]:
-    """The models that are compared in a case, by the name of their form."""
-    training = case.mode != "inference"
-    norm_eval = case.mode != "training with trained norms"
-    build = build_detector if case.part == "detector" else build_pyramid
-    plain = build(case.variant, device, norm_eval=norm_eval).train(training)
-    forms = {"plain": plain}
-    if importlib.util.find_spec("timm"):
-        forms["timm"] = with_naive_pyramid(plain, case.variant)
-    if training:
-        ours = use_channels_last(copy.deepcopy(plain))
-        forms |= {f"trained {dtype}": ours for dtype in dtypes(device)}
-    else:
-        for dtype in dtypes(device):
-            forms[f"optimised {dtype}"] = optimize_for_inference(plain, dtype=getattr(torch, dtype))
-        if compiled:
-            forms["compiled float32"] = optimize_for_inference(plain, compile=True)
-    if case.part == "backbone":
-        return {form: model.bottom_up for form, model in forms.items()}
-    return forms
-
-
-def build_inputs(case: Case, device: str) -> torch.Tensor | list[dict]:
+def build_inputs(case: Case, device: str) -> Inputs:
     """Images of noise, as the part of the case takes them."""
     if case.part == "detector":
         return batch_of_images(case.batch, case.size, device)
     return torch.randn(case.batch, 3, *case.size, device=device)
 
 
-def forward_of(form: str, model: nn.Module, inputs: torch.Tensor | list[dict], device: str) -> Step:
-    """A call of the model: mixed precision for the form that trains so."""
-    mixed = form == "trained bfloat16"
-
-    def forward() -> object:
-        autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=mixed)
-        with EventStorage(), autocast:  # where Detectron2's losses report to
-            return model(inputs)
-
-    return forward
-
-
-def training_step(forward: Step, model: nn.Module) -> Step:
-    """Forward and backward, of the sum of what a call of `forward` gives."""
-
-    def step() -> None:
-        model.zero_grad()
-        result = forward()
-        maps = result.values() if isinstance(result, dict) else result
-        sum(x.float().square().mean() for x in maps).backward()
-
-    return step
-
-
-def dtypes(device: str) -> list[str]:
-    """The types to measure: bfloat16 too, where the device computes in it."""
-    try:
-        check_dtype(torch.bfloat16, torch.device(device))
-    except ValueError:
-        return ["float32"]
-    return ["float32", "bfloat16"]
-
-
-def gmac_of(case: Case, model: nn.Module, inputs: torch.Tensor | list[dict]) -> float | None:
+def gmac_of(case: Case, model: nn.Module, inputs: Inputs) -> float | None:
     """Multiply-adds of a form's convolutions, the backward pass counted as twice the forward's."""
     if case.part == "detector":
         return None

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hrnet_det import model_zoo
+from hrnet_det.config.load import load_run
+from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.modeling import HRFPN, HRNet
 from hrnet_det.modeling.backbone.variants import IMAGENET_WEIGHTS
@@ -90,14 +92,20 @@ def build_detector(variant: str, device: str, *, norm_eval: bool) -> nn.Module:
     Raises: InputError if no config is shipped for the variant.
     """
     torch.manual_seed(0)
+    detector = model_zoo.build_detector(detector_run(variant, norm_eval=norm_eval).cfg)
+    _calibrate(detector.backbone)
+    return detector.to(device)
+
+
+def detector_run(variant: str, *, norm_eval: bool = True) -> RunConfig:
+    """The shipped config of a variant's Faster R-CNN, on the CPU.
+
+    Raises: InputError if there is none.
+    """
     name = f"COCO-Detection/faster_rcnn_hrnetv2p_{variant}_1x.yaml"
     if name not in model_zoo.names():
         raise InputError(f"there is no config {name}: measure the pyramid of {variant}")
-    overrides = ["MODEL.DEVICE", "cpu", "MODEL.HRNET.NORM_EVAL", str(norm_eval)]
-    cfg = model_zoo.get_config(name, overrides)
-    detector = model_zoo.build_detector(cfg)
-    _calibrate(detector.backbone)
-    return detector.to(device)
+    return load_run(name, ["MODEL.DEVICE", "cpu", "MODEL.HRNET.NORM_EVAL", str(norm_eval)])
 
 
 def _calibrate(pyramid: HRFPN) -> None:

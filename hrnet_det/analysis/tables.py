@@ -1,77 +1,83 @@
-"""Results of a benchmark as a table, as json and as a plot."""
+"""Results of a benchmark as tables, as json and as a plot."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 from tabulate import tabulate
 
+from hrnet_det.analysis.against import AGAINST
 from hrnet_det.analysis.cases import Case
+from hrnet_det.analysis.growth import draw_growth, growth_tables
 from hrnet_det.errors import InputError
 
-HEADERS = ("", "ms", "speed / plain", "GMAC", "GFLOP/s", "of peak", "memory MB", "kept MB")
+# Columns: what is shown of a row, by its header. One that no row of a table has is left out.
+COLUMNS: dict[str, Callable[[dict], str]] = {
+    "ms": lambda row: f"{row['median'] * 1e3:,.0f}",
+    "speed / plain": lambda row: f"{row['times_plain']:.2f}",
+    "GMAC": lambda row: _number(row["gmac"], "{:.1f}"),
+    "GFLOP/s": lambda row: _number(row["gflops"], "{:,.0f}"),
+    "of fastest conv.": lambda row: _number(row["of_peak"], "{:.0%}"),
+    "differs by": lambda row: _number(row["difference"], "{:.0e}"),
+    "memory MB": lambda row: _number(row["memory"], "{:,.0f}", scale=1e-6),
+    "kept MB": lambda row: _number(row["activations"], "{:,.0f}", scale=1e-6),
+}
+NOTHING = "-"
 
 
 def speed_table(results: dict) -> str:
-    """The rows of `benchmark`, one table for each case."""
-    peak = ", ".join(f"{rate:,.0f} in {dtype}" for dtype, rate in results["peak"].items())
-    environment = ", ".join(f"{key} {value}" for key, value in results["environment"].items())
-    parts = [f"{environment}; best convolution, GFLOP/s: {peak}"]
+    """The rows of `benchmark`: where, one table for each case, and the cost against image size."""
+    parts = ["\n".join((*_environment(results), *results["notes"]))]
     for case, rows in groupby(results["rows"], key=itemgetter("case")):
-        cells = [
-            (
-                row["form"],
-                f"{row['median'] * 1e3:,.0f}",
-                f"{row['times_plain']:.2f}",
-                _number(row["gmac"], "{:.1f}"),
-                _number(row["gflops"], "{:,.0f}"),
-                _number(row["of_peak"], "{:.0%}"),
-                f"{row['memory'] / 1e6:,.0f}",
-                _number(row["activations"], "{:,.0f}", scale=1e-6),
-            )
-            for row in rows
-        ]
-        table = tabulate(cells, HEADERS, tablefmt="github", disable_numparse=True)
-        parts.append(f"{title(Case(**case))}\n{table}")
-    parts += growth(results)
-    return "\n\n".join(parts)
+        parts.append(f"{title(Case(**case))}\n{_table(list(rows))}")
+    return "\n\n".join((*parts, *growth_tables(results)))
 
 
-def growth(results: dict) -> list[str]:
-    """How the time of each form that was measured at several sizes grows with the megapixels."""
-    lines = []
-    for (what, form), points in _by_form(results).items():
-        (small, quick), (large, slow) = min(points), max(points)
-        if large > small:
-            power = math.log(slow / quick) / math.log(large / small)
-            span = f"from {small:.2f} to {large:.2f} megapixels"
-            lines.append(f"{what}, {form}: time grows with megapixels^{power:.2f} {span}")
-    return lines
+def _environment(results: dict) -> Iterator[str]:
+    """Lines on the machine, its instructions, and its fastest convolution."""
+    there = results["environment"]
+    yield f"{there['device']}, {there['threads']} threads, torch {there['torch']}"
+    if "instructions" in there:
+        shown = ", ".join(there["instructions"])
+        yield f"instructions: {shown} (torch uses {there['torch uses']})"
+        yield from there["limits"]
+    peak = ", ".join(f"{rate:,.0f} in {dtype}" for dtype, rate in results["peak"].items())
+    yield f"fastest convolution, GFLOP/s: {peak}"
+
+
+def _table(rows: list[dict]) -> str:
+    """Rows of one case."""
+    columns = dict(COLUMNS)
+    for row in rows:
+        if row["form"] in AGAINST:
+            columns[f"time / {row['form']}"] = _ratio_to(row["median"])
+    cells = {header: [column(row) for row in rows] for header, column in columns.items()}
+    shown = {header: of for header, of in cells.items() if set(of) != {NOTHING}}
+    lines = zip((row["form"] for row in rows), *shown.values(), strict=True)
+    return tabulate(list(lines), ("", *shown), tablefmt="github", disable_numparse=True)
+
+
+def _ratio_to(seconds: float) -> Callable[[dict], str]:
+    return lambda row: f"{row['median'] / seconds:.2f}"
 
 
 def write(results: dict, folder: str | Path) -> list[Path]:
-    """Write benchmark.json and benchmark.png, time against megapixels; returns their paths."""
-    from matplotlib.figure import Figure  # without pyplot: no backend is chosen
+    """Write benchmark.json, benchmark.md (the tables) and benchmark.png, time against megapixels.
 
+    Returns: their paths.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmark.json").write_text(json.dumps(results, indent=1) + "\n")
-    titles = list(dict.fromkeys(what for what, _ in _by_form(results)))
-    figure = Figure(figsize=(5.5 * len(titles), 4.5), layout="constrained")
-    axes = figure.subplots(1, len(titles), squeeze=False)
-    for axis, what in zip(axes[0], titles, strict=True):
-        for (of, form), points in _by_form(results).items():
-            if of == what:
-                axis.plot(*zip(*sorted(points), strict=True), marker="o", label=form)
-        axis.set(title=what, xlabel="megapixels in a batch", ylabel="seconds", ylim=0, xlim=0)
-        axis.legend()
-    figure.savefig(folder / "benchmark.png", dpi=100)
-    return [folder / "benchmark.json", folder / "benchmark.png"]
+    paths = [folder / f"benchmark.{end}" for end in ("json", "md", "png")]
+    paths[0].write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    paths[1].write_text(speed_table(results) + "\n", encoding="utf-8")
+    draw_growth(results, paths[2])
+    return paths
 
 
 def title(case: Case) -> str:
@@ -89,16 +95,5 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _by_form(results: dict) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """(megapixels, seconds) of each form of each part, variant and mode."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for row in results["rows"]:
-        case = row["case"]
-        what = f"{case['variant']} {case['part']}, {case['mode']}"
-        megapixels = case["batch"] * case["size"][0] * case["size"][1] / 1e6
-        found.setdefault((what, row["form"]), []).append((megapixels, row["median"]))
-    return found
-
-
 def _number(value: float | None, form: str, *, scale: float = 1.0) -> str:
-    return "-" if value is None else form.format(value * scale)
+    return NOTHING if value is None else form.format(value * scale)

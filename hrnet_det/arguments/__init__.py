@@ -3,6 +3,7 @@
 import argparse
 
 from hrnet_det import __version__
+from hrnet_det.arguments.benchmark import add_benchmark
 from hrnet_det.arguments.export import add_export
 from hrnet_det.arguments.predict import add_predict
 from hrnet_det.arguments.words import allow_pickle, count
@@ -50,7 +51,11 @@ def build_parser() -> argparse.ArgumentParser:
         ("export", add_export, "write a detector for other programs: ONNX, OpenVINO, TorchScript"),
         ("convert", _convert, "write the tensors of a weights file under another project's names"),
         ("convert-config", _convert_config, "write a config of mmdetection 2 or 3 as one of ours"),
-        ("benchmark", _benchmark, "measure speed and memory, beside timm's HRNet"),
+        (
+            "benchmark",
+            add_benchmark,
+            "measure speed and memory, beside timm and in other engines",
+        ),
         ("plan", _plan, "how much memory a training takes, and what batch fits"),
         ("check-data", _check_data, "check the images and annotations that a training would use"),
         ("report", _report, "write a page on a run: what it has learnt, what is wrong, what helps"),
@@ -115,28 +120,6 @@ def _convert_config(parser: argparse.ArgumentParser) -> None:
         type=count,
         help="with objects to train on (COCO's, or those of the json where it is there)",
     )
-
-
-def _benchmark(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Time HRNetV2p in its forms, in alternating order in one process, beside the plain network "
-        "and timm's with a naive pyramid; write a table, json and a plot."
-    )
-    for option, metavar, default, text in (
-        ("--variant", "W", ["w18", "w32"], "widths"),
-        ("--part", "PART", ["pyramid"], "backbone, pyramid (with its backbone), detector"),
-        ("--mode", "MODE", ["inference"], "inference, training, 'training with trained norms'"),
-        ("--size", "HxW", ["512x512", "800x1216"], "pixels"),
-    ):
-        shown = f"{text} ({' '.join(default)})"
-        parser.add_argument(option, nargs="+", default=default, metavar=metavar, help=shown)
-    parser.add_argument("--batch", type=count, default=1, help="images at once (%(default)s)")
-    parser.add_argument("--rounds", type=count, default=5, help="(%(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile too, in inference: slow to start"
-    )
-    parser.add_argument("--output", default="output/benchmark", help="folder (%(default)s)")
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import importlib
 import json
 
 import pytest
+from PIL import Image
 
 from hrnet_det.analysis import Case, benchmark, planning
 from hrnet_det.analysis import tables as report
@@ -26,7 +27,7 @@ def results():
     cases = [Case("pyramid", "inference", "w18_small_v1", size) for size in sizes]
     cases += [Case("backbone", "training", "w18_small_v1", (64, 64))]
     cases += [Case("detector", "inference", "w18", (64, 64))]
-    return benchmark(cases, rounds=1)
+    return benchmark(cases, rounds=1, precisions=("float32",), against=("resnet50_fpn",))
 
 
 def test_every_form_of_every_case_is_in_the_results(results):
@@ -58,20 +59,13 @@ def test_work_grows_with_the_pixels(results):
 def test_the_report_has_a_table_for_each_case_and_the_growth(results, tmp_path):
     table = report.speed_table(results)
     assert "w18_small_v1 pyramid, inference, 64x128, batch 1" in table
-    assert "plain: time grows with megapixels^" in table
+    assert "w18_small_v1 pyramid, inference: cost against image size" in table
     paths = report.write(results, tmp_path / "new")
-    assert [path.name for path in paths] == ["benchmark.json", "benchmark.png"]
+    assert [path.name for path in paths] == ["benchmark.json", "benchmark.md", "benchmark.png"]
     assert json.loads(paths[0].read_text())["peak"]["float32"] > 0
-
-
-def test_growth_is_the_slope_between_the_smallest_and_the_largest():
-    case = {"part": "pyramid", "mode": "inference", "variant": "w18", "batch": 1}
-    rows = [
-        {"case": case | {"size": (1000, side)}, "form": "plain", "median": seconds}
-        for side, seconds in ((1000, 1.0), (2000, 1.5), (4000, 8.0))
-    ]
-    (line,) = report.growth({"rows": rows})
-    assert "megapixels^1.50 from 1.00 to 4.00 megapixels" in line
+    assert paths[1].read_text() == f"{table}\n"
+    with Image.open(paths[2]) as plot:
+        assert plot.size == (100 * (3 * 5.5 + 1.5), 750)  # three parts were measured
 
 
 @pytest.mark.parametrize(
@@ -88,7 +82,16 @@ def test_growth_is_the_slope_between_the_smallest_and_the_largest():
             "--rounds: '0': give a whole number of at",
         ),
         (["benchmark", "--device", "abacus"], "device 'abacus' cannot be used here"),
-        (["benchmark", "--mode", "training", "--compile"], "--compile is for --mode inference"),
+        (
+            ["benchmark", "--mode", "training", "--engine", "torch", "compile"],
+            "--engine compile is for --mode inference, which is not measured",
+        ),
+        (
+            ["benchmark", "--engine", "tvm"],
+            "engine 'tvm'; known: torch, compile, onnxruntime, openvino",
+        ),
+        (["benchmark", "--precision", "int3"], "precision 'int3'; known: float32, bfloat16"),
+        (["benchmark", "--against", "vgg"], "--against 'vgg'; known: resnet50_fpn"),
         (["plan", "--config-file", "nothing.yaml"], "nothing.yaml is neither a file nor"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--memory", "lots"], "memory 'lots': give"),
         (
@@ -112,8 +115,11 @@ def test_errors_say_what_is_allowed(words, message, capsys):
 
 def test_the_commands(capsys, tmp_path):
     words = ["benchmark", "--variant", "w18_small_v1", "--size", "64x64", "--rounds", "1"]
-    assert main([*words, "--output", str(tmp_path)]) == 0
-    assert f"written: {tmp_path / 'benchmark.json'}" in capsys.readouterr().out
+    words += ["--engine", "onnxruntime", "--precision", "float32", "--output", str(tmp_path)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"written: {tmp_path / 'benchmark.json'}" in said
+    assert "\ninstructions: " in said and "| onnxruntime float32 " in said
     words = ["plan", "--config-file", "quickstart/faster_rcnn.yaml", "--size", "64x64"]
     assert main([*words, "--batch", "1", "MODEL.DEVICE", "cpu"]) == 0
     assert "| balanced " in capsys.readouterr().out
