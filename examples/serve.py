@@ -68,10 +68,12 @@ class Service:
         return {"width": width, "height": height, "objects": rows}
 
 
-def make_app(detector: Detector, *, most_bytes: int = MOST_BYTES, threads: int = 4) -> FastAPI:
+def make_app(
+    detector: Detector, *, most_bytes: int = MOST_BYTES, threads: int = 4, waiting: int = WAITING
+) -> FastAPI:
     """The application, for uvicorn or another ASGI server."""
     app, service = FastAPI(title="hrnet_det"), Service(detector)
-    pool, waiting = ThreadPoolExecutor(threads), asyncio.Semaphore(WAITING)
+    pool, places = ThreadPoolExecutor(threads), asyncio.Semaphore(waiting)
 
     @app.middleware("http")
     async def limit_size(request: Request, then) -> Response:
@@ -99,9 +101,9 @@ def make_app(detector: Detector, *, most_bytes: int = MOST_BYTES, threads: int =
         masks: bool = False,
     ) -> dict:
         """The objects of an image that score at least so much; masks as COCO's run lengths."""
-        if waiting.locked():
+        if places.locked():
             raise HTTPException(503, "too many images are waiting: try again", {"Retry-After": "1"})
-        async with waiting:
+        async with places:
             work = (service.detect, await image.read(), score, masks)
             return await asyncio.get_running_loop().run_in_executor(pool, *work)
 

@@ -183,7 +183,7 @@ class Detector:
             self.model,
             mapper,
             wanted,
-            most=each.most or run.detections_per_image,
+            most=self._limited(each.most or run.detections_per_image),
             batch=batch,
             masks=each.candidates(run) if kind_of(run).masks else 0,
             data=self._data,
@@ -225,6 +225,10 @@ class Detector:
         words = (format, precision, processing, part, tuple(size), batch, images)
         options = ExportOptions(*words, score, max_detections)
         return export(self.model, self.run, self.class_names, path, options, data=self._data)
+
+    def _limited(self, most: int) -> int:
+        """How many objects of so many an image or tile can have."""
+        return most if self._exported is None else min(most, self._exported.most)
 
     def _resized_to(self, size: int | Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
         """The config and mapper of images that are resized to a size; () for the config's."""

@@ -66,6 +66,7 @@ def _evaluate_exported(run: RunConfig, kind: type[Trainer], address: str, *, res
     match = match_classes(model.classes, ours)
     _check_classes(run, path, match)
     _tell_renamed(path, match)
+    logger.info(model)
     for remark in remarks(model, run):
         logger.warning(remark)
     if match is not None and match.moved:

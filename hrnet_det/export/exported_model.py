@@ -16,6 +16,7 @@ from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.detector.options import CANDIDATES
 from hrnet_det.errors import InputError
+from hrnet_det.export.formats import format_of
 from hrnet_det.export.objects import in_original, objects_of
 from hrnet_det.export.opening import open_exported
 from hrnet_det.modeling.inference.finite import all_finite
@@ -73,6 +74,11 @@ class ExportedModel(nn.Module):
                     "export it again with --precision float32"
                 )
         return [{"instances": objects} for objects in found]
+
+    def __str__(self) -> str:
+        """What it is, and what runs it."""
+        title, form = self.metadata.get("title", "a detector"), format_of(self.path).title
+        return f"{self.path}: {title}, {form} in {self.precision}, run by {self.engine.name}"
 
     def check_device(self, device: str | None) -> None:
         """Raises: InputError if a device is asked for that the file's engine does not run on."""
