@@ -46,11 +46,11 @@ class Tolerance:
     """By how much a file's objects may differ from PyTorch's.
 
     With `overlap` set, as for 16 bits and int8, an object is paired with the one that it overlaps
-    most, and it is the means that count; without, every single object has to agree.
+    most, and it is half of all that has to agree; without, every single one.
 
     Args:
-        box: pixels, of the worst corner, or of all on average; and as much again for each 1,000
-            pixels of the image's longer side.
+        box: pixels, of the worst corner of each, or of half of all; and as much again for each
+            1,000 pixels of the image's longer side.
         score: likewise.
         mask: share of the pixels at a mask's edge which may be on the other side of it.
         points: share of all keypoints that may be elsewhere, where a heat map has two peaks.

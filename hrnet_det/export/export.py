@@ -44,10 +44,18 @@ class Exported:
     def __str__(self) -> str:
         """What was written, and what can be done with it next."""
         made = self.metadata["export"]
-        lines = [f"written: {self.path} ({self.size / 1e6:.1f} MB, {made['precision']})"]
+        precision = made["precision"]
+        lines = [f"written: {self.path} ({self.size / 1e6:.1f} MB, {precision})"]
+        if made["format"] == "tensorrt-onnx":
+            strong = " --stronglyTyped" * (precision == "float16")
+            lines += [
+                "TensorRT itself has not been run; next, where it is:",
+                f"  trtexec --onnx={self.path} --saveEngine={self.path.with_suffix('.engine')}"
+                f"{strong}",
+            ]
         if made["part"] == "detector":
             lines += [
-                "next:",
+                "next:" if len(lines) == 1 else "and anywhere:",
                 f"  hrnet-det predict {self.path} IMAGES",
                 f"  hrnet-det train --config-file CONFIG --eval-only MODEL.WEIGHTS {self.path}",
                 f'  Detector.from_pretrained("{self.path}")  # in Python',

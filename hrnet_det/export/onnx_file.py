@@ -30,7 +30,9 @@ UNREADABLE = (  # what onnxruntime raises for a damaged file, each of them a pla
 )
 
 
-def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:
+def write(
+    graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict, *, opset: int = OPSET
+) -> None:
     """Write a detector. Its metadata is the JSON of the property "hrnet_det"."""
     with torch.no_grad():
         torch.onnx.export(
@@ -38,7 +40,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
             (graph.example(),),
             str(path),
             dynamo=False,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_axes={graph.inputs[0]: graph.axes},
