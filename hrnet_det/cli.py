@@ -167,6 +167,7 @@ def _benchmark(arguments: argparse.Namespace) -> None:
         engines=["torch"] if trained and not arguments.engine else arguments.engine,
         precisions=arguments.precision,
         against=arguments.against,
+        layers=arguments.layers,
     )
     print(tables.speed_table(results))
     for path in tables.write(results, arguments.output):

@@ -13,13 +13,13 @@ from functools import partial
 import torch
 from tabulate import tabulate
 
-from hrnet_det.analysis.benchmark import alternate
 from hrnet_det.analysis.cases import MODES, Case
-from hrnet_det.analysis.forms import Step, training_step
+from hrnet_det.analysis.forms import training_step
 from hrnet_det.analysis.memory import activation_bytes, peak_bytes
 from hrnet_det.analysis.models import build_pyramid, with_naive_pyramid
 from hrnet_det.analysis.planning import set_checkpointed
 from hrnet_det.analysis.tables import parse_size, title
+from hrnet_det.analysis.timing import Step, alternate
 from hrnet_det.modeling.backbone.checkpointing import CHECKPOINTING
 from hrnet_det.modeling.inference.memory_format import use_channels_last
 

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import torch
-from torch import nn
 
 from hrnet_det.analysis.against import check_against
 from hrnet_det.analysis.cases import Case, build_inputs, gmac_of
 from hrnet_det.analysis.engines import ENGINES, chosen_engines, chosen_precisions
 from hrnet_det.analysis.forms import (
     Form,
-    Step,
     build_forms,
     difference,
     forward_of,
     training_step,
 )
 from hrnet_det.analysis.instructions import cpu_name, instructions, limits
+from hrnet_det.analysis.layers import WHOLE, can_be_taken_apart, check_layers, measure_layers
 from hrnet_det.analysis.memory import activation_bytes, peak_bytes
+from hrnet_det.analysis.timing import alternate, check_rounds, peak_convolution
 from hrnet_det.errors import InputError
 from hrnet_det.model_zoo import check_device
-from hrnet_det.modeling.backbone.fused import FusedConv2d
-
-# Channels and sides in pixels of the convolutions that the peak is measured with.
-CONVOLUTIONS = ((64, 128), (128, 64), (256, 64), (256, 128))
 
 
 def benchmark(
@@ -39,6 +34,7 @@ def benchmark(
     engines: Sequence[str] | None = ("torch",),
     precisions: Sequence[str] | None = None,
     against: Sequence[str] = (),
+    layers: bool = False,
 ) -> dict:
     """Measure each case's forms in alternating order in this process.
 
@@ -50,6 +46,7 @@ def benchmark(
             start in seconds.
         precisions: "float32", "bfloat16", "int8"; None: what the device has of 32 and 16 bits.
         against: "resnet50_fpn": Detectron2's own.
+        layers: measure each convolution of the optimised float32 form alone, too.
     Returns: {"environment": {...}, "notes": [...], "peak": {...}, "rows": [...]}, ready for json.
         Notes say what is left out; peak is the GFLOP/s of the best convolution in each type. A row
         is a form of a case: seconds of each round and their median, and until it was built
@@ -57,7 +54,7 @@ def benchmark(
         convolutions, the GFLOP/s and what part of the peak they are; memory, bytes of tensors in a
         step at most, beside the weights; activations, those that are kept for the backward pass;
         difference, the largest from the plain form's maps, as a part of their largest value.
-        What cannot be measured of a form is None.
+        What cannot be measured of a form is None. With layers, "layers" has them for each case.
     """
     check_device(device)
     check_rounds(rounds)
@@ -65,8 +62,10 @@ def benchmark(
     engines, notes = chosen_engines(engines, device)
     precisions, more = chosen_precisions(precisions, device)
     notes += [*more, *_left_out(engines, precisions, cases)]
+    if layers:
+        check_layers(cases, device, engines, precisions)
     peak = {dtype: peak_convolution(dtype, device) for dtype in precisions if dtype != "int8"}
-    rows = []
+    rows, alone = [], []
     for case in cases:
         forms = build_forms(case, device, engines=engines, precisions=precisions, against=against)
         measured = _measure(case, forms, device, rounds)
@@ -78,7 +77,12 @@ def benchmark(
                 if row["precision"] in peak:
                     row["of_peak"] = row["gflops"] / peak[row["precision"]]
         rows += measured
-    return {"environment": environment(device), "notes": notes, "peak": peak, "rows": rows}
+        if layers and can_be_taken_apart(case):
+            images = build_inputs(case, device)
+            found = measure_layers(forms[WHOLE].model, images)
+            alone.append({"case": asdict(case), "layers": [asdict(layer) for layer in found]})
+    results = {"environment": environment(device), "notes": notes, "peak": peak, "rows": rows}
+    return results | ({"layers": alone} if layers else {})
 
 
 def _left_out(engines: Sequence[str], precisions: Sequence[str], cases: Sequence[Case]) -> list:
@@ -97,12 +101,6 @@ def _left_out(engines: Sequence[str], precisions: Sequence[str], cases: Sequence
     return notes
 
 
-def check_rounds(rounds: int) -> None:
-    """Raises: InputError if nothing would be measured."""
-    if rounds < 1:
-        raise InputError(f"benchmark: {rounds} rounds: 1 or more")
-
-
 def environment(device: str) -> dict[str, object]:
     """What is measured on: the device, the CPU's instructions, threads of torch."""
     there: dict[str, object] = {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -111,36 +109,6 @@ def environment(device: str) -> dict[str, object]:
     uses = torch.backends.cpu.get_cpu_capability()
     has = {"instructions": instructions(), "torch uses": uses, "limits": limits()}
     return {"device": cpu_name(), **there, **has}
-
-
-@torch.no_grad()
-def peak_convolution(dtype: str, device: str) -> float:
-    """GFLOP/s of the fastest of some 3x3 convolutions, the yardstick for whole networks."""
-    best = 0.0
-    for channels, side in CONVOLUTIONS:
-        conv = nn.Conv2d(channels, channels, 3, padding=1)
-        weight = conv.weight.to(device, getattr(torch, dtype))
-        fused = FusedConv2d(weight, None, conv)
-        x = torch.randn(1, channels, side, side, device=device).to(weight.dtype)
-        x = x.contiguous(memory_format=torch.channels_last)
-        seconds = min(alternate({"": lambda f=fused, x=x: f(x)}, 10, device)[""])
-        best = max(best, 2 * channels * channels * 9 * side * side / seconds / 1e9)
-    return best
-
-
-def alternate(steps: dict[str, Step], rounds: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each step in each round: A B C, A B C, ..., after two rounds not counted."""
-    check_rounds(rounds)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 2):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if device != "cpu":
-                torch.cuda.synchronize(device)
-            if number >= 2:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def _measure(case: Case, forms: dict[str, Form], device: str, rounds: int) -> list[dict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +16,8 @@ from hrnet_det.analysis.against import build_other
 from hrnet_det.analysis.cases import Case, Inputs
 from hrnet_det.analysis.engines import ENGINES
 from hrnet_det.analysis.models import build_detector, build_pyramid, with_naive_pyramid
+from hrnet_det.analysis.timing import Step
 from hrnet_det.modeling.inference.memory_format import use_channels_last
-
-Step = Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tabulate import tabulate
 from hrnet_det.analysis.against import AGAINST
 from hrnet_det.analysis.cases import Case
 from hrnet_det.analysis.growth import draw_growth, growth_tables
+from hrnet_det.analysis.layers import WHOLE, Layer, layers_table
 from hrnet_det.errors import InputError
 
 # Columns: what is shown of a row, by its header. One that no row of a table has is left out.
@@ -35,7 +36,21 @@ def speed_table(results: dict) -> str:
     parts = ["\n".join((*_environment(results), *results["notes"]))]
     for case, rows in groupby(results["rows"], key=itemgetter("case")):
         parts.append(f"{title(Case(**case))}\n{_table(list(rows))}")
-    return "\n\n".join((*parts, *growth_tables(results)))
+    return "\n\n".join((*parts, *growth_tables(results), *_layers_tables(results)))
+
+
+def _layers_tables(results: dict) -> Iterator[str]:
+    """Where the time of each case goes that was taken apart."""
+    for found in results.get("layers", ()):
+        case = found["case"]
+        rows = {row["form"]: row for row in results["rows"] if row["case"] == case}
+        table = layers_table(
+            [Layer(**layer) for layer in found["layers"]],
+            whole=min(rows[WHOLE]["seconds"]),
+            plain=min(rows["plain"]["seconds"]),
+            peak=results["peak"]["float32"],
+        )
+        yield f"{title(Case(**case))}, {WHOLE}\n{table}"
 
 
 def _environment(results: dict) -> Iterator[str]:

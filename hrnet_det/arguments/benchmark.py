@@ -33,6 +33,11 @@ def add_benchmark(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="resnet50_fpn: Detectron2's own, as it is shipped, beside them",
     )
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="each convolution alone, too: what limits the optimised form in float32",
+    )
     parser.add_argument("--batch", type=count, default=1, help="images at once (%(default)s)")
     parser.add_argument("--rounds", type=count, default=5, help="(%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")

@@ -15,7 +15,7 @@ from hrnet_det.errors import InputError
 @pytest.fixture(scope="module", autouse=True)
 def small_yardstick():
     """The peak of one small convolution; that of the real ones takes seconds."""
-    module = importlib.import_module("hrnet_det.analysis.benchmark")
+    module = importlib.import_module("hrnet_det.analysis.timing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "CONVOLUTIONS", ((16, 32),))
         yield
@@ -27,7 +27,9 @@ def results():
     cases = [Case("pyramid", "inference", "w18_small_v1", size) for size in sizes]
     cases += [Case("backbone", "training", "w18_small_v1", (64, 64))]
     cases += [Case("detector", "inference", "w18", (64, 64))]
-    return benchmark(cases, rounds=1, precisions=("float32",), against=("resnet50_fpn",))
+    return benchmark(
+        cases, rounds=1, precisions=("float32",), against=("resnet50_fpn",), layers=True
+    )
 
 
 def test_every_form_of_every_case_is_in_the_results(results):
@@ -60,6 +62,9 @@ def test_the_report_has_a_table_for_each_case_and_the_growth(results, tmp_path):
     table = report.speed_table(results)
     assert "w18_small_v1 pyramid, inference, 64x128, batch 1" in table
     assert "w18_small_v1 pyramid, inference: cost against image size" in table
+    for size in ("64x64", "64x128"):  # the detector and the training are not taken apart
+        assert f"w18_small_v1 pyramid, inference, {size}, batch 1, optimised float32\n" in table
+    assert table.count("convolutions alone") == 2
     paths = report.write(results, tmp_path / "new")
     assert [path.name for path in paths] == ["benchmark.json", "benchmark.md", "benchmark.png"]
     assert json.loads(paths[0].read_text())["peak"]["float32"] > 0
@@ -92,6 +97,11 @@ def test_the_report_has_a_table_for_each_case_and_the_growth(results, tmp_path):
         ),
         (["benchmark", "--precision", "int3"], "precision 'int3'; known: float32, bfloat16"),
         (["benchmark", "--against", "vgg"], "--against 'vgg'; known: resnet50_fpn"),
+        (["benchmark", "--layers", "--part", "detector"], "--layers is for --mode inference of a"),
+        (
+            ["benchmark", "--layers", "--precision", "bfloat16"],
+            "--layers is for the convolutions of --engine torch --precision float32",
+        ),
         (["plan", "--config-file", "nothing.yaml"], "nothing.yaml is neither a file nor"),
         (["plan", "--config", "hrnetv2p_mask_rcnn", "--memory", "lots"], "memory 'lots': give"),
         (
