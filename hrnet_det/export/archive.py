@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-METADATA = "hrnet_det.json"  # the extra file with what a file says of itself
+EXTRA = "extra/hrnet_det.json"  # what a file says of itself; "hrnet_det.json" for torch
 # Which torch adds by itself to every archive.
 _ADDED = ("version", ".data/version", ".data/serialization_id")
 

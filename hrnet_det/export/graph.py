@@ -13,6 +13,7 @@ from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.export.options import ExportOptions
+from hrnet_det.export.pasting import Number
 from hrnet_det.export.processing import Resizing, in_original, resizing_of
 from hrnet_det.export.traceable import traceable
 from hrnet_det.modeling.compat.boxes import ImageSize
@@ -120,8 +121,9 @@ class DetectorGraph(nn.Module):
     def _padded(self, images: Tensor, sizes: list[ImageSize]) -> ImageList:
         """As the model's preprocess_image pads them."""
         d = self.model.backbone.size_divisibility
-        missing = [(-side) % d for side in images.shape[-2:]] if d > 1 else [0, 0]
-        images = F.pad(self._normalised(images), (0, missing[1], 0, missing[0]))
+        height, width = images.shape[-2:]
+        below, right = multiple(height, d) - height, multiple(width, d) - width
+        images = F.pad(self._normalised(images), (0, right, 0, below))
         return ImageList(images, sizes)
 
     def _objects(self, images: ImageList) -> Sequence[Instances]:
@@ -143,6 +145,11 @@ class DetectorGraph(nn.Module):
         for name, tensor in named.items():
             destination[prefix + name] = tensor if keep_vars else tensor.detach()
         return destination
+
+
+def multiple(side: Number, divisor: int) -> Number:
+    """The smallest multiple of a divisor that is not smaller than a side."""
+    return side + (-side) % divisor if divisor > 1 else side
 
 
 def _fields(number: int, objects: Instances) -> dict[str, Tensor]:

@@ -13,12 +13,12 @@ import torchvision  # noqa: F401  whose operators are the files'
 from torch import Tensor, nn
 
 from hrnet_det.errors import InputError
-from hrnet_det.export.archive import METADATA, Archive, rewrite
+from hrnet_det.export.archive import EXTRA, Archive, rewrite
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
 
+REASON = 200  # characters of what torch says
 UNREADABLE = (RuntimeError, ValueError, SyntaxError, tokenize.TokenError)  # of a damaged file
-_EXTRA = f"extra/{METADATA}"
 # Of the language of these files: what reads or writes a file, and what is run while it is loaded.
 _REFUSED = {"save", "from_file", "__setstate__"}
 _PACKAGES = {"prim", "torchvision"}  # of operators, ops.PACKAGE.NAME; torch.NAME are torch's own
@@ -29,10 +29,10 @@ class Named(nn.Module):
 
     def __init__(self, graph: DetectorGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.detector = graph
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return dict(zip(self.graph.outputs, self.graph(image), strict=True))
+        return dict(zip(self.detector.outputs, self.detector(image), strict=True))
 
 
 def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: dict) -> None:
@@ -49,7 +49,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
 
 def label(path: Path, metadata: dict) -> None:
     """Give a file other metadata. The lines of the program that it was traced from are left out."""
-    rewrite(path, {_EXTRA: json.dumps(metadata).encode()}, left_out=_of_tracing)
+    rewrite(path, {EXTRA: json.dumps(metadata).encode()}, left_out=_of_tracing)
 
 
 def _of_tracing(name: str) -> bool:
@@ -69,13 +69,28 @@ class TorchScriptEngine:
         self.name = f"TorchScript of torch {torch.__version__.split('+')[0]}"
         archive = Archive(path)
         check_program(path, archive)
-        self.metadata = json.loads(archive[_EXTRA]) if _EXTRA in archive.names else {}
+        self.metadata = json.loads(archive[EXTRA]) if EXTRA in archive.names else {}
         self.module = torch.jit.load(str(path), map_location="cpu").eval()
 
-    @torch.inference_mode()
     def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        (array,) = arrays.values()
-        return {name: x.numpy() for name, x in self.module(torch.from_numpy(array)).items()}
+        return called(self.module, arrays)
+
+
+def called(module: nn.Module, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a module of one input gives.
+
+    Raises: InputError if it cannot compute it.
+    """
+    ((name, array),) = arrays.items()
+    try:
+        with torch.inference_mode():
+            return {key: x.numpy() for key, x in module(torch.from_numpy(array)).items()}
+    except (RuntimeError, AssertionError) as error:  # AssertionError: of torch.export's guards
+        reason = (str(error).strip().splitlines() or [""])[-1][:REASON]
+        raise InputError(
+            f"the file does not take {name} of the shape {list(array.shape)} ({reason}): give "
+            "larger ones, or of the size and batch that it was exported for"
+        ) from error
 
 
 open_file = TorchScriptEngine

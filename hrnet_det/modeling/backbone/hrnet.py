@@ -158,7 +158,7 @@ class HRNet(Backbone):
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if not torch.jit.is_tracing():
+        if not (torch.jit.is_tracing() or torch.compiler.is_exporting()):
             self._check_size(images)
         x = conv_norm(self.conv1, self.bn1, images, relu=True)
         x = conv_norm(self.conv2, self.bn2, x, relu=True)

@@ -30,7 +30,8 @@ class BagROIAlign(ROIAlign):
     """
 
     def forward(self, x: Tensor, rois: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not len(rois) or torch.jit.is_tracing():
+        written = torch.jit.is_tracing() or torch.compiler.is_exporting()  # to a file
+        if written or x.device.type != "cpu" or not len(rois):
             return super().forward(x, rois)
         rois = rois.detach().to(torch.promote_types(rois.dtype, torch.float32))
         (h, w), (height, width) = x.shape[2:], self.output_size
