@@ -49,7 +49,7 @@ class DetectorGraph(nn.Module):
         if not self.whole:
             return
         _check(model, self.kind.title)
-        self.most = max(run.detections_per_image, 0)
+        self.most = max(options.max_detections or run.detections_per_image, 0)
         self.bgr = run[settings.PIXEL_FORMAT] == "BGR"
         if self.inside:
             self.resizing = resizing_of(run)

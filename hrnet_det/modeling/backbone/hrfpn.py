@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from detectron2.layers import Conv2d
 from detectron2.modeling import Backbone
@@ -81,6 +82,7 @@ class HRFPN(OnBottomUp):
 
         self.in_features = tuple(in_features)
         self.channels = [shapes[name].channels for name in in_features]
+        self.stride = strides[0]
         self.pool = POOLINGS[pooling]
         self.checkpointed = checkpointed_parts(activation_checkpointing)
         self.reduction_conv = _conv(sum(self.channels), out_channels, 1, 1, norm, ReductionConv)
@@ -103,13 +105,24 @@ class HRFPN(OnBottomUp):
     def pyramid(self, *maps: Tensor) -> list[Tensor]:
         """The levels from the branches' maps (N, C_b, H/2^b, W/2^b), finest first."""
         maps = [self.reduction_conv(maps)]
-        for _ in self._out_features[1:]:
-            kernel = tuple(min(2, side) for side in maps[-1].shape[-2:])
-            maps.append(self.pool(maps[-1], kernel_size=kernel, stride=kernel))
+        cells = self.size_divisibility // self.stride  # of a side of the finest map, at least
+        for pooled in range(1, len(self._out_features)):
+            x, kernel = maps[-1], tuple(min(2, side) for side in maps[-1].shape[-2:])
+            if torch.jit.is_tracing():  # for images of all sizes
+                x, kernel = x if cells >= 2**pooled else _with_two_rows(x), (2, 2)
+            maps.append(self.pool(x, kernel_size=kernel, stride=kernel))
         levels = {}
         for k in reversed(range(len(maps))):  # a checkpointing ends before the last convolution
             levels[k] = self.fpn_convs[k % len(self.fpn_convs)](maps[k])
         return [levels[k] for k in range(len(maps))]
+
+
+def _with_two_rows(x: Tensor) -> Tensor:
+    """A map (N, C, H, W) in which a side of 1 is there twice: its pooled form stays the same."""
+    for axis in (-2, -1):
+        side = torch.as_tensor(x.shape[axis])
+        x = x.index_select(axis, torch.arange(side.clamp(min=2)).clamp(max=side - 1))
+    return x
 
 
 class ReductionConv(Conv2d):

@@ -110,7 +110,8 @@ def scaled(
     """
     end = boxes.new_tensor([0, 0, 1, 1] if conventions.closed_boxes else [0, 0, 0, 0])
     closed = boxes.unflatten(-1, (boxes.shape[-1] // 4, 4)) - end
-    return (operation(closed, boxes.new_tensor([*scale, *scale])) + end).reshape(boxes.shape)
+    by = torch.stack([torch.as_tensor(side).to(boxes) for side in (*scale, *scale)])
+    return (operation(closed, by) + end).reshape(boxes.shape)
 
 
 @ANCHOR_GENERATOR_REGISTRY.register()

@@ -1,0 +1,207 @@
+"""Images resized within a graph as Pillow and OpenCV resize them, level by level.
+
+All numbers are whole, and so small that single precision holds them exactly: every engine finds the
+same, whichever order it adds them in. Source: Pillow's Resample.c, OpenCV's resize.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+Resize = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]
+
+BLOCK = 32  # pixels that are computed together from a part of the image
+BITS = 22  # of Pillow's weights
+HALF = 2**11  # what Pillow's weights are split by, and OpenCV's are parts of
+DIGIT = 16  # by which a remainder is multiplied in a long division
+
+
+def pillow(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """(H, W, C) uint8 as (h, w, C) float32 of whole levels, as PIL's bilinear resize makes it.
+
+    Pillow 13 begins with the height where that loses more than twice the pixels of the width; the
+    older ones always begin with the width. Their levels differ by 1 here and there.
+    """
+    if not pillow_begins_with_height():
+        return _by_axes(image, new, _pillow_axis, _pillow_axis)
+    (height, width), (new_height, new_width) = sides_of(image), new
+    swaps = (height > new_height) & (height - new_height > 2 * (width - new_width))
+    return _by_either_axis(image, new, swaps)
+
+
+@cache
+def pillow_begins_with_height() -> bool:
+    """Whether the Pillow that is installed begins with the height where that spares it more."""
+    image = torch.arange(40 * 40 * 3, dtype=torch.uint8).square().reshape(40, 40, 3)
+    sides = torch.tensor(11), torch.tensor(39)
+    found = np.asarray(Image.fromarray(image.numpy()).resize((39, 11), Image.BILINEAR))
+    by_width = _by_axes(image, sides, _pillow_axis, _pillow_axis)
+    return not torch.equal(by_width, torch.from_numpy(found.astype("float32")))
+
+
+def _by_either_axis(image: Tensor, new: tuple[Tensor, Tensor], swaps: Tensor) -> Tensor:
+    """`_by_axes` of Pillow's functions; first the height where `swaps`, a tensor (), is true."""
+    (height, width), channels = sides_of(image), image.shape[2]
+    swap = swaps.long()
+    first, second = _swapped(width, height, swap)
+    new_first, new_second = _swapped(new[1], new[0], swap)
+    step, other_step = _swapped(torch.ones_like(width), width, swap)  # in rows of pixels
+    places = torch.arange(first)[:, None] * step + torch.arange(second) * other_step
+    x = image.reshape(height * width, channels)[places.reshape(first * second)]
+    x = _pillow_axis(x.reshape(first, second * channels), (first, new_first))
+    x = x.reshape(new_first, second, channels).permute(1, 0, 2)
+    x = _pillow_axis(x.reshape(second, new_first * channels), (second, new_second))
+    step, other_step = _swapped(new_first, torch.ones_like(width), swap)
+    places = torch.arange(new[0])[:, None] * step + torch.arange(new[1]) * other_step
+    x = x.reshape(new_first * new_second, channels)[places.reshape(new[0] * new[1])]
+    return x.reshape(new[0], new[1], channels)
+
+
+def _swapped(x: Tensor, y: Tensor, swap: Tensor) -> tuple[Tensor, Tensor]:
+    """The two numbers, or the other way round where swap is 1."""
+    return x + (y - x) * swap, y + (x - y) * swap
+
+
+def opencv(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """(H, W, C) uint8 as (h, w, C) float32 of whole levels, as cv2.resize makes it."""
+    return _by_axes(image, new, _opencv_width, _opencv_height)
+
+
+def opencv_float(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """The same of float32 levels, which are not rounded."""
+    return _by_axes(image, new, _float_axis, _float_axis)
+
+
+def _by_axes(
+    image: Tensor, new: tuple[Tensor, Tensor], of_width: Resize, of_height: Resize
+) -> Tensor:
+    """First the width, then the height; each function resizes the rows of a matrix."""
+    (height, width), channels = sides_of(image), image.shape[2]
+    x = of_width(image.permute(1, 0, 2).reshape(width, height * channels), (width, new[1]))
+    x = x.reshape(new[1], height, channels).permute(1, 0, 2).reshape(height, new[1] * channels)
+    return of_height(x, (height, new[0])).reshape(new[0], new[1], channels)
+
+
+def sides_of(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Height and width of (H, W, C), as tensors () of integers."""
+    height, width = image.shape[:2]
+    return torch.as_tensor(height), torch.as_tensor(width)
+
+
+def _pillow_axis(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:
+    """Rows (old, M) of whole levels as (new, M): weighted sums, rounded and cut as 8 bits."""
+    cells, weights = pillow_weights(*sides)
+    upper = (weights / HALF + 0.5).floor()
+    lower = weights - upper * HALF
+    sums = torch.cat([upper, lower], dim=1) @ x[cells].float()  # (blocks, 2 * BLOCK, M)
+    upper, lower = sums[:, :BLOCK] + HALF // 2, sums[:, BLOCK:]
+    whole = (upper / HALF).floor()
+    rest = (upper - whole * HALF) * HALF + lower
+    levels = (whole + (rest / 2**BITS).floor()).clamp(0, 255)
+    return levels.reshape(-1, x.shape[1])[: sides[1]]
+
+
+def pillow_weights(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """Pillow's weights of an axis, in blocks of BLOCK pixels, each of which reads a part of it.
+
+    A pixel is the mean of those within a triangle around its place, which is as wide on either side
+    as a pixel of the smaller axis. Its weights are whole numbers over their sum, of which a long
+    division makes BITS bits.
+
+    Output: cells (blocks, window) that are read; weights (blocks, BLOCK, window), whole numbers.
+    """
+    reach = ceil_div(torch.maximum(old, new), new)
+    window = floor_div((BLOCK - 1) * old, new) + 2 * reach + 5
+    middle = (2 * BLOCK * torch.arange(ceil_div(new, BLOCK)) + 1) * old  # of a block's first pixel
+    first = (floor_div(middle, 2 * new) - reach - 1).clamp(min=0)
+    j, i = torch.arange(window), torch.arange(BLOCK)[:, None]
+    cells = first[:, None] + j
+    apart = ((2 * first + 1) * new - middle)[:, None, None] + 2 * j * new - 2 * i * old
+    share = (2 * torch.maximum(old, new) - apart.abs()).clamp(min=0).float()
+    share = share * (cells < old).unsqueeze(1)
+    weights = _long_division(share, share.sum(dim=-1, keepdim=True).clamp(min=1))
+    return torch.minimum(cells, old - 1), weights
+
+
+def _long_division(x: Tensor, by: Tensor) -> Tensor:
+    """round(2**BITS * x / by) of whole numbers x <= by."""
+    quotient, left = torch.zeros_like(x), x
+    for digit in (DIGIT, DIGIT, DIGIT, DIGIT, DIGIT, 2**BITS // DIGIT**5):
+        left = left * digit
+        whole = (left / by).floor()
+        quotient, left = quotient * digit + whole, left - whole * by
+    return quotient + (2 * left >= by)
+
+
+def _places(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """The cell before each new pixel's middle (new, 1), also beyond the axis; how far after it."""
+    at = (2 * torch.arange(new)[:, None] + 1) * old + new  # from the middle of a cell before all
+    cell = floor_div(at, 2 * new)
+    return cell - 1, (at - cell * 2 * new).float() / (2 * new).float()
+
+
+def _rounded_places(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with the place rounded to single precision, as OpenCV does for images of 8 bits."""
+    at = (2 * torch.arange(new)[:, None] + 1) * old - new
+    at = at.float() / (2 * new).float()
+    return at.floor().long(), at - at.floor()
+
+
+def _kept(cell: Tensor, after: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+    """The same where a pixel beyond the first or last cell is that cell."""
+    within = (cell >= 0) & (cell < old - 1)
+    return torch.minimum(cell.clamp(min=0), old - 1), after * within
+
+
+def _two_rows(x: Tensor, cell: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (old, M) the rows (new, M) of each cell and the one after it, as float32."""
+    cells = torch.minimum(torch.cat([cell, cell + 1], dim=1).clamp(min=0), old - 1)
+    return x[cells[:, 0]].float(), x[cells[:, 1]].float()
+
+
+def _float_axis(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:
+    cell, after = _kept(*_places(*sides), sides[0])
+    low, high = _two_rows(x, cell, sides[0])
+    return low * (1 - after) + high * after
+
+
+def _opencv_width(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:
+    """Sums of HALF times the levels, with weights that are whole numbers."""
+    cell, after = _kept(*_rounded_places(*sides), sides[0])
+    low, high = _two_rows(x, cell, sides[0])
+    return low * ((1 - after) * HALF).round() + high * (after * HALF).round()
+
+
+def _opencv_height(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:
+    """Levels from `_opencv_width`'s sums, which OpenCV rounds in these steps."""
+    cell, after = _rounded_places(*sides)
+    x = (x / 16).floor()
+    low, high = _two_rows(x, cell, sides[0])
+    low = _share_of(low, ((1 - after) * HALF).round())
+    high = _share_of(high, (after * HALF).round())
+    return ((low + high + 2) / 4).floor().clamp(0, 255)
+
+
+def _share_of(x: Tensor, weight: Tensor) -> Tensor:
+    """floor(x * weight / 2**16) of whole numbers, x < 2**15 and weight <= 2**11, in 24 bits."""
+    upper = (x / 256).floor()
+    lower = x - upper * 256
+    return ((upper * weight + (lower * weight / 256).floor()) / 256).floor()
+
+
+def floor_div(x: Tensor, by: Tensor | int) -> Tensor:
+    """floor(x / by) of whole numbers, also where an engine divides them in single precision."""
+    quotient = x.div(by, rounding_mode="trunc")
+    left = x - quotient * by
+    return quotient - (left < 0).to(x.dtype) + (left >= by).to(x.dtype)
+
+
+def ceil_div(x: Tensor, by: Tensor | int) -> Tensor:
+    """ceil(x / by), likewise."""
+    return floor_div(x + (by - 1), by)
