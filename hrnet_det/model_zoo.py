@@ -84,7 +84,7 @@ def check_device(name: str) -> None:
 
 
 def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
-    """The form of a detector that TEST.OPTIMIZED, TEST.DTYPE and TEST.COMPILE ask for.
+    """The form of a detector that TEST.OPTIMIZED, DTYPE, COMPILE and ENGINE ask for.
 
     A model that is optimised already stays as it is, and one without parameters, which a file is
     that a detector was exported to. Raises: InputError as `check_inference_form`.
@@ -94,22 +94,23 @@ def inference_form(run: RunConfig, model: nn.Module) -> nn.Module:
     dtype = check_inference_form(run)
     if not run[settings.OPTIMIZED] or optimize.is_optimized(model):
         return model
-    return optimize.optimize_for_inference(model, dtype=dtype, compile=run[settings.COMPILE])
+    options = {"compile": run[settings.COMPILE], "engine": run[settings.ENGINE]}
+    return optimize.optimize_for_inference(model, dtype=dtype, **options)
 
 
 def check_inference_form(run: RunConfig) -> torch.dtype:
     """The type that TEST.DTYPE names.
 
-    Raises: InputError if the three keys contradict each other, MODEL.DEVICE does not compute in
-        that type, or torch.compile is asked for where it does not work.
+    Raises: InputError if the four keys contradict each other, MODEL.DEVICE does not compute in
+        that type or by that engine, or one is asked for that does not work here.
     """
     dtype, device = str(run[settings.DTYPE]), str(run[settings.DEVICE])
     name, compiles = run.name(settings.DTYPE), run[settings.COMPILE]
-    if not run[settings.OPTIMIZED] and (dtype != "float32" or compiles):
+    asked = [s for s in (settings.DTYPE, settings.COMPILE, settings.ENGINE) if run[s] != s.default]
+    if not run[settings.OPTIMIZED] and asked:
         raise InputError(
-            f"{run.shown(settings.DTYPE)}, {run.shown(settings.COMPILE)} with "
-            f"{run.shown(settings.OPTIMIZED)}: only the optimised form has them; set "
-            f"{run.shown(settings.OPTIMIZED, True)}"
+            f"{', '.join(map(run.shown, asked))} with {run.shown(settings.OPTIMIZED)}: only the "
+            f"optimised form has it; set {run.shown(settings.OPTIMIZED, True)}"
         )
     if dtype not in optimize.DTYPES:
         raise InputError(f"unknown {name} {dtype!r}; known: {', '.join(optimize.DTYPES)}")
@@ -117,6 +118,10 @@ def check_inference_form(run: RunConfig) -> torch.dtype:
         optimize.check_dtype(optimize.DTYPES[dtype], torch.device(device))
     except (ValueError, RuntimeError) as error:
         raise InputError(f"{name}: {error}") from error
+    try:
+        optimize.check_engine(run[settings.ENGINE], torch.device(device), compile=compiles)
+    except InputError as error:
+        raise InputError(f"{run.name(settings.ENGINE)}: {error}") from error
     if compiles:
         _check_compiler(run, device)
     return optimize.DTYPES[dtype]

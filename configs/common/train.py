@@ -23,11 +23,12 @@ train = {
         "test_json": "",
         "test_images": "",
     },
-    # The form that evaluation runs in: optimised, and what it computes in.
+    # The form that evaluation runs in: optimised, and what it computes in and by.
     "test": {
         "optimized": True,
         "dtype": "float32",
         "compile": False,
+        "engine": "torch",  # or on a CPU "openvino", in less time
         "loss": False,  # also the losses on the test sets, at each evaluation
         "keypoint_oks_sigmas": [],  # one for each keypoint; [] for COCO's
     },

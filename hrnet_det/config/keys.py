@@ -145,6 +145,8 @@ KEYS: dict[str, object] = {
     "TEST.OPTIMIZED": True,
     "TEST.DTYPE": "float32",  # what that form computes in, or "bfloat16", or on GPUs "float16"
     "TEST.COMPILE": False,  # torch.compile for its backbone, which needs a C++ compiler on a CPU
+    # What computes its backbone: "torch", or on a CPU "openvino", in less time.
+    "TEST.ENGINE": "torch",
     # Your own data without Python: a folder in one of the layouts of hrnet_det/data/layouts.py
     # (--data FOLDER on the command line), whose jsons and images the next four keys become.
     "DATASETS.CUSTOM.FOLDER": "",

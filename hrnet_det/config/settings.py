@@ -113,5 +113,6 @@ KEYPOINT_OKS_SIGMAS = Setting("TEST.KEYPOINT_OKS_SIGMAS", "train.test.keypoint_o
 OPTIMIZED = Setting("TEST.OPTIMIZED", "train.test.optimized", True)
 DTYPE = Setting("TEST.DTYPE", "train.test.dtype", "float32")
 COMPILE = Setting("TEST.COMPILE", "train.test.compile", False)
+ENGINE = Setting("TEST.ENGINE", "train.test.engine", "torch")
 LOSS = Setting("TEST.LOSS", "train.test.loss", False)
 AUGMENTED = Setting("TEST.AUG.ENABLED", default=False)

@@ -42,7 +42,7 @@ class Detector:
     Args:
         model: a Detectron2 detector, in evaluation mode.
         config: its RunConfig, or Detectron2's config: the format and size of the images that it
-            expects, and the form that it runs in (TEST.OPTIMIZED, TEST.DTYPE, TEST.COMPILE).
+            expects, and the form that it runs in (TEST.OPTIMIZED, DTYPE, COMPILE, ENGINE).
         data: what its weights say of the images that they were trained on.
     Raises: InputError if the config asks for a way to resize or to compute that cannot be had, or
         is of a model that detects no objects.

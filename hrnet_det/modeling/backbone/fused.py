@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
@@ -39,7 +41,27 @@ def folded(conv: nn.Conv2d, norm: nn.Module | None) -> tuple[Tensor, Tensor | No
     return conv.weight * scale.view(-1, 1, 1, 1), bias
 
 
-class FusedConv2d(nn.Module):
+class InferenceOnly(nn.Module):
+    """A part of a model that optimize_for_inference has made: neither trained, moved nor saved."""
+
+    def _apply(self, *_: object, **__: object) -> Self:
+        raise RuntimeError("optimize_for_inference: move or convert the model that it was given")
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            raise RuntimeError("optimize_for_inference: train the model that it was given instead")
+        return super().train(mode)
+
+    def _save_to_state_dict(self, *_: object) -> None:
+        raise RuntimeError(
+            "a model made by optimize_for_inference cannot be saved; save its source"
+        )
+
+    def _load_from_state_dict(self, *_: object) -> None:
+        raise RuntimeError("optimize_for_inference: load weights into the model that it is given")
+
+
+class FusedConv2d(InferenceOnly):
     """ReLU(conv(x) + add), for inference; NaN stays NaN, as in the plain form.
 
     On a CPU it is oneDNN's convolution with the addition as its post-operation, which spares a pass
@@ -111,19 +133,3 @@ class FusedConv2d(nn.Module):
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_size": None, "_ordered": None}  # which cannot be copied
-
-    def _apply(self, *_: object, **__: object) -> FusedConv2d:
-        raise RuntimeError("optimize_for_inference: move or convert the model that it was given")
-
-    def train(self, mode: bool = True) -> FusedConv2d:
-        if mode:
-            raise RuntimeError("optimize_for_inference: train the model that it was given instead")
-        return super().train(mode)
-
-    def _save_to_state_dict(self, *_: object) -> None:
-        raise RuntimeError(
-            "a model made by optimize_for_inference cannot be saved; save its source"
-        )
-
-    def _load_from_state_dict(self, *_: object) -> None:
-        raise RuntimeError("optimize_for_inference: load weights into the model that it is given")

@@ -159,7 +159,7 @@ class HRNet(Backbone):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if not (torch.jit.is_tracing() or torch.compiler.is_exporting()):
-            self._check_size(images)
+            self.check_size(images)
         x = conv_norm(self.conv1, self.bn1, images, relu=True)
         x = conv_norm(self.conv2, self.bn2, x, relu=True)
         wanted = "stage1" in self.checkpointed
@@ -175,7 +175,8 @@ class HRNet(Backbone):
             x = run_checkpointed("bottlenecks" in self.checkpointed, block, x)
         return x
 
-    def _check_size(self, images: Tensor) -> None:
+    def check_size(self, images: Tensor) -> None:
+        """Raises: ValueError if branches of these images do not fit together, or cannot train."""
         if images.dim() != 4 or images.shape[1] != 3:
             raise ValueError(f"HRNet takes images (N, 3, H, W), got {tuple(images.shape)}")
         d = self.size_divisibility

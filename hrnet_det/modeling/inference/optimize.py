@@ -13,14 +13,23 @@ from detectron2.modeling.proposal_generator.rpn import StandardRPNHead
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from torch import Tensor, nn
 
+from hrnet_det.errors import InputError
 from hrnet_det.modeling.backbone.blocks import BasicBlock, Bottleneck, ConvNorm
-from hrnet_det.modeling.backbone.fused import FusedConv2d, can_be_folded, folded, has_fixed_values
+from hrnet_det.modeling.backbone.fused import (
+    FusedConv2d,
+    InferenceOnly,
+    can_be_folded,
+    folded,
+    has_fixed_values,
+)
 from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
 from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.inference.memory_format import use_channels_last
+from hrnet_det.modeling.inference.openvino_form import OpenVINOBackbone, check_openvino
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ENGINES = ("torch", "openvino")
 
 _PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
 # Layers that compute in the chosen type, beside the convolutions that are fused.
@@ -31,7 +40,11 @@ _LAST_LAYERS = ("predictor", "score_lowres", "center_predictor", "offset_predict
 
 
 def optimize_for_inference(
-    model: nn.Module, *, dtype: torch.dtype = torch.float32, compile: bool = False
+    model: nn.Module,
+    *,
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    engine: str = "torch",
 ) -> nn.Module:
     """A copy of a backbone or of a whole detector that computes the same in less time.
 
@@ -50,8 +63,11 @@ def optimize_for_inference(
             layers. What RoIAlign samples, boxes and scores stay in single precision.
         compile: torch.compile makes the backbone, for images of any size, instead of oneDNN's
             fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
-    Raises: ValueError if the dtype cannot be computed in, the model is optimised already, or its
-        weights are not float32.
+        engine: what computes the backbone: "torch", or on a CPU "openvino", which takes less time
+            (`OpenVINOBackbone`); the rest of a detector is torch's.
+    Raises: ValueError if the dtype cannot be computed in, the model is optimised already, its
+        weights are not float32, or the engine is unknown, not installed, not for this device, or
+        asked for with compile.
     """
     if is_optimized(model):
         raise ValueError("the model is optimised already: give the one that it was made from")
@@ -59,7 +75,14 @@ def optimize_for_inference(
         raise ValueError("the model must have its weights in float32: give the one that trained")
     device = next(model.parameters()).device
     check_dtype(dtype, device)
+    check_engine(engine, device, compile=compile)
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    backbone = getattr(model, "backbone", model)
+    if engine == "openvino":
+        form = OpenVINOBackbone(backbone, dtype).eval()
+        if backbone is model:
+            return form
+        model.backbone = None  # it is not for what follows
     use_channels_last(model)
 
     def fused(weight: Tensor, bias: Tensor | None, conv: nn.Conv2d) -> FusedConv2d:
@@ -69,14 +92,16 @@ def optimize_for_inference(
         _fuse_children(module, fused)
     if dtype != torch.float32:
         _compute_in(model, dtype, device)
+    if engine == "openvino":
+        model.backbone = form
     if compile:
-        getattr(model, "backbone", model).compile(dynamic=True)
+        backbone.compile(dynamic=True)
     return model
 
 
 def is_optimized(model: nn.Module) -> bool:
     """Whether the model has come from optimize_for_inference."""
-    return any(isinstance(module, FusedConv2d) for module in model.modules())
+    return any(isinstance(module, InferenceOnly) for module in model.modules())
 
 
 def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
@@ -89,6 +114,16 @@ def check_dtype(dtype: torch.dtype, device: torch.device) -> None:
         raise ValueError("float16 is for GPUs; on a CPU take bfloat16 or float32")
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise ValueError("this CPU has no instructions for bfloat16; take float32")
+
+
+def check_engine(engine: str, device: torch.device, *, compile: bool = False) -> None:
+    """Raises: InputError if no backbone is computed by this engine here, or not with compile."""
+    if engine not in ENGINES:
+        raise InputError(f"engine {engine!r}: must be one of {', '.join(ENGINES)}")
+    if engine == "openvino":
+        check_openvino(device)
+        if compile:
+            raise InputError("engine openvino has nothing for torch.compile: take one of the two")
 
 
 def _fuse_children(module: nn.Module, fused: Callable[..., FusedConv2d]) -> None:

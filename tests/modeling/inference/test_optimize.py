@@ -550,12 +550,12 @@ def refused(*overrides):
 def test_keys_that_contradict_each_other():
     plain = ["TEST.OPTIMIZED", "False"]
     assert refused(*plain, "TEST.DTYPE", "bfloat16") == (
-        "TEST.DTYPE bfloat16, TEST.COMPILE False with TEST.OPTIMIZED False: only the optimised "
-        "form has them; set TEST.OPTIMIZED True"
+        "TEST.DTYPE bfloat16 with TEST.OPTIMIZED False: only the optimised form has it; set "
+        "TEST.OPTIMIZED True"
     )
     assert refused(*plain, "TEST.COMPILE", "True") == (
-        "TEST.DTYPE float32, TEST.COMPILE True with TEST.OPTIMIZED False: only the optimised "
-        "form has them; set TEST.OPTIMIZED True"
+        "TEST.COMPILE True with TEST.OPTIMIZED False: only the optimised form has it; set "
+        "TEST.OPTIMIZED True"
     )
     assert refused("TEST.DTYPE", "half") == (
         "unknown TEST.DTYPE 'half'; known: float32, bfloat16, float16"
