@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,9 +18,11 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.detector.options import CANDIDATES
 from hrnet_det.errors import InputError
 from hrnet_det.export.formats import format_of
-from hrnet_det.export.objects import in_original, objects_of
+from hrnet_det.export.objects import in_original, into_canvas, objects_of
 from hrnet_det.export.opening import open_exported
 from hrnet_det.modeling.inference.finite import all_finite
+
+logger = logging.getLogger("detectron2.hrnet_det")
 
 
 class ExportedModel(nn.Module):
@@ -54,6 +57,7 @@ class ExportedModel(nn.Module):
         self.size, self.batch = tuple(said.get("size") or ()), int(said.get("batch") or 1)
         self.test_score_thresh = float(said["score"])
         self.most = int(said["max_detections"])
+        self._told = False
         self.order: Tensor | None = None  # numbers of the file's classes in the data
         run = self.run
         self.test_sides = (0, 0)  # which a call with a size of its own has of its own, too
@@ -102,11 +106,11 @@ class ExportedModel(nn.Module):
             score: the least of the objects that are wanted.
             most: how many of an image.
         """
-        if size not in ((), []) and (self.resizes or self.size):
+        if size not in ((), []) and self.resizes:
             raise InputError(
                 f"size {size}: the size of images is fixed in {self.path}: export it with another "
                 "one (Detector.from_pretrained(WEIGHTS, size=...).export), or with --processing "
-                "outside and without --size"
+                "outside"
             )
         if score is not None and score < self.test_score_thresh:
             raise InputError(
@@ -137,10 +141,10 @@ class ExportedModel(nn.Module):
 
     def _of(self, rows: Sequence[dict]) -> list[Instances]:
         """Objects of images of one size, which are as many as the file takes at most."""
-        self._check_size(rows[0])
         return [self._whole(rows[0])] if self.resizes else self._resized(rows)
 
     def _whole(self, row: dict) -> Instances:
+        self._check_size(row)
         image = row["image"].cpu().round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
         if self.run[settings.PIXEL_FORMAT] == "BGR":
             image = image.flip(2)
@@ -148,11 +152,14 @@ class ExportedModel(nn.Module):
         return self._in_order(objects_of(found, tuple(image.shape[:2])))
 
     def _resized(self, rows: Sequence[dict]) -> list[Instances]:
-        images = np.stack([row["image"].cpu().numpy().astype(np.float32) for row in rows])
-        lacking = self.batch - len(rows)
-        images = np.concatenate([images, *[images[-1:]] * lacking])
-        found = self.engine({"images": images})
-        size, numbers = images.shape[2:], found.pop("image")
+        images = torch.stack([row["image"].cpu().float() for row in rows])
+        size = tuple(images.shape[2:])
+        if self.size and size != self.size:
+            images, size = into_canvas(images, self.size, self.run[settings.PIXEL_MEAN])
+            self._tell_canvas(size)
+        images = torch.cat([images, *[images[-1:]] * (self.batch - len(rows))])
+        found = self.engine({"images": images.numpy()})
+        numbers = found.pop("image")
         rules, made = str(self.run[settings.CONVENTIONS]), []
         for number, row in enumerate(rows):
             objects = objects_of({k: v[numbers == number] for k, v in found.items()}, size)
@@ -169,9 +176,19 @@ class ExportedModel(nn.Module):
         if self.size and size != self.size:
             (height, width), (wanted, wide) = size, self.size
             raise InputError(
-                f"{row.get('file_name', 'an image')} is {width}x{height} pixels"
-                f"{'' if self.resizes else ' when it is resized'}, and {self.path} takes images of "
-                f"{wide}x{wanted} alone: export it without --size"
+                f"{row.get('file_name', 'an image')} is {width}x{height} pixels, and {self.path} "
+                f"takes images of {wide}x{wanted} alone: export it without --size, or with "
+                "--processing outside, which pads smaller ones"
+            )
+
+    def _tell_canvas(self, size: tuple[int, int]) -> None:
+        if not self._told:
+            self._told = True
+            (height, width), (wanted, wide) = size, self.size
+            logger.warning(
+                f"{self.path} takes images of {wide}x{wanted} alone: others are padded to that, "
+                f"and resized where they are larger, such as one to {width}x{height}; scores differ"
+                " a little from those without padding"
             )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
+from torch import Tensor
 
 from hrnet_det.modeling.compat.boxes import ImageSize
 from hrnet_det.modeling.compat.conventions import DETECTRON2, get_conventions
@@ -29,6 +31,26 @@ def objects_of(arrays: Mapping[str, np.ndarray], size: tuple[int, int]) -> Insta
         if name in arrays:
             objects.set(field, torch.from_numpy(arrays[name]))
     return objects
+
+
+def into_canvas(
+    images: Tensor, size: tuple[int, int], mean: Sequence[float]
+) -> tuple[Tensor, tuple[int, int]]:
+    """Images (N, 3, H, W) in the upper left corner of the only size that a file takes.
+
+    The rest has the mean colour, which is what Detectron2 pads with. Larger images are resized.
+
+    Returns: (N, 3, *size), and the height and width that the images have in it.
+    """
+    given = images.shape[2:]
+    factor = min(1.0, *(most / side for side, most in zip(given, size, strict=True)))
+    if factor < 1:
+        given = [max(1, int(side * factor)) for side in given]
+        images = F.interpolate(images, given, mode="bilinear", antialias=True)
+    colour = images.new_tensor(mean).view(1, 3, 1, 1)
+    canvas = colour.repeat(len(images), 1, *size)
+    canvas[:, :, : given[0], : given[1]] = images
+    return canvas, tuple(given)
 
 
 def in_original(
