@@ -14,7 +14,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.errors import InputError
 from hrnet_det.export.options import ExportOptions
 from hrnet_det.export.pasting import Number
-from hrnet_det.export.processing import Resizing, in_original, resizing_of
+from hrnet_det.export.processing import Resizing, in_given, in_original, resizing_of
 from hrnet_det.export.traceable import traceable
 from hrnet_det.modeling.compat.boxes import ImageSize
 from hrnet_det.modeling.compat.conventions import Conventions
@@ -112,7 +112,9 @@ class DetectorGraph(nn.Module):
     def _of_images(self, images: Tensor) -> tuple[Tensor, ...]:
         size = ImageSize(tuple(images.shape[-2:]), (1.0, 1.0))
         each = self._objects(self._padded(images, [size] * self.options.batch))
-        found = [_fields(number, objects) for number, objects in enumerate(each)]
+        found = [in_given(objects, size, self.conventions) for objects in each]
+        for number, fields in enumerate(found):
+            fields["image"] = torch.full_like(fields["classes"], number)
         return tuple(torch.cat([fields[name] for fields in found]) for name in self.outputs)
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -150,19 +152,6 @@ class DetectorGraph(nn.Module):
 def multiple(side: Number, divisor: int) -> Number:
     """The smallest multiple of a divisor that is not smaller than a side."""
     return side + (-side) % divisor if divisor > 1 else side
-
-
-def _fields(number: int, objects: Instances) -> dict[str, Tensor]:
-    """An image's objects as the outputs of a graph."""
-    boxes = objects.pred_boxes.tensor
-    classes = objects.pred_classes
-    found = {"image": torch.full_like(classes, number), "boxes": boxes, "classes": classes}
-    found["scores"] = objects.scores
-    if objects.has("pred_masks"):
-        found["masks"] = objects.pred_masks[:, 0]
-    if objects.has("pred_keypoints"):
-        found["keypoints"] = objects.pred_keypoints
-    return found
 
 
 def _check(model: nn.Module, title: str) -> None:

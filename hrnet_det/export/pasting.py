@@ -122,10 +122,10 @@ def keypoints_of(maps: Tensor, boxes: Tensor, *, most: int = 0) -> Tensor:
 def _highest(maps: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """The highest pixel (K, J, 2) of maps (K, J, S, S) brought to a size, and its value (K, J)."""
     values = rows.transpose(1, 2).unsqueeze(1) @ (maps @ columns.unsqueeze(1))
-    objects, points, height, width = values.shape
-    best, place = values.reshape(objects, points, height * width).max(dim=-1)
-    row = place.div(width, rounding_mode="floor")
-    return torch.stack([place - row * width, row], dim=-1).to(maps.dtype), best
+    of_rows, x = values.max(dim=-1)  # (K, J, height)
+    best, y = of_rows.max(dim=-1)
+    x = x.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    return torch.stack([x, y], dim=-1).to(maps.dtype), best
 
 
 def _cubic(sides: Tensor, largest: Tensor, cells: int) -> Tensor:

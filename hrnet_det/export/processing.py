@@ -153,6 +153,31 @@ def _resize_of(rule: transforms.ResizeRule | None) -> resizing.Resize:
     return resizing.opencv_float if as_float else resizing.opencv
 
 
+def in_given(
+    objects: Instances, size: tuple[Number, Number], conventions: Conventions
+) -> dict[str, Tensor]:
+    """Objects in the pixels of the images that the detector was given.
+
+    Args:
+        objects: of the detector, before they are brought into an original image.
+        size: height and width of an image.
+    Output: boxes, scores, classes, and where there are any masks (K, M, M) of their cells and
+        keypoints (K, J, 3), without those of empty boxes where the conventions leave these out.
+    """
+    boxes = objects.pred_boxes
+    found = {"scores": objects.scores, "classes": objects.pred_classes}
+    if objects.has("pred_masks"):
+        found["masks"] = objects.pred_masks[:, 0]
+    if objects.has("pred_keypoints"):
+        found["keypoints"] = objects.pred_keypoints
+    if conventions.keeps_empty_boxes:
+        return found | {"boxes": boxes.tensor}
+    boxes.clip(size)
+    full = boxes.nonempty().nonzero()[:, 0]
+    found["boxes"] = boxes.tensor
+    return {name: values[full] for name, values in found.items()}
+
+
 def in_original(
     objects: Instances, size: tuple[Number, Number], conventions: Conventions, *, most: int
 ) -> dict[str, Tensor]:
@@ -162,25 +187,15 @@ def in_original(
         objects: their image_size is an ImageSize.
         size: height and width of the original image.
         most: of objects; 0 if that is not known.
-    Output: boxes, scores, classes, and where there are any masks and keypoints, as DetectorGraph's.
+    Output: as in_given's, but with masks (K, height, width) bool.
     """
-    scale = objects.image_size.scale
-    boxes = Boxes(scaled(objects.pred_boxes.tensor, torch.div, scale, conventions))
-    found = {"scores": objects.scores, "classes": objects.pred_classes}
-    for name in ("masks", "keypoints"):
-        if objects.has(f"pred_{name}"):
-            found[name] = objects.get(f"pred_{name}")
-    found["boxes"] = boxes.tensor
-    if not conventions.keeps_empty_boxes:
-        boxes.clip(size)
-        found["boxes"] = boxes.tensor
-        full = boxes.nonempty().nonzero()[:, 0]
-        found = {name: values[full] for name, values in found.items()}
+    x, y = objects.image_size.scale
+    objects.pred_boxes = Boxes(scaled(objects.pred_boxes.tensor, torch.div, (x, y), conventions))
+    found = in_given(objects, size, conventions)
     if "masks" in found:
         rule = conventions.mask_paste
-        cells = found["masks"][:, 0]
-        found["masks"] = paste(cells, found["boxes"], size, method=rule, most=most)
+        found["masks"] = paste(found["masks"], found["boxes"], size, method=rule, most=most)
     if "keypoints" in found:
-        x, y, score = found["keypoints"].unbind(dim=-1)
-        found["keypoints"] = torch.stack([x / scale[0], y / scale[1], score], dim=-1)
+        columns, rows, scores = found["keypoints"].unbind(dim=-1)
+        found["keypoints"] = torch.stack([columns / x, rows / y, scores], dim=-1)
     return found

@@ -47,20 +47,21 @@ def pillow_begins_with_height() -> bool:
 
 def _by_either_axis(image: Tensor, new: tuple[Tensor, Tensor], swaps: Tensor) -> Tensor:
     """`_by_axes` of Pillow's functions; first the height where `swaps`, a tensor (), is true."""
-    (height, width), channels = sides_of(image), image.shape[2]
+    (height, width), channels, one = sides_of(image), image.shape[2], torch.ones_like(new[0])
     swap = swaps.long()
     first, second = _swapped(width, height, swap)
     new_first, new_second = _swapped(new[1], new[0], swap)
-    step, other_step = _swapped(torch.ones_like(width), width, swap)  # in rows of pixels
-    places = torch.arange(first)[:, None] * step + torch.arange(second) * other_step
-    x = image.reshape(height * width, channels)[places.reshape(first * second)]
-    x = _pillow_axis(x.reshape(first, second * channels), (first, new_first))
-    x = x.reshape(new_first, second, channels).permute(1, 0, 2)
-    x = _pillow_axis(x.reshape(second, new_first * channels), (second, new_second))
-    step, other_step = _swapped(new_first, torch.ones_like(width), swap)
-    places = torch.arange(new[0])[:, None] * step + torch.arange(new[1]) * other_step
-    x = x.reshape(new_first * new_second, channels)[places.reshape(new[0] * new[1])]
-    return x.reshape(new[0], new[1], channels)
+    x = image.flatten(0, 1)[_grid((first, second), _swapped(one, width, swap))]
+    x = _pillow_axis(x.flatten(1), (first, new_first)).unflatten(1, (-1, channels))
+    x = _pillow_axis(x.permute(1, 0, 2).flatten(1), (second, new_second))
+    x = x.unflatten(1, (-1, channels)).flatten(0, 1)
+    return x[_grid(new, _swapped(new_first, one, swap))]
+
+
+def _grid(sides: tuple[Tensor, Tensor], steps: tuple[Tensor, Tensor]) -> Tensor:
+    """Numbers of pixels (sides), which grow by a step along either axis."""
+    rows, columns = (torch.arange(n) * step for n, step in zip(sides, steps, strict=True))
+    return rows[:, None] + columns
 
 
 def _swapped(x: Tensor, y: Tensor, swap: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,9 +84,9 @@ def _by_axes(
 ) -> Tensor:
     """First the width, then the height; each function resizes the rows of a matrix."""
     (height, width), channels = sides_of(image), image.shape[2]
-    x = of_width(image.permute(1, 0, 2).reshape(width, height * channels), (width, new[1]))
-    x = x.reshape(new[1], height, channels).permute(1, 0, 2).reshape(height, new[1] * channels)
-    return of_height(x, (height, new[0])).reshape(new[0], new[1], channels)
+    x = of_width(image.permute(1, 0, 2).flatten(1), (width, new[1])).unflatten(1, (-1, channels))
+    x = of_height(x.permute(1, 0, 2).flatten(1), (height, new[0]))
+    return x.unflatten(1, (-1, channels))
 
 
 def sides_of(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +105,7 @@ def _pillow_axis(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:
     whole = (upper / HALF).floor()
     rest = (upper - whole * HALF) * HALF + lower
     levels = (whole + (rest / 2**BITS).floor()).clamp(0, 255)
-    return levels.reshape(-1, x.shape[1])[: sides[1]]
+    return levels.flatten(0, 1)[: sides[1]]
 
 
 def pillow_weights(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
