@@ -116,7 +116,7 @@ class _Work:
 
         self.whole(to, replace(options, precision="float32"))  # which int8 is made of
         metadata = self.metadata(options)
-        metadata["export"]["int8"] = quantize(self.run, to, options, metadata)
+        metadata["export"]["int8"] = quantize(self.run, to, options, metadata, self.say)
         return self.checked(to, options, self.module.open_file(to), metadata)
 
     def metadata(self, options: ExportOptions) -> dict:
