@@ -10,6 +10,7 @@ from detectron2.layers import FrozenBatchNorm2d
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
+from hrnet_det.analysis.models import images_for
 from hrnet_det.errors import InputError
 
 # Configs of Detectron2's model zoo: Faster R-CNN on a ResNet with its pyramid.
@@ -36,14 +37,15 @@ def build_other(name: str, part: str, device: str) -> nn.Module:
     cfg = model_zoo.get_config(AGAINST[name])
     cfg.MODEL.DEVICE = "cpu"
     detector = build_model(cfg)
-    _calibrate(detector.backbone)
+    whole = part == "detector"
+    _calibrate(detector.backbone, images_for(detector) if whole else torch.randn(1, 3, 256, 256))
     detector.to(device)
     parts = {"detector": detector, "pyramid": detector.backbone}
     return parts.get(part, detector.backbone.bottom_up)
 
 
-def _calibrate(backbone: nn.Module) -> None:
-    """Set the norms' statistics to those of an image of noise, as a trained network's are."""
+def _calibrate(backbone: nn.Module, images: Tensor) -> None:
+    """Set the norms' statistics to those of images, as a trained network's are."""
 
     def measure(norm: FrozenBatchNorm2d, inputs: tuple[Tensor]) -> None:
         norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
@@ -51,6 +53,6 @@ def _calibrate(backbone: nn.Module) -> None:
     norms = [m for m in backbone.modules() if isinstance(m, FrozenBatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     with torch.no_grad():
-        backbone(torch.randn(1, 3, 256, 256))
+        backbone(images)
     for hook in hooks:
         hook.remove()

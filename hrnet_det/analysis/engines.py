@@ -57,6 +57,10 @@ def _compiled(model: nn.Module, precision: str, case: Case) -> nn.Module:
     return form
 
 
+def _openvino(model: nn.Module, precision: str, _: Case) -> nn.Module:
+    return optimize_for_inference(model, dtype=getattr(torch, precision), engine="openvino")
+
+
 # fmt: off
 ENGINES = {
     "torch": Engine("optimised", _optimised, ("float32", "bfloat16"), on_gpu=True, counted=True),
@@ -64,8 +68,7 @@ ENGINES = {
                       slow_start=True),
     "onnxruntime": Engine("onnxruntime", partial(build_file_form, "onnx"), ("float32",),
                           ("onnx", "onnxruntime"), "onnx"),
-    "openvino": Engine("openvino", partial(build_file_form, "openvino"), ("float32", "bfloat16"),
-                       ("onnx", "openvino"), "openvino"),
+    "openvino": Engine("openvino", _openvino, ("float32", "bfloat16"), ("openvino",), "openvino"),
 }
 # fmt: on
 

@@ -82,7 +82,7 @@ def build_pyramid(variant: str, device: str, *, norm_eval: bool, level: str = "n
     torch.manual_seed(0)
     network = HRNet(variant=variant, norm_eval=norm_eval, activation_checkpointing=level)
     pyramid = HRFPN(bottom_up=network, activation_checkpointing=level)
-    _calibrate(pyramid)
+    _calibrate(pyramid, torch.randn(1, 3, 256, 256))
     return pyramid.to(device)
 
 
@@ -93,7 +93,7 @@ def build_detector(variant: str, device: str, *, norm_eval: bool) -> nn.Module:
     """
     torch.manual_seed(0)
     detector = model_zoo.build_detector(detector_run(variant, norm_eval=norm_eval).cfg)
-    _calibrate(detector.backbone)
+    _calibrate(detector.backbone, images_for(detector))
     return detector.to(device)
 
 
@@ -108,15 +108,24 @@ def detector_run(variant: str, *, norm_eval: bool = True) -> RunConfig:
     return load_run(name, ["MODEL.DEVICE", "cpu", "MODEL.HRNET.NORM_EVAL", str(norm_eval)])
 
 
-def _calibrate(pyramid: HRFPN) -> None:
-    """Set the norms' statistics to those of an image of noise."""
+def images_for(detector: nn.Module) -> Tensor:
+    """An image as `batch_of_images` has them, normalised as the detector does, (1, 3, H, W).
+
+    With the statistics of other images features grow out of bounds, and with them the boxes: a
+    detector that proposes none would be quick.
+    """
+    return detector.preprocess_image(batch_of_images(1, (256, 256), "cpu")).tensor
+
+
+def _calibrate(pyramid: HRFPN, images: Tensor) -> None:
+    """Set the norms' statistics to those of images."""
     norms = [m for m in pyramid.modules() if isinstance(m, _BatchNorm)]
     pyramid.train()
     for norm in norms:
         norm.train()
         norm.momentum = None  # the statistics are those of the next image
     with torch.no_grad():
-        pyramid(torch.randn(1, 3, 256, 256))
+        pyramid(images)
     for norm in norms:
         norm.momentum = 0.1
     pyramid.train()

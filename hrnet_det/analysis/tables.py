@@ -33,13 +33,13 @@ NOTHING = "-"
 
 def speed_table(results: dict) -> str:
     """The rows of `benchmark`: where, one table for each case, and the cost against image size."""
-    parts = ["\n".join((*_environment(results), *results["notes"]))]
+    parts = ["\n".join((*machine_lines(results), *results["notes"]))]
     for case, rows in groupby(results["rows"], key=itemgetter("case")):
         parts.append(f"{title(Case(**case))}\n{_table(list(rows))}")
-    return "\n\n".join((*parts, *growth_tables(results), *_layers_tables(results)))
+    return "\n\n".join((*parts, *growth_tables(results), *layers_tables(results)))
 
 
-def _layers_tables(results: dict) -> Iterator[str]:
+def layers_tables(results: dict) -> Iterator[str]:
     """Where the time of each case goes that was taken apart."""
     for found in results.get("layers", ()):
         case = found["case"]
@@ -53,7 +53,7 @@ def _layers_tables(results: dict) -> Iterator[str]:
         yield f"{title(Case(**case))}, {WHOLE}\n{table}"
 
 
-def _environment(results: dict) -> Iterator[str]:
+def machine_lines(results: dict) -> Iterator[str]:
     """Lines on the machine, its instructions, and its fastest convolution."""
     there = results["environment"]
     yield f"{there['device']}, {there['threads']} threads, torch {there['torch']}"

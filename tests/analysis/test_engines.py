@@ -9,6 +9,7 @@ from hrnet_det.analysis import engines
 from hrnet_det.analysis.against import build_other
 from hrnet_det.analysis.cases import Case, build_inputs, gmac_of
 from hrnet_det.analysis.forms import build_forms, difference
+from hrnet_det.analysis.models import batch_of_images, build_detector
 from hrnet_det.errors import InputError
 
 CPU_ENGINES = ("torch", "onnxruntime", "openvino")
@@ -117,5 +118,14 @@ def test_the_other_network_is_detectron2s_own():
     laterals = sum(n * width * 256 for n, width in zip(cells, widths, strict=True))
     work = 3.86e9 * (64 * 96) / 224**2 + laterals + sum(cells) * 256 * 256 * 9  # He et al.: 3.8
     assert gmac_of(case, pyramid, build_inputs(case, "cpu")) == pytest.approx(work / 1e9, rel=5e-3)
-    detector = build_other("resnet50_fpn", "detector", "cpu")
-    assert type(detector).__name__ == "GeneralizedRCNN" and detector.training
+
+
+def test_both_detectors_have_as_many_boxes_to_look_at():
+    rows = batch_of_images(1, (224, 224), "cpu")
+    ours = build_detector("w18", "cpu", norm_eval=True)
+    for detector in (ours, build_other("resnet50_fpn", "detector", "cpu")):
+        images = detector.eval().preprocess_image(rows)
+        with torch.no_grad():
+            maps = detector.backbone(images.tensor)
+            (proposals,), _ = detector.proposal_generator(images, maps, None)
+        assert len(proposals) == 1000
