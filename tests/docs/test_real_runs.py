@@ -1,8 +1,8 @@
 """Commands of configs' headers and of pages, and what runs print under "Next:", run to their end.
 
 Outside of a checkout, on data that is laid out as COCO and Cityscapes are and with weights from a
-stand-in of Hugging Face's hub. Only sizes, heads, iterations and the number of GPUs are smaller,
-and the least score is 0, as what has learnt for one iteration is sure of nothing.
+stand-in of Hugging Face's hub. Only sizes, heads, iterations and the numbers of blocks, modules and
+GPUs are smaller, and the least score is 0, as what has learnt for one iteration is sure of nothing.
 """
 
 import json

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -18,9 +19,11 @@ from detectron2.data.datasets import builtin, builtin_meta
 from helpers.tiny import REPO, write_json
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models import hrnet as timm_hrnet
 
 from hrnet_det.data import coco_stuff
 from hrnet_det.data.registration import register_coco_stuff
+from hrnet_det.modeling.backbone.variants import VARIANTS
 
 HEIGHT, WIDTH = 96, 128  # pixels
 SPLITS = {"train": (9, 25), "val": (139, 285)}  # ids of the images
@@ -38,6 +41,7 @@ PERSON = {
     "skeleton": [[16, 14], [14, 12]],
 }
 CAR = np.s_[60:90, 20:60]  # of Cityscapes' images
+SHALLOW = {"stage1_blocks": 1, "blocks": 1, "modules": (1, 2, 1)}
 COLOURS = ((220, 60, 40), (40, 90, 220), (230, 210, 50))
 
 
@@ -202,7 +206,10 @@ def datasets_at(root: Path) -> Iterator[None]:
 
 @contextmanager
 def stand_in_hub(folder: Path) -> Iterator[None]:
-    """Hugging Face's hub with timm's HRNets, whose values are random."""
+    """Hugging Face's hub with timm's HRNets, whose values are random.
+
+    They have the variants' channels and fewer blocks and modules, which all of hrnet_det then has.
+    """
 
     def download(repository: str, file: str) -> str:
         assert file == "model.safetensors", file
@@ -220,4 +227,18 @@ def stand_in_hub(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(huggingface_hub, "hf_hub_download", download)
         patch.setattr(huggingface_hub, "try_to_load_from_cache", download)
+        for name, whole in VARIANTS.items():
+            patch.setitem(VARIANTS, name, replace(whole, **SHALLOW))
+        for name, whole in timm_hrnet.cfg_cls.items():
+            patch.setitem(timm_hrnet.cfg_cls, name, _shallow(whole))
         yield
+
+
+def _shallow(numbers: dict) -> dict:
+    """timm's description of an HRNet, with the blocks and modules of SHALLOW."""
+    blocks = [SHALLOW["stage1_blocks"], *[SHALLOW["blocks"]] * 3]
+    stages = zip(range(1, 5), (1, *SHALLOW["modules"]), blocks, strict=True)
+    return numbers | {
+        f"stage{s}": numbers[f"stage{s}"] | {"num_modules": modules, "num_blocks": (each,) * s}
+        for s, modules, each in stages
+    }

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,7 +34,11 @@ def crash(path):
 def test_a_fault_is_kept_and_named(read, said, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fuzz, "READERS", {"json": Reader(".json", lambda: [b"whole"], read)})
     monkeypatch.setattr(fuzz, "MEMORY", 2**28)  # less than this process has, with torch
-    words = ["--seconds", "0.01", "--seed", "7", "--readers", "json", "--output", str(tmp_path)]
+    clock = SimpleNamespace(
+        monotonic=iter([0.0, 0.0, 9.0]).__next__
+    )  # the start, one file, the end
+    monkeypatch.setattr(fuzz, "time", clock)
+    words = ["--seconds", "1", "--seed", "7", "--readers", "json", "--output", str(tmp_path)]
     assert fuzz.main(words) == 1
     out = capsys.readouterr().out
     assert f"FAULT: json, seed 7: {'the process ended with ' if read is crash else ''}{said}" in out
