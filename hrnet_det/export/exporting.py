@@ -44,6 +44,7 @@ def exporting() -> Iterator[None]:
         *((module, "min", _min) for module in _ASKING),
         (proposals, "_is_tracing", lambda: True),  # it then asks for no number of boxes
         ("hrnet_det.export.graph", "multiple", multiple),
+        ("hrnet_det.export.resizing", "sides_of", _sides_of),
     ]
     with ExitStack() as stack:
         for module, name, value in changes:
@@ -73,6 +74,11 @@ def _min(*values: object) -> object:
 def _any_number(context: FakeImplCtx, *, min: int = 0, max: int | None = None) -> torch.SymInt:
     """How many boxes torchvision's suppression leaves: none and one, too, which it rules out."""
     return context.new_dynamic_size(min=min, max=max)
+
+
+def _sides_of(image: Tensor) -> tuple[Tensor, ...]:
+    """Height and width as tensors; torch.as_tensor would make constants of them."""
+    return tuple(torch.full((), side, dtype=torch.int64) for side in image.shape[:2])
 
 
 def _init_boxes(boxes: Boxes, tensor: Tensor) -> None:

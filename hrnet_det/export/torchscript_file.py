@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tokenize
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,9 @@ class TorchScriptEngine:
         archive = Archive(path)
         check_program(path, archive)
         self.metadata = json.loads(archive[EXTRA]) if EXTRA in archive.names else {}
-        self.module = torch.jit.load(str(path), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that torch.jit will be gone one day
+            self.module = torch.jit.load(str(path), map_location="cpu").eval()
 
     def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return called(self.module, arrays)
