@@ -63,7 +63,10 @@ class Service:
         if objects.has("pred_masks") and not masks:
             objects.remove("pred_masks")
         names = self.detector.class_names
-        rows = [{"category": names[r["category_id"]], **r} for r in coco_rows(objects, 0)]
+        rows = []
+        for row in coco_rows(objects, 0):
+            del row["image_id"]
+            rows.append({"category": names[row["category_id"]], **row})
         height, width = objects.image_size
         return {"width": width, "height": height, "objects": rows}
 

@@ -136,7 +136,8 @@ class Pass:
                 objects = self.wanted.of(result["instances"].to("cpu"))[: self.most]
                 resized = _resized(tuple(row["image"].shape[1:]), self.resizing)
                 if not image.coarse:
-                    text = size_remark(self.data, image.array.shape[:2], resized)
+                    sizes, fixed = (image.array.shape[:2], resized), bool(self.resizing)
+                    text = size_remark(self.data, *sizes, fixed=fixed)
                     self.remark("size", text)
                     self._remark_number(what, len(objects), self.most)
                 found[number] = then(number, objects, resized)

@@ -22,6 +22,7 @@ from hrnet_det.engine.training_checks import (
 )
 from hrnet_det.errors import InputError
 from hrnet_det.evaluation.evaluators import check_evaluator
+from hrnet_det.export.opening import is_exported
 from hrnet_det.modeling.compat.conventions import check_conventions
 from hrnet_det.modeling.kinds import kind_of
 
@@ -108,7 +109,8 @@ def check_input(job: Job) -> None:
 def check_evaluation(job: Job) -> None:
     """The form that evaluation runs in, and test-time augmentation."""
     run = job.run
-    model_zoo.check_inference_form(run)
+    if not is_exported(str(run[settings.WEIGHTS])):  # which runs in a form of its own
+        model_zoo.check_inference_form(run)
     if not run[settings.AUGMENTED]:
         return
     subject, kind = "TEST.AUG.ENABLED: Detectron2's test-time augmentation", kind_of(run)

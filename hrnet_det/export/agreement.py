@@ -57,7 +57,7 @@ def _check_values(model: ExportedModel, run: RunConfig) -> None:
             f"{run.shown(settings.AUGMENTED)}: test-time augmentation is for weights, not for "
             f"{model.path}"
         )
-    form = [s for s in (settings.DTYPE, settings.COMPILE) if run.types(s)]
+    form = [s for s in (settings.DTYPE, settings.COMPILE, settings.ENGINE) if run.types(s)]
     if form:
         raise InputError(
             f"{', '.join(map(run.shown, form))} is for weights; {model.path} computes in "

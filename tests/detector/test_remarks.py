@@ -41,3 +41,12 @@ def test_masks_of_very_large_images():
         "masks of up to 100 objects in an image of 30000x20000 take up to 56 GiB of memory: detect "
         "it in tiles, such as --tile 640, "
     )
+
+
+def test_a_size_that_is_fixed_in_a_file_is_not_advised():
+    text = size_remark({}, (3000, 4000), (800, 1067), fixed=True)
+    said = "so that objects are 4 times smaller: detect it in tiles, such as --tile 640"
+    assert text.endswith(said)
+    text = size_remark(SMALL, (256, 256), (80, 80), fixed=True)
+    assert "10.0 times smaller: export it for that size, Detector.from_pretrained(WEIGHTS, " in text
+    assert "size=(800,800), to_export=True).export(FILE); or detect it in tiles: --tile 256" in text

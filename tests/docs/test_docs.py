@@ -18,7 +18,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = {"hrnet-det", "make", "python"}
-PYTHON_SCRIPTS = {"train_net.py", "train_mine.py", "datasets/prepare_panoptic.py"}
+PYTHON_SCRIPTS = {
+    "train_net.py",
+    "train_mine.py",
+    "datasets/prepare_panoptic.py",
+    "examples/serve.py",
+}
 MADE_UP = ("GATE_BIAS", "gated_rcnn")  # of the example in add-a-detector.md
 WORDS = r"pictures?|data sets?|one's own|lest|mend\w*|no (?:YAML|JSON)|recomput\w*"
 

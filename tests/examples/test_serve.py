@@ -73,6 +73,7 @@ def test_objects_are_those_of_the_detector(client, file, coco):
     assert (answer["width"], answer["height"]) == (96, 64)
     assert len(answer["objects"]) == len(right)
     for found, expected in zip(answer["objects"], right, strict=True):
+        assert found.keys() == {"category", *expected} - {"image_id"}
         assert found["category"] == CLASSES[expected["category_id"]]
         assert found["bbox"] == pytest.approx(expected["bbox"], abs=1e-2)
         assert found["score"] == pytest.approx(expected["score"], abs=1e-4)

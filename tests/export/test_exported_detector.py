@@ -81,6 +81,12 @@ def test_another_size_reaches_a_file_that_is_given_resized_images(detectors, fil
     assert fixed.run[settings.MIN_SIZE_TEST] == 48
 
 
+def test_the_size_that_a_file_gives_images_is_known(detectors, caplog):
+    detectors["inside"](np.zeros((250, 500, 3), np.uint8))
+    assert "an image of 500x250 is resized to 96x48 (x0.19), so that objects are 5" in caplog.text
+    assert "--size" not in caplog.text
+
+
 def test_objects_are_drawn(detectors, coco, tmp_path):
     path = detectors["inside"](coco / "images" / "1.png").save(tmp_path / "drawn.png")
     drawn, image = (np.asarray(Image.open(p).convert("RGB")) for p in (path, coco / "images/1.png"))
