@@ -16,7 +16,7 @@ from hrnet_det.analysis.instructions import has_bfloat16
 from hrnet_det.errors import InputError
 from hrnet_det.modeling.inference.optimize import check_dtype, optimize_for_inference
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def _compiled(model: nn.Module, precision: str, case: Case) -> nn.Module:
     return form
 
 
-def _openvino(model: nn.Module, precision: str, _: Case) -> nn.Module:
+def _openvino(model: nn.Module, precision: str, case: Case) -> nn.Module:
+    if precision == "int8":
+        return build_file_form("openvino", model, precision, case)
     return optimize_for_inference(model, dtype=getattr(torch, precision), engine="openvino")
 
 
@@ -66,9 +68,9 @@ ENGINES = {
     "torch": Engine("optimised", _optimised, ("float32", "bfloat16"), on_gpu=True, counted=True),
     "compile": Engine("torch.compile", _compiled, ("float32", "bfloat16"), on_gpu=True,
                       slow_start=True),
-    "onnxruntime": Engine("onnxruntime", partial(build_file_form, "onnx"), ("float32",),
+    "onnxruntime": Engine("onnxruntime", partial(build_file_form, "onnx"), ("float32", "int8"),
                           ("onnx", "onnxruntime"), "onnx"),
-    "openvino": Engine("openvino", _openvino, ("float32", "bfloat16"), ("openvino",), "openvino"),
+    "openvino": Engine("openvino", _openvino, PRECISIONS, ("onnx", "openvino", "nncf"), "openvino"),
 }
 # fmt: on
 

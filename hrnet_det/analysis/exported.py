@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hrnet_det.analysis.cases import Case, Inputs
+from hrnet_det.analysis.cases import Case, Inputs, build_inputs
 from hrnet_det.analysis.models import detector_run
 from hrnet_det.export.graph import DetectorGraph
+from hrnet_det.export.int8 import QUANTISERS
 from hrnet_det.export.options import ExportOptions
 
 
@@ -30,23 +32,37 @@ class FileForm(nn.Module):
 
     Input:  images (N, 3, H, W) of the size of the export, or Detectron2's rows of such images.
     Output: the file's, by name.
+
+    Args:
+        images: (N, 3, H, W) to calibrate int8 with.
     """
 
-    def __init__(self, graph: DetectorGraph) -> None:
+    def __init__(self, graph: DetectorGraph, images: Tensor) -> None:
         super().__init__()
-        options, module = graph.options, graph.options.row.load()
+        options = graph.options
+        module = options.row.load()
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes are constants here
             path = Path(folder, f"form{options.row.suffix}")
-            module.write(graph, path, options, {"export": {"precision": options.precision}})
+            metadata = {"export": {"precision": options.precision}}
+            if options.precision == "int8":
+                module.write(graph, path, replace(options, precision="float32"), metadata)
+                QUANTISERS[options.format](path, iter([{"images": images.numpy()}]))
+                module.label(path, metadata)
+            else:
+                module.write(graph, path, options, metadata)
             self.engine = module.open_file(path)
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        images = inputs
-        if not isinstance(inputs, Tensor):
-            images = torch.stack([row["image"] for row in inputs])
-        found = self.engine({"images": images.numpy()})
+        found = self.engine({"images": _images(inputs).numpy()})
         return {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def _images(inputs: Inputs) -> Tensor:
+    """(N, 3, H, W), also of rows of images."""
+    if isinstance(inputs, Tensor):
+        return inputs
+    return torch.stack([row["image"] for row in inputs])
 
 
 def build_file_form(name: str, model: nn.Module, precision: str, case: Case) -> FileForm:
@@ -64,4 +80,5 @@ def build_file_form(name: str, model: nn.Module, precision: str, case: Case) -> 
         batch=case.batch,
     )
     run = detector_run(case.variant if whole else "w18")  # a backbone's graph reads none of it
-    return FileForm(DetectorGraph(model if whole else OfNormalised(model), run, options).eval())
+    graph = DetectorGraph(model if whole else OfNormalised(model), run, options)
+    return FileForm(graph.eval(), _images(build_inputs(case, "cpu")))

@@ -30,8 +30,9 @@ def not_installed(monkeypatch):
 
 def test_every_engine_gives_the_maps_of_the_plain_network():
     case = Case("pyramid", "inference", "w18_small_v1", (64, 96))
-    forms = build_forms(case, "cpu", engines=CPU_ENGINES, precisions=("float32",))
-    names = ["plain", "timm", "optimised float32", "onnxruntime float32", "openvino float32"]
+    forms = build_forms(case, "cpu", engines=CPU_ENGINES, precisions=("float32", "int8"))
+    names = ["plain", "timm", "optimised float32"]
+    names += ["onnxruntime float32", "onnxruntime int8", "openvino float32", "openvino int8"]
     assert list(forms) == names
     inputs = build_inputs(case, "cpu")
     with torch.no_grad():
@@ -41,7 +42,8 @@ def test_every_engine_gives_the_maps_of_the_plain_network():
         assert {k: x.shape for k, x in found.items()} == {
             k: x.shape for k, x in maps["plain"].items()
         }, name
-        assert difference(maps["plain"], found) < 2e-5, name
+        different = difference(maps["plain"], found)
+        assert 0.01 < different < 0.3 if name.endswith("int8") else different < 2e-5, name
     assert all(forms[name].start > 0 for name in names[2:])
 
 
