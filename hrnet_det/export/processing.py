@@ -148,7 +148,7 @@ def resizing_of(run: RunConfig) -> Resizing:
 
 def _resize_of(rule: transforms.ResizeRule | None) -> resizing.Resize:
     if rule is None or rule.transform is T.ResizeTransform:
-        return resizing.pillow
+        return resizing.installed_pillow()
     as_float = getattr(rule.transform, "keywords", {}).get("as_float", False)
     return resizing.opencv_float if as_float else resizing.opencv
 

@@ -7,7 +7,6 @@ same, whichever order it adds them in. Source: Pillow's Resample.c, OpenCV's res
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import torch
@@ -25,24 +24,46 @@ DIGIT = 16  # by which a remainder is multiplied in a long division
 def pillow(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
     """(H, W, C) uint8 as (h, w, C) float32 of whole levels, as PIL's bilinear resize makes it.
 
-    Pillow 13 begins with the height where that loses more than twice the pixels of the width; the
-    older ones always begin with the width. Their levels differ by 1 here and there.
+    This is Pillow up to 12, which always begins with the width; `pillow_13` is the other one.
     """
-    if not pillow_begins_with_height():
-        return _by_axes(image, new, _pillow_axis, _pillow_axis)
+    return _by_axes(image, new, _pillow_axis, _pillow_axis)
+
+
+def pillow_13(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """The same of Pillow 13, of which levels differ by 1 here and there: it begins with the height
+    where that loses more than twice the pixels of the width.
+    """
     (height, width), (new_height, new_width) = sides_of(image), new
     swaps = (height > new_height) & (height - new_height > 2 * (width - new_width))
     return _by_either_axis(image, new, swaps)
 
 
-@cache
-def pillow_begins_with_height() -> bool:
-    """Whether the Pillow that is installed begins with the height where that spares it more."""
-    image = torch.arange(40 * 40 * 3, dtype=torch.uint8).square().reshape(40, 40, 3)
-    sides = torch.tensor(11), torch.tensor(39)
+def installed_pillow() -> Resize:
+    """The one that resizes as the Pillow that is installed."""
+    image = torch.arange(40 * 40 * 3).square().remainder(256).to(torch.uint8).reshape(40, 40, 3)
     found = np.asarray(Image.fromarray(image.numpy()).resize((39, 11), Image.BILINEAR))
-    by_width = _by_axes(image, sides, _pillow_axis, _pillow_axis)
-    return not torch.equal(by_width, torch.from_numpy(found.astype("float32")))
+    by_width = pillow(image, (torch.tensor(11), torch.tensor(39)))
+    return pillow if np.array_equal(by_width.numpy(), found) else pillow_13
+
+
+def opencv(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """(H, W, C) uint8 as (h, w, C) float32 of whole levels, as cv2.resize makes it."""
+    return _by_axes(image, new, _opencv_width, _opencv_height)
+
+
+def opencv_float(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
+    """The same of float32 levels, which are not rounded."""
+    return _by_axes(image, new, _float_axis, _float_axis)
+
+
+def _by_axes(
+    image: Tensor, new: tuple[Tensor, Tensor], of_width: Resize, of_height: Resize
+) -> Tensor:
+    """First the width, then the height; each function resizes the rows of a matrix."""
+    (height, width), channels = sides_of(image), image.shape[2]
+    x = of_width(image.permute(1, 0, 2).flatten(1), (width, new[1])).unflatten(1, (-1, channels))
+    x = of_height(x.permute(1, 0, 2).flatten(1), (height, new[0]))
+    return x.unflatten(1, (-1, channels))
 
 
 def _by_either_axis(image: Tensor, new: tuple[Tensor, Tensor], swaps: Tensor) -> Tensor:
@@ -67,26 +88,6 @@ def _grid(sides: tuple[Tensor, Tensor], steps: tuple[Tensor, Tensor]) -> Tensor:
 def _swapped(x: Tensor, y: Tensor, swap: Tensor) -> tuple[Tensor, Tensor]:
     """The two numbers, or the other way round where swap is 1."""
     return x + (y - x) * swap, y + (x - y) * swap
-
-
-def opencv(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
-    """(H, W, C) uint8 as (h, w, C) float32 of whole levels, as cv2.resize makes it."""
-    return _by_axes(image, new, _opencv_width, _opencv_height)
-
-
-def opencv_float(image: Tensor, new: tuple[Tensor, Tensor]) -> Tensor:
-    """The same of float32 levels, which are not rounded."""
-    return _by_axes(image, new, _float_axis, _float_axis)
-
-
-def _by_axes(
-    image: Tensor, new: tuple[Tensor, Tensor], of_width: Resize, of_height: Resize
-) -> Tensor:
-    """First the width, then the height; each function resizes the rows of a matrix."""
-    (height, width), channels = sides_of(image), image.shape[2]
-    x = of_width(image.permute(1, 0, 2).flatten(1), (width, new[1])).unflatten(1, (-1, channels))
-    x = of_height(x.permute(1, 0, 2).flatten(1), (height, new[0]))
-    return x.unflatten(1, (-1, channels))
 
 
 def sides_of(image: Tensor) -> tuple[Tensor, Tensor]:

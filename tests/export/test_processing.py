@@ -40,6 +40,9 @@ SIZES = (
 )
 
 
+PILLOW = resizing.installed_pillow()
+
+
 def photo(height, width, seed=0):
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3), dtype=np.uint8)
 
@@ -55,7 +58,7 @@ def by_opencv(image, height, width):
 @pytest.mark.parametrize(
     ("ours", "theirs", "apart"),
     [
-        (resizing.pillow, by_pillow, 0),
+        (PILLOW, by_pillow, 0),
         (resizing.opencv, by_opencv, 0),
         (resizing.opencv_float, lambda image, *new: by_opencv(image.astype("float32"), *new), 1e-3),
     ],
@@ -69,10 +72,24 @@ def test_resizing_is_the_library_s(ours, theirs, apart):
         assert np.abs(found - expected).max() <= apart, size
 
 
+def test_pillow_begins_with_the_width_or_where_it_is_13_with_the_longer_way():
+    """Written down from both: with few columns less and many rows less it is the height."""
+    image, new = photo(200, 70), (torch.tensor(96), torch.tensor(34))
+    by_width, by_height = (
+        resizing.pillow(torch.from_numpy(image), new),
+        resizing.pillow_13(torch.from_numpy(image), new),
+    )
+    turned = resizing.pillow(torch.from_numpy(image).permute(1, 0, 2), new[::-1])
+    assert torch.equal(by_height, turned.permute(1, 0, 2))
+    assert (by_width - by_height).abs().max() == 1
+    wide = torch.from_numpy(photo(70, 200))
+    assert torch.equal(resizing.pillow(wide, new[::-1]), resizing.pillow_13(wide, new[::-1]))
+
+
 class Resize(nn.Module):
     def forward(self, image):
         sides = processing.shortest_edge_sides(*resizing.sides_of(image), 60, 100)
-        return resizing.pillow(image, sides)
+        return PILLOW(image, sides)
 
 
 def test_engines_resize_to_the_same_levels(tmp_path):
@@ -218,4 +235,4 @@ def test_what_is_replaced_comes_back():
 def test_a_config_of_the_zoo_has_detectron2_s_limits():
     run = as_run(model_zoo.get_config("hrnetv2p_faster_rcnn.yaml", TINY[:2]))
     found = processing.resizing_of(run)
-    assert (found.shortest, found.longest, found.resize) == (800, 1333, resizing.pillow)
+    assert (found.shortest, found.longest, found.resize) == (800, 1333, PILLOW)
