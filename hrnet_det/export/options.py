@@ -16,6 +16,7 @@ from hrnet_det.data.mapper import build_test_mapper
 from hrnet_det.detector.options import check_score, checked_count
 from hrnet_det.errors import InputError, did_you_mean, shown
 from hrnet_det.export.formats import FORMATS, Format
+from hrnet_det.export.samples import paths_in
 from hrnet_det.modeling.inference.borrowed import MOST, SCORE
 from hrnet_det.modeling.kinds import kind_of
 from hrnet_det.outputs import check_folder
@@ -111,7 +112,11 @@ class ExportOptions:
         return FORMATS[self.format]
 
     def check_path(self, path: str | Path) -> Path:
-        """Raises: InputError if its name is of another format, or nothing can be written there."""
+        """A file's name, before the work is done that leads to it.
+
+        Raises: InputError if it is of another format, nothing can be written there, or there are no
+            images to check it with.
+        """
         path, row = Path(path), self.row
         end = path.suffix.lower()
         if end != row.suffix:
@@ -124,6 +129,8 @@ class ExportOptions:
         if path.is_dir():
             raise InputError(f"{path} is a folder: give the name of a file")
         check_folder(path.parent, shown=str(path), advice="give another place")
+        if self.images:
+            paths_in(self.images)
         return path
 
     def of_model(self) -> dict[str, object]:

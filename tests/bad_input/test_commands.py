@@ -101,6 +101,39 @@ COMMANDS = {
     "check-data of no dataset": (
         "check-data --config-file {faster} DATASETS.TRAIN ('x',) --output {out}",
         "there is no dataset 'x'"),
+    "export to no format": ("export a.pth {out}.onnx --format tflite", "invalid choice: 'tflite'"),
+    "export with no precision": ("export a.pth {out}.onnx --precision int4", "choice: 'int4'"),
+    "export what the format lacks": (
+        "export a.pth {out}.onnx --precision bfloat16",
+        "--format onnx has no --precision bfloat16"),
+    "export to another name": (
+        "export a.pth {out}.pt", "a file of --format onnx ends in .onnx: such as out.onnx"),
+    "export to a folder": ("export a.pth {coco}", "{coco}: a file of --format onnx ends in .onnx"),
+    "export into a file": ("export a.pth {file}/a.onnx", "{file}/a.onnx: nothing can be written"),
+    "export into a loop of links": ("export a.pth {loop}/a.onnx", "nothing can be written to"),
+    "export to nothing": ("export a.pth ''", "a file of --format onnx ends in .onnx: give a name"),
+    "export of size 0x0": ("export a.pth {out}.onnx --size 0x0", "--size 0x0: give height and"),
+    "export of size 800": ("export a.pth {out}.onnx --size 800", "'800': give height and width in"),
+    "export of a size beyond all": (
+        "export a.pth {out}.onnx --size 99999x64", "each from 32 to 16384, such as 800x1344"),
+    "export --batch 0": ("export a.pth {out}.onnx --batch 0", "'0': give a whole number of"),
+    "export a batch of images to be resized": (
+        "export a.pth {out}.onnx --batch 2", "--batch 2: a file that resizes images itself"),
+    "export --score 2": ("export a.pth {out}.onnx --score 2", "score 2.0: give a number from 0"),
+    "export a backbone with a score": (
+        "export a.pth {out}.onnx --part backbone --score 0.5", "a backbone detects nothing"),
+    "export a backbone that resizes": (
+        "export a.pth {out}.onnx --part backbone --processing inside", "leave --processing out"),
+    "export for TensorRT without a size": (
+        "export a.pth {out}.onnx --format tensorrt-onnx --processing inside",
+        "give --size HEIGHTxWIDTH"),
+    "export checked with no folder": (
+        "export a.pth {out}.onnx --images {out}/no", "'{out}/no': there is no such folder"),
+    "export checked with no images": (
+        "export a.pth {out}.onnx --images {empty}", "{empty}: the folder has no images"),
+    "export nothing": ("export {out}/no.pth {out}.onnx", "{out}/no.pth"),
+    "export a text": ("export {file} {out}.onnx", "{file}"),
+    "export weights without a config": ("export {weights} {out}.onnx", "{weights}"),
     "replay nothing": ("replay {out}/a.pth", "{out}/a.pth"),
     "replay a text": ("replay {file}", "{file}"),
     "replay weights": ("replay {weights}", "{weights}"),
