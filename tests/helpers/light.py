@@ -8,6 +8,7 @@ from detectron2.modeling import Backbone
 from helpers import detectors
 from torch import nn
 
+from hrnet_det import model_zoo
 from hrnet_det.config.load import as_run
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
@@ -38,10 +39,21 @@ class LightPyramid(Backbone):
 
 
 @cache
+def light_config(kind):
+    """That of helpers.detectors, with two levels."""
+    dense = kind in ("retinanet", "fcos")
+    levels = "['p3', 'p4']" if dense else "['p2', 'p3']"
+    places = [f"MODEL.{kind.upper()}"] if dense else ["MODEL.RPN", "MODEL.ROI_HEADS"]
+    words = [word for place in places for word in (f"{place}.IN_FEATURES", levels)]
+    sizes = [] if kind == "fcos" else ["MODEL.ANCHOR_GENERATOR.SIZES", "[[24], [48]]"]
+    return detectors.config(kind, *words, *sizes, "MODEL.HRFPN.NUM_LEVELS", "2")
+
+
+@cache
 def light_detector(kind):
     """In evaluation mode; made once, its scores spread out."""
-    model = detectors.detector(kind)
     torch.manual_seed(1)
+    model = model_zoo.build_detector(light_config(kind)).eval()
     model.backbone = LightPyramid(model.backbone.output_shape()).eval()
     detectors.calibrate(model, lambda: model(detectors.rows()))
     return model
@@ -49,5 +61,5 @@ def light_detector(kind):
 
 def light_graph(kind, **options):
     """What is exported of it."""
-    run = as_run(detectors.config(kind).clone())
+    run = as_run(light_config(kind).clone())
     return DetectorGraph(light_detector(kind), run, ExportOptions(**options)).eval()
