@@ -30,9 +30,14 @@ _LAST = re.compile(
 )
 
 
+def of_network(name: str) -> bool:
+    """Whether a node, "/backbone/.../Conv", belongs to the network: not to boxes, NMS, RoIAlign."""
+    return bool(_NETWORK.search(name))
+
+
 def in_int8(name: str) -> bool:
     """Whether the layer of a node is quantised, by the node's name, "/backbone/.../Conv"."""
-    return bool(_NETWORK.search(name)) and not _LAST.search(name)
+    return of_network(name) and not _LAST.search(name)
 
 
 def onnx_in_int8(path: Path, arrays: Iterator[Arrays]) -> None:

@@ -14,10 +14,12 @@ from xml.etree import ElementTree
 import numpy as np
 import openvino as ov
 import torch
+from openvino._offline_transformations import apply_moc_transformations
 
 from hrnet_det.errors import MissingInputError
 from hrnet_det.export import onnx_file
 from hrnet_det.export.graph import DetectorGraph
+from hrnet_det.export.int8 import of_network
 from hrnet_det.export.options import ExportOptions
 
 logger = logging.getLogger("detectron2.hrnet_det")
@@ -26,10 +28,10 @@ METADATA = "hrnet_det"
 UNREADABLE = (RuntimeError, ValueError)  # of a damaged file
 WEIGHTS_SUFFIX = ".bin"  # of the second file, which lies beside the .xml and has the weights
 
-# What OpenVINO calls the types to compute in, and what a CPU must be capable of for them. Without
-# a hint it takes bfloat16 by itself where the CPU has it.
-HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
-_CAPABILITIES = {"f16": "FP16", "bf16": "BF16"}
+# What OpenVINO calls the types that layers compute in. Without a hint it takes bfloat16 by itself
+# where the CPU has it. float16 is how weights are stored; a CPU computes in float32.
+HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16", "int8": "f32"}
+_KEPT_AS_THEY_ARE = ("Const", "Parameter", "Result")
 # A shape that comes so often gets a network of its own, of these as many at most.
 SEEN, KEPT = 8, 4
 
@@ -53,8 +55,26 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
 
 def save(model: ov.Model, path: Path, precision: str, metadata: dict) -> None:
     """Write a network with its metadata, which is JSON in the rt_info "hrnet_det"."""
+    apply_moc_transformations(model, cf=True)  # those of reading, after which no name changes
     model.set_rt_info(json.dumps(metadata), [METADATA])
     ov.save_model(model, str(path), compress_to_fp16=precision in ("float16", "bfloat16"))
+    _keep_boxes_precise(path)
+
+
+def _keep_boxes_precise(path: Path) -> None:
+    """Let all but the network's layers be computed in float32, whatever these are.
+
+    In bfloat16 a coordinate of 1,000 pixels is rounded by 2, and OpenVINO takes it for RoIAlign
+    and the pasting of masks, too, where layers are in bfloat16. "precise" is its own mark.
+    """
+    tree = ElementTree.parse(path)
+    for layer in tree.iter("layer"):
+        if of_network(layer.get("name")) or layer.get("type") in _KEPT_AS_THEY_ARE:
+            continue
+        said = layer.find("rt_info")
+        said = ElementTree.SubElement(layer, "rt_info") if said is None else said
+        ElementTree.SubElement(said, "attribute", {"name": "precise", "version": "0"})
+    tree.write(path, encoding="utf-8", xml_declaration=True)
 
 
 def label(path: Path, metadata: dict) -> None:
@@ -128,13 +148,10 @@ class OpenVinoEngine:
 
 
 def hint_for(precision: str) -> str:
-    """The type to compute in on this CPU: f32 where it has not the instructions, which is said."""
+    """The type to compute in on this CPU: f32 where it has no bfloat16, which is said."""
     hint = HINTS[precision]
-    needed = _CAPABILITIES.get(hint)
-    if needed and needed not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        logger.warning(
-            "this CPU has no instructions for %s: the file is computed in float32 here", precision
-        )
+    if hint == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        logger.warning("this CPU has no instructions for bfloat16: it computes in float32 here")
         return "f32"
     return hint
 
