@@ -61,8 +61,18 @@ def _by_axes(
 ) -> Tensor:
     """First the width, then the height; each function resizes the rows of a matrix."""
     (height, width), channels = sides_of(image), image.shape[2]
-    x = of_width(image.permute(1, 0, 2).flatten(1), (width, new[1])).unflatten(1, (-1, channels))
-    x = of_height(x.permute(1, 0, 2).flatten(1), (height, new[0]))
+    x = of_width(image.permute(1, 0, 2).flatten(1), (width, new[1]))
+    x = _with_channels(x, (new[1], height), channels).permute(1, 0, 2).flatten(1)
+    return _with_channels(of_height(x, (height, new[0])), new, channels)
+
+
+def _with_channels(x: Tensor, sides: tuple[Tensor, Tensor], channels: int) -> Tensor:
+    """(*sides, channels) of a matrix.
+
+    ONNX takes the sizes of unflatten for constants; torch.export cannot compare those of reshape.
+    """
+    if torch.jit.is_tracing():
+        return x.reshape(*sides, channels)
     return x.unflatten(1, (-1, channels))
 
 
@@ -73,9 +83,10 @@ def _by_either_axis(image: Tensor, new: tuple[Tensor, Tensor], swaps: Tensor) ->
     first, second = _swapped(width, height, swap)
     new_first, new_second = _swapped(new[1], new[0], swap)
     x = image.flatten(0, 1)[_grid((first, second), _swapped(one, width, swap))]
-    x = _pillow_axis(x.flatten(1), (first, new_first)).unflatten(1, (-1, channels))
-    x = _pillow_axis(x.permute(1, 0, 2).flatten(1), (second, new_second))
-    x = x.unflatten(1, (-1, channels)).flatten(0, 1)
+    x = _pillow_axis(x.flatten(1), (first, new_first))
+    x = _with_channels(x, (new_first, second), channels).permute(1, 0, 2).flatten(1)
+    x = _pillow_axis(x, (second, new_second))
+    x = _with_channels(x, (new_second, new_first), channels).flatten(0, 1)
     return x[_grid(new, _swapped(new_first, one, swap))]
 
 
@@ -164,7 +175,7 @@ def _kept(cell: Tensor, after: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
 def _two_rows(x: Tensor, cell: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
     """Of (old, M) the rows (new, M) of each cell and the one after it, as float32."""
     cells = torch.minimum(torch.cat([cell, cell + 1], dim=1).clamp(min=0), old - 1)
-    return x[cells[:, 0]].float(), x[cells[:, 1]].float()
+    return tuple(x.index_select(0, rows).float() for rows in cells.unbind(dim=1))
 
 
 def _float_axis(x: Tensor, sides: tuple[Tensor, Tensor]) -> Tensor:

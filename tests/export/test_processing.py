@@ -10,12 +10,10 @@ from detectron2.data import transforms as T
 from detectron2.layers import paste_masks_in_image
 from detectron2.structures.keypoints import heatmaps_to_keypoints
 from helpers.detectors import config
-from helpers.tiny import TINY
 from PIL import Image
 from torch import nn
 from torchvision.ops import boxes as box_ops
 
-from hrnet_det import model_zoo
 from hrnet_det.config.load import as_run
 from hrnet_det.data import transforms
 from hrnet_det.data.mapper import build_test_mapper
@@ -87,26 +85,40 @@ def test_pillow_begins_with_the_width_or_where_it_is_13_with_the_longer_way():
 
 
 class Resize(nn.Module):
+    """With what its size becomes, as the detector after it sees it."""
+
+    def __init__(self, resize):
+        super().__init__()
+        self.resize = resize
+
     def forward(self, image):
         sides = processing.shortest_edge_sides(*resizing.sides_of(image), 60, 100)
-        return PILLOW(image, sides)
+        resized = self.resize(image, sides)
+        return resized, torch.stack([torch.as_tensor(side) for side in resized.shape])
 
 
-def test_engines_resize_to_the_same_levels(tmp_path):
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [(PILLOW, by_pillow), (resizing.opencv, by_opencv), (resizing.pillow, None)]
+)
+def test_engines_resize_to_the_same_levels(tmp_path, ours, theirs):
     """One graph for all sizes, whose numbers are exact: not a level differs in any engine."""
     path = str(tmp_path / "resize.onnx")
     options = {"dynamo": False, "opset_version": 18, "dynamic_axes": {"image": {0: "h", 1: "w"}}}
     image = torch.from_numpy(photo(50, 70))
-    torch.onnx.export(Resize(), (image,), path, input_names=["image"], **options)
+    torch.onnx.export(Resize(ours), (image,), path, input_names=["image"], **options)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(path, "CPU", hint)
     for height, width in ((50, 70), (200, 70), (41, 333), (120, 90), (7, 500)):
         image = photo(height, width, seed=height)
         sides = T.ResizeShortestEdge.get_output_shape(height, width, 60, 100)
-        expected = by_pillow(image, *sides)
-        assert np.array_equal(session.run(None, {"image": image})[0], expected)
-        assert np.array_equal(compiled(image)[0], expected)
+        if theirs is None:
+            expected = ours(torch.from_numpy(image), tuple(map(torch.tensor, sides))).numpy()
+        else:
+            expected = theirs(image, *sides)
+        found = compiled(image)
+        for levels, shape in (session.run(None, {"image": image}), (found[0], found[1])):
+            assert np.array_equal(levels, expected) and shape.tolist() == [*sides, 3]
 
 
 def test_sides_are_the_mapper_s():
@@ -230,9 +242,3 @@ def test_what_is_replaced_comes_back():
         raise RuntimeError
     assert (box_ops.batched_nms, keypoint_head.heatmaps_to_keypoints) == before
     assert "len" not in vars(mask_head)
-
-
-def test_a_config_of_the_zoo_has_detectron2_s_limits():
-    run = as_run(model_zoo.get_config("hrnetv2p_faster_rcnn.yaml", TINY[:2]))
-    found = processing.resizing_of(run)
-    assert (found.shortest, found.longest, found.resize) == (800, 1333, PILLOW)
