@@ -39,6 +39,11 @@ def check_openvino(device: torch.device) -> None:
         )
 
 
+def computes(backbone: nn.Module) -> bool:
+    """Whether OpenVINO is trusted with a backbone: its group norms end some processes."""
+    return not any(isinstance(module, nn.GroupNorm) for module in backbone.modules())
+
+
 class OpenVINOBackbone(InferenceOnly, Backbone):
     """A backbone in inference, computed by OpenVINO with as many threads as torch has.
 
@@ -150,8 +155,6 @@ class _Network:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # several processes would share the first cores
         }
-        if any(node.get_type_name() == "GroupNormalization" for node in model.get_ops()):
-            options["SNIPPETS_MODE"] = "DISABLE"  # with which these crash at images of one size
         compiled = openvino.Core().compile_model(model, "CPU", options)
         self.request = compiled.create_infer_request()
         self.names, self.dtype = source.names, dtype

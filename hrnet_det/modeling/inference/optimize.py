@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 
 import torch
@@ -26,7 +27,13 @@ from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
 from hrnet_det.modeling.backbone.hrnetv2 import resized
 from hrnet_det.modeling.inference.memory_format import use_channels_last
-from hrnet_det.modeling.inference.openvino_form import OpenVINOBackbone, check_openvino
+from hrnet_det.modeling.inference.openvino_form import (
+    OpenVINOBackbone,
+    check_openvino,
+    computes,
+)
+
+logger = logging.getLogger("detectron2.hrnet_det")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ENGINES = ("torch", "openvino")
@@ -64,7 +71,8 @@ def optimize_for_inference(
         compile: torch.compile makes the backbone, for images of any size, instead of oneDNN's
             fused convolutions. On a CPU it needs a C++ compiler, and it takes minutes.
         engine: what computes the backbone: "torch", or on a CPU "openvino", which takes less time
-            (`OpenVINOBackbone`); the rest of a detector is torch's.
+            (`OpenVINOBackbone`); the rest of a detector is torch's. One with group norms is torch's
+            too, and a line says so.
     Raises: ValueError if the dtype cannot be computed in, the model is optimised already, its
         weights are not float32, or the engine is unknown, not installed, not for this device, or
         asked for with compile.
@@ -78,6 +86,11 @@ def optimize_for_inference(
     check_engine(engine, device, compile=compile)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     backbone = getattr(model, "backbone", model)
+    if engine == "openvino" and not computes(backbone):
+        logger.warning(
+            "engine openvino is not used: OpenVINO crashes at this backbone's group norms"
+        )
+        engine = "torch"
     if engine == "openvino":
         form = OpenVINOBackbone(backbone, dtype).eval()
         if backbone is model:

@@ -62,7 +62,6 @@ BACKBONES = {
     "four branches": lambda: hrfpn(out_channels=16),
     "branches": lambda: spread(HRNet(variant=SMALL)).eval(),
     "one-stage": lambda: small(min_level=3, pooling="max", share_conv=True),
-    "GN": lambda: small(variant=WIDE, norm="GN"),
     "hrnetv2": lambda: HRNetV2(
         bottom_up=spread(HRNet(variant=SMALL, upsampling="bilinear")).eval()
     ),
@@ -79,11 +78,21 @@ def test_it_equals_the_plain_one_at_every_size(kind):
     assert form.output_shape() == model.output_shape()
     assert form.size_divisibility == model.size_divisibility
     d = form.size_divisibility
-    tolerance = 1e-4 if kind == "GN" else 1e-5  # its groups have few values in small images
     for size in ((4 * d, 6 * d), (4 * d, 6 * d), (5 * d - 3, 4 * d - 2), (d, d)):
-        assert_near(form(images(*size)), model(images(*size)), tolerance)
+        assert_near(form(images(*size)), model(images(*size)), 1e-5)
     single = images(5 * d, 4 * d)[:1]
-    assert_near(form(single), model(single), tolerance)
+    assert_near(form(single), model(single), 1e-5)
+
+
+@torch.no_grad()
+def test_group_norms_stay_in_torch_and_it_is_said(caplog):
+    model = small(variant=WIDE, norm="GN")
+    form = openvino(model)
+    assert not isinstance(form, OpenVINOBackbone)
+    assert caplog.messages == [
+        "engine openvino is not used: OpenVINO crashes at this backbone's group norms"
+    ]
+    assert_near(form(images()), model(images()), 1e-5)
 
 
 @needs_bfloat16
