@@ -92,6 +92,7 @@ def multiple(side: Size, divisor: int) -> Size:
     """
     if isinstance(side, int):
         return side + (-side) % divisor
-    cells = torch.full((), -(-side // divisor), dtype=torch.int64).item()
+    # Not -(-side // divisor): a converter to ONNX makes of it a division that rounds towards 0.
+    cells = torch.full((), (side + divisor - 1) // divisor, dtype=torch.int64).item()
     torch._check(cells >= SMALLEST)
     return cells * divisor
