@@ -25,6 +25,7 @@ from hrnet_det.export.metadata import metadata_of
 from hrnet_det.export.options import ExportOptions, check_form_to_export
 from hrnet_det.export.verify import DifferenceError
 from hrnet_det.modeling.inference.borrowed import borrowed
+from hrnet_det.modeling.kinds import kind_of
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def export(
     work = _Work(model, run, tuple(class_names), options.row.load(), data, say)
     for note in notes:
         say(note)
+    say(f"writing {path}: {_described(run, options)}; then it is run and compared")
     with staged(path) as aside:
         try:
             metadata = work.whole(aside, options)
@@ -95,6 +97,16 @@ def export(
             raise InputError(f"{path} is not written: {error}") from error
     size = sum(file.stat().st_size for file in files_of(path))
     return Exported(path, metadata, size)
+
+
+def _described(run: RunConfig, options: ExportOptions) -> str:
+    what = kind_of(run).title
+    what = f"the backbone of {what}" if options.part == "backbone" else what
+    words = [f"{what} as {options.row.title}", options.precision]
+    if options.part == "detector":
+        words.append(f"processing {options.processing}")
+    words.append("images of " + ("x".join(map(str, options.size)) if options.size else "any size"))
+    return ", ".join(words)
 
 
 @dataclass(frozen=True)
