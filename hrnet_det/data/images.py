@@ -6,7 +6,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from hrnet_det.data.image_ends import ends_well
+
 MOST_PIXELS = 178_956_970  # of an image: where Pillow's own limit, twice its warning, is an error
 ORIENTATION = 0x0112  # the EXIF tag
 TURNED = (5, 6, 7, 8)  # values of it that swap width and height
 FIRST_IS_WHOLE = ("MPO",)  # what follows the first image are the previews of a camera
-TAIL = 64  # bytes that are read from a file's end
 # What Pillow raises for files that are damaged.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError)
 DAMAGE += (AttributeError, AssertionError, RuntimeError, MemoryError, struct.error, zlib.error)
@@ -78,7 +79,7 @@ def probe(path: str | Path) -> ImageFacts:
             pages = 1 if image.format in FIRST_IS_WHOLE else getattr(image, "n_frames", 1)
             facts = (width, height, mode, bits, pages, orientation)
             sideways = image.format == "TIFF" and orientation in TURNED  # see `load`
-            whole = _ends_well(image, path) and not sideways
+            whole = ends_well(image, path) and not sideways
             problem = "" if whole or width * height > MOST_PIXELS else decode(path)
             return ImageFacts(path, *facts, problem)
     except DAMAGE as error:
@@ -220,35 +221,3 @@ def bits_of(image: Image.Image) -> int:
     if ";16" in coded:
         return 16
     return 1 if image.mode == "1" else 8
-
-
-def _ends_well(image: Image.Image, path: str) -> bool:
-    """Whether the end of a file is where its format has it."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL))
-        rule = _ENDS.get(image.format)
-        return rule is not None and rule(image, file.read(), size)
-
-
-def _tiff_ends(image: Image.Image, _: bytes, size: int) -> bool:
-    """Whether all strips or tiles lie within the file."""
-    tags = image.tag_v2
-    for starts, lengths in ((273, 279), (324, 325)):
-        if starts in tags and lengths in tags:
-            return all(a + n <= size for a, n in zip(tags[starts], tags[lengths], strict=False))
-    return False
-
-
-def _riff_ends(image: Image.Image, _: bytes, size: int) -> bool:
-    with open(image.filename, "rb") as file:
-        return size >= 8 + int.from_bytes(file.read(8)[4:], "little")
-
-
-_ENDS: dict[str, Callable[[Image.Image, bytes, int], bool]] = {
-    "JPEG": lambda _, tail, __: tail.endswith(b"\xff\xd9"),
-    "PNG": lambda _, tail, __: b"IEND\xaeB`\x82" in tail,
-    "GIF": lambda _, tail, __: tail.endswith(b";"),
-    "TIFF": _tiff_ends,
-    "WEBP": _riff_ends,
-}
