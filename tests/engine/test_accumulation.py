@@ -11,6 +11,8 @@ from hrnet_det import model_zoo
 from hrnet_det.engine import Trainer
 from hrnet_det.engine.accumulation import GradientAccumulation
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 
 class Squares(nn.Module):
     """Two losses that are means over images."""

@@ -11,6 +11,8 @@ from hrnet_det.engine import Trainer
 from hrnet_det.engine.divergence import check_to_save, divergence_is_told
 from hrnet_det.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 
 def test_one_line_and_the_last_checkpoint_stays(coco, tmp_path):
     assert train_net(*words(coco, tmp_path, splits=["TRAIN"])).code == 0

@@ -10,6 +10,8 @@ from helpers.training import words
 
 from hrnet_det.engine import Trainer
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 
 @pytest.fixture
 def evaluate(monkeypatch):

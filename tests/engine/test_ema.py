@@ -13,6 +13,8 @@ from hrnet_det import Detector
 from hrnet_det.checkpoint.io import read_weights
 from hrnet_det.engine.ema import WeightAverage
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 NORM = "backbone.bottom_up.bn1"
 CONV = "backbone.bottom_up.conv1.weight"
 

@@ -18,6 +18,8 @@ from hrnet_det.engine.resume import TIMES
 from hrnet_det.engine.writers import MetricsFile
 from hrnet_det.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 RUN = ["SOLVER.MAX_ITER", 6, "SOLVER.CHECKPOINT_PERIOD", 1]
 LAZY = f"""{TINY_LAZY}
 dataloader.train.mapper.augmentations[0].update(short_edge_length=64, max_size=96)

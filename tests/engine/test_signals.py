@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 from hrnet_det.engine import signals, train
 from hrnet_det.engine.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
 
 

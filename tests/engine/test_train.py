@@ -224,6 +224,7 @@ def test_a_resumed_run_that_had_weights_keeps_norm_eval(mask_run, coco, tmp_path
     assert load_config(tmp_path / "config.yaml").MODEL.HRNET.NORM_EVAL is True
 
 
+@pytest.mark.usefixtures("without_page")
 def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypatch):
     def aps(*values):
         rest = iter(values)
@@ -261,6 +262,7 @@ def test_the_best_checkpoint_is_that_of_the_best_box_ap(coco, tmp_path, monkeypa
     assert best() == {"iteration": 0, "bbox/AP": 1.0}
 
 
+@pytest.mark.usefixtures("without_page")
 def test_several_test_sets_and_the_best_of_the_first(coco, tmp_path, monkeypatch):
     results = {"custom_test": {"bbox": {"AP": 12.0}}, "custom_train": {"bbox": {"AP": 40.0}}}
     monkeypatch.setattr(Trainer, "test", classmethod(lambda *_: OrderedDict(results)))
@@ -289,6 +291,7 @@ def test_keypoint_rcnn(coco, tmp_path):
     assert "slow" not in outcome.err
 
 
+@pytest.mark.usefixtures("without_page")
 def test_test_time_augmentation(coco, tmp_path):
     outcome = train_net(*words(
         coco, tmp_path, "TEST.AUG.ENABLED", True, "TEST.AUG.MIN_SIZES", "(64, 80)",
@@ -305,6 +308,7 @@ def test_test_time_augmentation(coco, tmp_path):
     assert (tmp_path / "model_best.pth").is_file()
 
 
+@pytest.mark.usefixtures("without_page")
 def test_test_time_augmentation_has_no_keypoints(coco, tmp_path):
     outcome = train_net(*words(coco, tmp_path, *SIGMAS, "TEST.AUG.ENABLED", True,
                                annotations="keypoints.json", config=KEYPOINT))  # fmt: skip
@@ -381,6 +385,7 @@ def test_amp_on_the_cpu_trains_in_bfloat16_and_evaluates_in_float32(coco, tmp_pa
 # --- detectors with other conventions ---
 
 
+@pytest.mark.usefixtures("without_page")
 @pytest.mark.parametrize(
     ("base", "conventions"),
     [

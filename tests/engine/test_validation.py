@@ -17,6 +17,8 @@ from hrnet_det.data.checks import check_test_losses
 from hrnet_det.engine import validation
 from hrnet_det.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("without_page")
+
 
 def validation_losses(model, batches):
     losses = validation.validation_losses(model, batches)
@@ -103,11 +105,12 @@ def test_every_detector_stays_as_it_was(kind):
     ],
 )
 def test_training_goes_on_bit_by_bit(coco, tmp_path, more):
+    """As if it had been evaluated at its end alone."""
     weights = []
-    for loss in (False, True):
+    for loss, period in ((False, 0), (True, 1)):
         output = tmp_path / str(loss)
         arguments = words(
-            coco, output, "TEST.EVAL_PERIOD", 1, "TEST.LOSS", loss, *more,
+            coco, output, "TEST.EVAL_PERIOD", period, "TEST.LOSS", loss, *more,
             annotations="rle.json", config=MASK,
         )  # fmt: skip
         assert train_net(*arguments).code == 0
