@@ -43,6 +43,7 @@ class FileForm(nn.Module):
         module = options.row.load()
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes are constants here
+            warnings.filterwarnings("ignore", message="Exporting aten::index")
             path = Path(folder, f"form{options.row.suffix}")
             metadata = {"export": {"precision": options.precision}}
             if options.precision == "int8":
