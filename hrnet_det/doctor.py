@@ -15,7 +15,10 @@ OPTIONAL = {
     "av": ("hrnet-det predict on videos", "'av>=17'"),
     "cv2": ("detectors of mmdetection, HRNet-Object-Detection", "opencv-python-headless"),
     "faster_coco_eval": ("COCO evaluation in less time", f"'{environment.FAST_COCO_EVALUATION}'"),
+    "fastapi": ("examples/serve.py", "fastapi python-multipart uvicorn"),
     "huggingface_hub": ("weights from timm:// and hf://", "huggingface_hub"),
+    "onnxruntime": ("hrnet-det export to ONNX, and its files", "onnx onnxruntime"),
+    "openvino": ("hrnet-det export to OpenVINO, TEST.ENGINE openvino", "openvino nncf"),
     "sahi": ("predict --merge sahi, sahi_model", "sahi, which brings opencv-python"),
     "supervision": ("Detections.to_supervision", "'supervision>=0.29'"),
 }
