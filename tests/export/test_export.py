@@ -22,15 +22,15 @@ STATIC = {"processing": "outside", "size": (64, 96)}
 
 
 @pytest.fixture(scope="module")
-def faster():
-    return Detector(detector("faster"), config("faster"), NAMES, data={"size": [64, 96]})
+def dense():
+    return Detector(detector("retinanet"), config("retinanet"), NAMES, data={"size": [64, 96]})
 
 
 @pytest.fixture(scope="module")
-def told(faster, tmp_path_factory):
+def told(dense, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
     lines = []
-    exported = _export(faster, path, lines.append, **STATIC)
+    exported = _export(dense, path, lines.append, **STATIC)
     return exported, "\n".join(lines).splitlines()
 
 
@@ -43,15 +43,15 @@ def _export(of, path, say, **options):
 # --- what is written, and what is told ---
 
 
-def test_the_file_alone_is_left_and_says_what_it_is(told, faster):
+def test_the_file_alone_is_left_and_says_what_it_is(told, dense):
     exported, _ = told
     assert [file.name for file in exported.path.parent.iterdir()] == ["model.onnx"]
     assert exported.size == exported.path.stat().st_size > 1e6
     metadata = onnx_file.open_file(exported.path).metadata
     assert metadata == json.loads(json.dumps(exported.metadata))
-    assert metadata["classes"] == NAMES and metadata["kind"] == "faster_rcnn"
-    assert metadata["title"] == "Faster R-CNN w18_small_v1"
-    assert metadata["config"] == faster.run.text()
+    assert metadata["classes"] == NAMES and metadata["kind"] == "retinanet"
+    assert metadata["title"] == "RetinaNet w18_small_v1"
+    assert metadata["config"] == dense.run.text()
     made = metadata["export"]
     check = made.pop("check")
     assert made == {
@@ -64,7 +64,7 @@ def test_the_file_alone_is_left_and_says_what_it_is(told, faster):
         "outputs": ["image", "boxes", "scores", "classes"],
         "size": [64, 96],
         "batch": 1,
-        "score": least_score(faster.model),
+        "score": least_score(dense.model),
         "max_detections": 10,
     }
     assert check["engine"].startswith("onnxruntime ") and check["against"].startswith("PyTorch ")
@@ -78,7 +78,7 @@ def test_the_file_alone_is_left_and_says_what_it_is(told, faster):
 def test_the_differences_are_a_table(told):
     exported, (first, *lines) = told
     assert first == (
-        f"writing {exported.path}: Faster R-CNN as ONNX, float32, processing outside, images of "
+        f"writing {exported.path}: RetinaNet as ONNX, float32, processing outside, images of "
         "64x96; then it is run and compared"
     )
     assert lines[0] == (
@@ -114,22 +114,22 @@ def test_what_can_be_done_next_is_told(told):
     ]
 
 
-def test_the_file_computes_what_the_detector_does(told, faster):
+def test_the_file_computes_what_the_detector_does(told, dense):
     exported, _ = told
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(5)) * 255
     found = onnx_file.open_file(exported.path)({"images": images.numpy()})
     row = {"image": images[0], "height": 64, "width": 96}
     with torch.no_grad():
-        expected = faster.model([row])[0]["instances"]
+        expected = dense.model([row])[0]["instances"]
     assert found["image"].tolist() == [0] * len(expected)
     assert np.allclose(found["boxes"], expected.pred_boxes.tensor, atol=1e-3)
     assert np.allclose(found["scores"], expected.scores, atol=1e-5)
     assert found["classes"].tolist() == expected.pred_classes.tolist()
 
 
-def test_where_nothing_is_found_a_least_score_of_0_is_checked(faster, tmp_path):
+def test_where_nothing_is_found_a_least_score_of_0_is_checked(dense, tmp_path):
     lines = []
-    exported = _export(faster, tmp_path / "sure.onnx", lines.append, score=0.999, **STATIC)
+    exported = _export(dense, tmp_path / "sure.onnx", lines.append, score=0.999, **STATIC)
     assert lines[1] == (
         "in no image is anything found: a file with a least score of 0 is checked as well"
     )
@@ -138,13 +138,13 @@ def test_where_nothing_is_found_a_least_score_of_0_is_checked(faster, tmp_path):
     assert [row["objects"] for row in made["check"]["rows"]] == [0, 0, 0, 0, 0, 10, 10]
     images = {"images": np.full((1, 3, 64, 96), 99, np.float32)}
     assert len(onnx_file.open_file(exported.path)(images)["scores"]) == 0
-    assert least_score(faster.model) == 0.05  # the detector is as it was
+    assert least_score(dense.model) == 0.05  # the detector is as it was
 
 
 # --- what is not kept ---
 
 
-def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(faster, tmp_path, monkeypatch):
+def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(dense, tmp_path, monkeypatch):
     write = onnx_file.write
 
     def wrong(graph, path, options, metadata):
@@ -161,7 +161,7 @@ def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(faster, tmp_pa
     path.write_text("an earlier one")
     lines = []
     with pytest.raises(InputError) as error:
-        _export(faster, path, lines.append, **STATIC)
+        _export(dense, path, lines.append, **STATIC)
     said = str(error.value).splitlines()
     assert said[0].startswith(f"{path} is not written: in float32 by onnxruntime ")
     assert said[0].endswith(" it does not compute what PyTorch does:")
@@ -185,7 +185,7 @@ def test_images_are_those_of_a_folder_of_the_test_set_or_drawn(tmp_path):
         "4.png",
         "6.png",
     ]
-    run = as_run(config("faster")).copy()
+    run = as_run(config("retinanet")).copy()
     run.cfg.DATASETS.CUSTOM.TEST_IMAGES = str(folder)
     assert samples.split_paths(run, "test") == samples.paths_in(folder)
     run.cfg.DATASETS.CUSTOM.TEST_IMAGES = str(tmp_path / "gone")
@@ -252,17 +252,17 @@ def test_processing_is_the_format_s_unless_it_is_given():
     assert given.processing == "inside"
 
 
-def test_a_static_format_has_the_size_of_the_config(faster):
-    options, (note,) = ExportOptions(format="tensorrt-onnx").for_run(faster.run)
+def test_a_static_format_has_the_size_of_the_config(dense):
+    options, (note,) = ExportOptions(format="tensorrt-onnx").for_run(dense.run)
     assert options.size == (64, 96)  # 57.6 x 96, in whole cells of 32
     assert "take images of one size: 64x96" in note
-    assert ExportOptions().for_run(faster.run) == (ExportOptions(), [])
+    assert ExportOptions().for_run(dense.run) == (ExportOptions(), [])
 
 
 def test_a_detector_in_another_form_is_not_exported(tmp_path):
-    run = as_run(config("faster")).copy()
+    run = as_run(config("retinanet")).copy()
     run.cfg.TEST.DTYPE = "bfloat16"
-    model = detector("faster")
+    model = detector("retinanet")
     with pytest.raises(InputError, match=r"TEST.DTYPE bfloat16: only a detector in float32"):
         _export_of(model, run, tmp_path)
 
