@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hrnet_det.errors import InputError
+
 Arrays = dict[str, np.ndarray]
 
 # Modules whose layers are quantised, and in these the last layers, which stay in float32: boxes,
@@ -76,9 +78,19 @@ def onnx_in_int8(path: Path, arrays: Iterator[Arrays]) -> None:
 
 
 def openvino_in_int8(path: Path, arrays: Iterator[Arrays]) -> None:
-    """Quantise the layers of an OpenVINO model, which takes its place. As `onnx_in_int8`."""
-    import nncf
+    """Quantise the layers of an OpenVINO model, which takes its place. As `onnx_in_int8`.
+
+    Raises: InputError if NNCF is not installed.
+    """
     import openvino as ov
+
+    try:
+        import nncf
+    except ImportError as error:
+        raise InputError(
+            "--format openvino --precision int8 needs nncf, which is not installed: "
+            "pip install 'hrnet_det[openvino]'"
+        ) from error
 
     model = ov.Core().read_model(str(path))
     ignored = [op.get_friendly_name() for op in model.get_ordered_ops() if not _may_be_int8(op)]

@@ -17,7 +17,7 @@ import torch
 from openvino._offline_transformations import apply_moc_transformations
 
 from hrnet_det.errors import MissingInputError
-from hrnet_det.export import onnx_file
+from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.int8 import of_network
 from hrnet_det.export.options import ExportOptions
@@ -45,11 +45,13 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
     they were traced with for constants (boxes of other sizes were 80 pixels off).
 
     Weights of float16 and bfloat16 files are stored in float16.
+
+    Raises: InputError if the packages for ONNX are not installed; a file is run without them.
     """
     with tempfile.TemporaryDirectory() as folder:
         between = Path(folder) / "model.onnx"
         form = replace(options, format="onnx", precision="float32")
-        onnx_file.write(graph, between, form, metadata)
+        FORMATS["onnx"].load().write(graph, between, form, metadata)
         save(ov.Core().read_model(str(between)), path, options.precision, metadata)
 
 

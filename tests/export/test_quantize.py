@@ -1,5 +1,7 @@
 """int8: which layers become it, what the AP is measured on, and which loss is an error."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -209,3 +211,9 @@ def test_images_to_calibrate_with_are_needed(data, monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"no object is found in --images \(6 images\)"):
         images = tmp_path / "data" / "images"
         _quantized(monkeypatch, data, None, None, images=images, objects=0)
+
+
+def test_nncf_is_named_where_it_is_not_installed(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(InputError, match=r"needs nncf.*pip install 'hrnet_det\[openvino\]'"):
+        int8.openvino_in_int8(tmp_path / "model.xml", iter(()))
