@@ -65,6 +65,10 @@ def test_the_report_has_a_table_for_each_case_and_the_growth(results, tmp_path):
     for size in ("64x64", "64x128"):  # the detector and the training are not taken apart
         assert f"w18_small_v1 pyramid, inference, {size}, batch 1, optimised float32\n" in table
     assert table.count("convolutions alone") == 2
+    detector = table.partition("w18 detector, inference, 64x64")[2].split("\n\n")[0]
+    assert detector.splitlines()[1].endswith("| time / resnet50_fpn   |")
+    last = detector.splitlines()[-1].split()
+    assert (last[1], last[-2]) == ("resnet50_fpn", "1.00")
     paths = report.write(results, tmp_path / "new")
     assert [path.name for path in paths] == ["benchmark.json", "benchmark.md", "benchmark.png"]
     assert json.loads(paths[0].read_text())["peak"]["float32"] > 0
@@ -125,11 +129,11 @@ def test_errors_say_what_is_allowed(words, message, capsys):
 
 def test_the_commands(capsys, tmp_path):
     words = ["benchmark", "--variant", "w18_small_v1", "--size", "64x64", "--rounds", "1"]
-    words += ["--engine", "onnxruntime", "--precision", "float32", "--output", str(tmp_path)]
+    words += ["--engine", "torch", "--precision", "float32", "--output", str(tmp_path)]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert f"written: {tmp_path / 'benchmark.json'}" in said
-    assert "\ninstructions: " in said and "| onnxruntime float32 " in said
+    assert "\ninstructions: " in said and "| optimised float32 " in said
     words = ["plan", "--config-file", "quickstart/faster_rcnn.yaml", "--size", "64x64"]
     assert main([*words, "--batch", "1", "MODEL.DEVICE", "cpu"]) == 0
     assert "| balanced " in capsys.readouterr().out
