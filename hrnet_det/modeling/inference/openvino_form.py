@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_SIZES = 4  # of networks for one size each; one takes some 0.2 GB for W18 at 800x1216
 SLOPE = 2.0**-60  # below 0 of a ReLU that keeps NaN: far below the rounding of either type
+_processes: set[int] = set()  # that compile networks: this one, and those it was forked from
 HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -112,7 +114,16 @@ class _Networks:
         self.of_size: OrderedDict[torch.Size, _Network] = OrderedDict()
 
     def of(self, images: Tensor, plain: nn.Module, dtype: torch.dtype) -> _Network:
-        """The network for images of this size."""
+        """The network for images of this size.
+
+        Raises: RuntimeError in a forked process: OpenVINO's threads are not in it, and waiting for
+            them would not end.
+        """
+        if _processes - {os.getpid()}:
+            raise RuntimeError(
+                "OpenVINO has computed in the process that this one was forked from, and cannot in "
+                "this one: start processes by spawn, or take engine torch"
+            )
         if torch.get_num_threads() != self.threads:
             self.threads, self.of_any_size = torch.get_num_threads(), None
             self.of_size.clear()
@@ -146,6 +157,7 @@ class _Network:
     def __init__(self, source: _Source, dtype: torch.dtype, size: torch.Size | None = None) -> None:
         import openvino
 
+        _processes.add(os.getpid())
         model = _prepared(source.model, dtype)
         if size is not None:
             model.reshape(list(size))

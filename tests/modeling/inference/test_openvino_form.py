@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import os
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -210,6 +211,19 @@ def test_it_has_as_many_threads_as_torch():
             assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
     finally:
         torch.set_num_threads(before)
+
+
+@torch.no_grad()
+def test_a_forked_process_is_told(monkeypatch):
+    """Its networks would give what happens to be in memory, and new ones would wait for ever."""
+    form = openvino(small())
+    form(images())
+    child = os.getpid() + 1
+    monkeypatch.setattr(openvino_form.os, "getpid", lambda: child)
+    assert message(lambda: form(images()), RuntimeError) == (
+        "OpenVINO has computed in the process that this one was forked from, and cannot in this "
+        "one: start processes by spawn, or take engine torch"
+    )
 
 
 def test_it_is_neither_trained_moved_nor_saved():
