@@ -27,7 +27,6 @@ from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_loss_mapper, build_mapper, build_test_mapper
-from hrnet_det.data.random_numbers import random_numbers_apart
 from hrnet_det.data.rows import rows_to_learn_from
 from hrnet_det.data.sampling import build_train_loader
 from hrnet_det.engine import signals
@@ -174,12 +173,8 @@ class Trainer(DefaultTrainer):
             verify_expected(self.run, results)
         return results
 
-    @random_numbers_apart()
     def evaluate(self) -> OrderedDict:
-        """Results of the model, or of the average of its weights; the storage gets its losses.
-
-        Random numbers are left as they were: how often it is done changes no training.
-        """
+        """Results of the model, or of the average of its weights; the storage gets its losses."""
         run, model = self.run, self.average.averaged
         self._last_eval_results = self.test(run, model)
         if run[settings.LOSS] and (tests := run[settings.TEST_DATASETS]):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from helpers.coco_shape import datasets_at
 from helpers.tiny import (
     CATEGORIES,
     CLASSES,
@@ -345,12 +346,12 @@ def test_missing_coco_is_explained_without_a_traceback(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_of_coco_is_shown_as_found_and_missing(tmp_path):
+def test_half_of_coco_is_shown_as_found_and_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "sets" / "coco" / "val2017").mkdir(parents=True)
     write_json(tmp_path / "sets" / "coco" / "annotations" / "instances_val2017.json", {})
-    outcome = train_net_process(
-        "--config-file", FASTER, cwd=tmp_path, DETECTRON2_DATASETS=str(tmp_path / "sets")
-    )
+    with datasets_at(tmp_path / "sets"):
+        outcome = train_net("--config-file", FASTER)
     assert outcome.code == 2
     found = dict(re.findall(r"^  (\S+)  \((found|missing)\)$", outcome.err, re.MULTILINE))
     root = f"{tmp_path}/sets/coco/"
