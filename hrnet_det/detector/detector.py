@@ -214,8 +214,9 @@ class Detector:
 
         What is decided, and how the file differs, is printed.
 
-        Args: path, whose end is the format's (.onnx, .xml, .torchscript, .pt2), and all else as
-            `hrnet_det.export.ExportOptions`.
+        Args:
+            path: its end is the format's: .onnx, .xml, .torchscript, .pt2. All else is as in
+                hrnet_det.export.ExportOptions.
         Returns: the path, with the metadata of the file.
         Raises: InputError if the format has no such form, the detector is not in float32, or the
             file does not compute what PyTorch does; then there is no file.

@@ -34,7 +34,7 @@ class Exported:
 
     Args:
         path: of the file.
-        metadata: what it says of itself; ["export"]["check"]: how it differs from PyTorch.
+        metadata: what it says of itself; "check" under "export" is how it differs from PyTorch.
         size: bytes, of all that was written.
     """
 
@@ -95,7 +95,7 @@ def export(
             metadata = work.whole(aside, options)
         except DifferenceError as error:
             raise InputError(f"{path} is not written: {error}") from error
-    size = sum(file.stat().st_size for file in files_of(path))
+        size = sum(file.stat().st_size for file in aside.parent.iterdir())
     return Exported(path, metadata, size)
 
 
@@ -190,9 +190,3 @@ def staged(path: Path) -> Iterator[Path]:
             os.replace(file, path.parent / file.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def files_of(path: Path) -> list[Path]:
-    """A file and those that belong to it."""
-    others = (path.with_suffix(".bin"), path.with_name(path.name + ".data"))
-    return [path, *(other for other in others if other.is_file())]

@@ -40,6 +40,9 @@ def workplace(tmp_path_factory):
             shutil.copy(coco / "polygons.json", place / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        run = folder / "output" / "mine"  # of a training
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(model_zoo.get_config("hrnetv2p_faster_rcnn.yaml").dump())
         stand_ins(folder, patch)
         patch.setattr("hrnet_det.data.datasets.quickstart.make_quickstart", lambda root: root)
         for check in ("check_files", "check_segments"):  # of which there are none
@@ -92,7 +95,7 @@ def runs(words):
     elif words[:2] == OWN:
         args = train_parser().parse_args(words[2:])
         model_zoo.get_config(args.config_file, args.opts)
-    elif words[0] == "python" and words[1].startswith("datasets/"):
+    elif words[0] == "python" and words[1].startswith(("datasets/", "examples/")):
         has_options([words[1]], words[2:])
     else:
         assert words[0] in SHELL, f"what is {shlex.join(words)}?"
