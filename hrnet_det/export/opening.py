@@ -6,8 +6,9 @@ import zipfile
 from pathlib import Path
 
 from hrnet_det.checkpoint.signatures import signature_of
-from hrnet_det.errors import InputError
+from hrnet_det.errors import InputError, shown
 from hrnet_det.export.formats import Engine, Format, format_of
+from hrnet_det.export.options import PARTS, PROCESSING
 
 # Of formats whose module has no UNREADABLE of its own.
 _UNREADABLE = (RuntimeError, ValueError, OSError, zipfile.BadZipFile)
@@ -48,12 +49,51 @@ def open_exported(path: str | Path) -> Engine:
 
 
 def _check_origin(path: Path, row: Format, metadata: dict) -> None:
-    lacking = [key for key in ("export", "config", "classes") if not metadata.get(key)]
+    given = metadata if isinstance(metadata, dict) else {}
+    lacking = [key for key in ("export", "config", "classes") if not given.get(key)]
     if lacking:
         raise InputError(
             f"{path} is a file of {row.title} that hrnet-det export has not written: it does not "
             f"say what it detects, nor in which images ({', '.join(lacking)}): {_again(path)}"
         )
+    if wrong := _changed(metadata):
+        raise InputError(
+            f"{path} says of itself what hrnet-det export does not write "
+            f"({', '.join(f'{name} {shown(value)}' for name, value in wrong.items())}): "
+            f"{_again(path)}"
+        )
+
+
+def _changed(metadata: dict) -> dict[str, object]:
+    """Of what a file's use relies on, that which somebody must have changed, by its name."""
+    made, classes = metadata["export"], metadata["classes"]
+    if not isinstance(made, dict):
+        return {"export": made}
+    size, part = made.get("size"), made.get("part")
+    right = {
+        "part": part in PARTS,
+        "processing": made.get("processing") in PROCESSING,
+        "inputs": made.get("inputs") == _inputs_of(made),
+        "size": size == [] or (_are_counts(size) and len(size) == 2),
+        "batch": _are_counts([made.get("batch")]),
+    }
+    if part == "detector":
+        score = made.get("score")
+        right["score"] = isinstance(score, (int, float)) and 0 <= score <= 1
+        right["max_detections"] = _are_counts([made.get("max_detections")])
+    wrong = {f"export.{name}": made.get(name) for name, holds in right.items() if not holds}
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        wrong["classes"] = classes
+    return wrong
+
+
+def _inputs_of(made: dict) -> list[str]:
+    inside = made.get("part") == "detector" and made.get("processing") == "inside"
+    return ["image"] if inside else ["images"]
+
+
+def _are_counts(values: object) -> bool:
+    return isinstance(values, list) and all(type(each) is int and each > 0 for each in values)
 
 
 def _again(path: Path) -> str:
@@ -61,5 +101,7 @@ def _again(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    """What a library says first, without the places in its source, which are OpenVINO's first."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = [line for line in lines if not line.startswith("Exception from ")] or lines
     return lines[0][:_REASON]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import tempfile
@@ -16,7 +17,7 @@ import openvino as ov
 import torch
 from openvino._offline_transformations import apply_moc_transformations
 
-from hrnet_det.errors import MissingInputError
+from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.int8 import of_network
@@ -25,6 +26,7 @@ from hrnet_det.export.options import ExportOptions
 logger = logging.getLogger("detectron2.hrnet_det")
 
 METADATA = "hrnet_det"
+DIGEST = "hrnet_det_weights"  # the rt_info with the SHA-256 of the .bin
 UNREADABLE = (RuntimeError, ValueError)  # of a damaged file
 WEIGHTS_SUFFIX = ".bin"  # of the second file, which lies beside the .xml and has the weights
 
@@ -76,21 +78,35 @@ def _keep_boxes_precise(path: Path) -> None:
         said = layer.find("rt_info")
         said = ElementTree.SubElement(layer, "rt_info") if said is None else said
         ElementTree.SubElement(said, "attribute", {"name": "precise", "version": "0"})
-    tree.write(path, encoding="utf-8", xml_declaration=True)
+    _write(tree, path)
 
 
 def label(path: Path, metadata: dict) -> None:
     """Give a file that is there other metadata; its weights stay as they are."""
     tree = ElementTree.parse(path)
     tree.find(f"rt_info/{METADATA}").set("value", json.dumps(metadata))
+    _write(tree, path)
+
+
+def _write(tree: ElementTree.ElementTree, path: Path) -> None:
+    """Write an .xml whose .bin is there: OpenVINO itself takes any .bin of this length."""
+    said = tree.find("rt_info")
+    digest = said.find(DIGEST)
+    digest = ElementTree.SubElement(said, DIGEST) if digest is None else digest
+    digest.set("value", _digest_of(path.with_suffix(WEIGHTS_SUFFIX)))
     tree.write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _digest_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> tuple[ov.Model, dict]:
     """A network and its metadata, {} if `hrnet-det export` has not written it.
 
-    Raises: MissingInputError without the file or the one with its weights; what `UNREADABLE` has
-        if it cannot be read.
+    Raises: MissingInputError without the file or the one with its weights; InputError if these are
+        of another export; what `UNREADABLE` has if it cannot be read.
     """
     weights = path.with_suffix(WEIGHTS_SUFFIX)
     for file, what in ((path, "there is no such file"), (weights, f"{path.name} has its weights")):
@@ -99,6 +115,12 @@ def read(path: Path) -> tuple[ov.Model, dict]:
     model = ov.Core().read_model(str(path))
     if not model.has_rt_info([METADATA]):
         return model, {}
+    said = model.get_rt_info([DIGEST]).astype(str) if model.has_rt_info([DIGEST]) else ""
+    if said and said != _digest_of(weights):
+        raise InputError(
+            f"{weights} is not what was written with {path.name}, but changed, or of another "
+            "export: take both files of one export"
+        )
     return model, json.loads(model.get_rt_info([METADATA]).astype(str))
 
 

@@ -15,7 +15,7 @@ from hrnet_det import Detector
 from hrnet_det.cli import main
 from hrnet_det.config import settings
 from hrnet_det.errors import InputError, MissingInputError
-from hrnet_det.export import open_exported
+from hrnet_det.export import onnx_file, open_exported
 from hrnet_det.export.exported_model import ExportedModel
 
 
@@ -193,6 +193,39 @@ def test_damaged_and_foreign_files(files, tmp_path, capfd, content, said):
         Detector.from_pretrained(path)
     assert str(error.value).startswith(said.format(path)) and "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"score": None}, "(export.score None)"),
+        ({"score": float("nan"), "batch": 0}, "(export.batch 0, export.score nan)"),
+        ({"max_detections": -1}, "(export.max_detections -1)"),
+        ({"size": [10]}, "(export.size [10])"),
+        ({"processing": "outside"}, "(export.inputs ['image'])"),
+    ],
+    ids=str,
+)
+def test_what_a_file_says_of_itself_is_looked_at(files, tmp_path, changed, said):
+    metadata = ExportedModel(files["inside"]).metadata
+    path = relabelled(files, tmp_path, {**metadata, "export": {**metadata["export"], **changed}})
+    expected = f"{path} says of itself what hrnet-det export does not write {said}: export it again"
+    with pytest.raises(InputError) as error:
+        open_exported(path)
+    assert str(error.value).startswith(expected)
+
+
+@pytest.mark.parametrize("metadata", [[1], "x", {"export": "x", "config": "x", "classes": ["a"]}])
+def test_a_file_that_says_nothing_usable(files, tmp_path, metadata):
+    with pytest.raises(InputError, match=r"model.onnx (is a file of ONNX that|says of itself)"):
+        open_exported(relabelled(files, tmp_path, metadata))
+
+
+def relabelled(files, folder, metadata):
+    path = folder / "model.onnx"
+    path.write_bytes(files["inside"].read_bytes())
+    onnx_file.label(path, metadata)
+    return path
 
 
 def test_a_file_that_is_not_there_and_one_as_weights(files, tmp_path, capsys):

@@ -9,7 +9,7 @@ import torch
 from helpers import detectors
 
 from hrnet_det.config.load import as_run
-from hrnet_det.errors import MissingInputError
+from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.export import openvino_file
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
@@ -117,6 +117,19 @@ def test_what_cannot_be_read_is_said(file, tmp_path):
     alone.write_bytes(file.read_bytes())
     with pytest.raises(MissingInputError, match=r"alone\.bin: alone\.xml has its weights"):
         openvino_file.read(alone)
+
+
+def test_weights_of_another_export_are_refused(file, tmp_path):
+    """OpenVINO takes any .bin of the same length, and finds other objects with it."""
+    path = tmp_path / "other.xml"
+    path.write_bytes(file.read_bytes())
+    content = bytearray(file.with_suffix(".bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    path.with_suffix(".bin").write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"other\.bin is not what was written with other\.xml, but"
+    ):
+        openvino_file.open_file(path)
 
 
 @pytest.mark.parametrize("damage", ["xml", "bin"])
