@@ -21,7 +21,7 @@ _SIGNATURES = (
 _TEXTS = {".json": "a JSON file", ".yaml": "a YAML file", ".yml": "a YAML file"}
 
 
-# Of exported detectors, by their suffix.
+# Of exported detectors, by their suffix; an .xml is a text, of which its first bytes tell.
 _PROGRAMS = (".onnx", ".torchscript", ".pt2")
 
 
@@ -30,7 +30,7 @@ def kind_of_file(path: Path) -> str:
     if kind := signature_of(path):
         return kind
     exported = "an exported detector, whose weights cannot be taken out again"
-    return exported if path.suffix in _PROGRAMS else ""
+    return exported if path.suffix.lower() in _PROGRAMS else ""
 
 
 def signature_of(path: Path) -> str:

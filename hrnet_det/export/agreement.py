@@ -11,6 +11,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
 from hrnet_det.errors import InputError
 from hrnet_det.export.exported_model import ExportedModel
+from hrnet_det.export.options import FORM
 from hrnet_det.modeling.kinds import kind_of
 
 # What is in a file's graph, or decides what it is given: the config has to have the same.
@@ -57,7 +58,7 @@ def _check_values(model: ExportedModel, run: RunConfig) -> None:
             f"{run.shown(settings.AUGMENTED)}: test-time augmentation is for weights, not for "
             f"{model.path}"
         )
-    form = [s for s in (settings.DTYPE, settings.COMPILE, settings.ENGINE) if run.types(s)]
+    form = [s for s in FORM if run.types(s)]
     if form:
         raise InputError(
             f"{', '.join(map(run.shown, form))} is for weights; {model.path} computes in "

@@ -26,6 +26,9 @@ PARTS = ("detector", "backbone")
 PRECISIONS = tuple(dict.fromkeys(p for row in FORMATS.values() for p in row.precisions))
 CELL = 32  # pixels: the stride of the coarsest branch
 LARGEST = 16_384  # pixels, of a side
+# Of a detector that is exported as by default: a file has its own precision, and is compared with
+# what torch computes in float32.
+FORM = (settings.DTYPE, settings.COMPILE, settings.ENGINE)
 
 
 @dataclass(frozen=True)
@@ -193,15 +196,17 @@ def _padded_size(run: RunConfig) -> tuple[int, int]:
 
 
 def set_form_to_export(run: RunConfig) -> None:
-    """Let a detector be built in the form that can be written: in float32, and not compiled."""
-    run[settings.DTYPE], run[settings.COMPILE] = "float32", False
+    """Let a detector be built in the form that can be written."""
+    for setting in FORM:
+        run[setting] = setting.default
 
 
 def check_form_to_export(run: RunConfig) -> None:
     """Raises: InputError if a detector is in another form."""
-    for setting, value in ((settings.DTYPE, "float32"), (settings.COMPILE, False)):
-        if run[setting] != value:
+    for setting in FORM:
+        if run[setting] != setting.default:
             raise InputError(
-                f"{run.shown(setting)}: only a detector in float32, not compiled, is exported: "
-                "Detector.from_pretrained(..., to_export=True); --precision is that of the file"
+                f"{run.shown(setting)}: only a detector in float32 by engine torch, not compiled, "
+                "is exported: Detector.from_pretrained(..., to_export=True); --precision is that "
+                "of the file"
             )

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from tabulate import tabulate
 
 from hrnet_det.config import settings
@@ -106,9 +107,14 @@ def _table(before: Measured, after: Measured) -> str:
 
 def _judge(before: Measured, after: Measured, images: int, say: Callable[[str], object]) -> None:
     """Raises: DifferenceError if more than LIMIT points of an AP are lost."""
-    lost = {task: value - after.values[task] for task, value in before.values.items()}
-    task = max(lost, key=lost.get)
-    if lost[task] <= LOUD:
+    # Without any object AP is no number.
+    lost = {
+        task: value - np.nan_to_num(after.values[task])
+        for task, value in before.values.items()
+        if np.isfinite(value)
+    }
+    task = max(lost, key=lost.get, default="")
+    if not task or lost[task] <= LOUD:
         return
     text = (
         f"int8 loses {lost[task]:.1f} points of {TITLES.get(task, task)} on {before.dataset}, "

@@ -12,9 +12,11 @@ from helpers.tiny import make_coco
 from onnx import helper, numpy_helper
 
 from hrnet_det import Detector, cli
+from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.errors import InputError
 from hrnet_det.export import ExportOptions, onnx_file, samples
+from hrnet_det.export.options import set_form_to_export
 from hrnet_det.modeling.inference.borrowed import least_score
 
 NAMES = ["disc", "bar", "absent"]
@@ -29,6 +31,8 @@ def dense():
 @pytest.fixture(scope="module")
 def told(dense, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
+    path.parent.mkdir()
+    path.with_suffix(".bin").write_bytes(bytes(1000))  # of another file, which is not counted
     lines = []
     exported = _export(dense, path, lines.append, **STATIC)
     return exported, "\n".join(lines).splitlines()
@@ -45,7 +49,7 @@ def _export(of, path, say, **options):
 
 def test_the_file_alone_is_left_and_says_what_it_is(told, dense):
     exported, _ = told
-    assert [file.name for file in exported.path.parent.iterdir()] == ["model.onnx"]
+    assert {file.name for file in exported.path.parent.iterdir()} == {"model.onnx", "model.bin"}
     assert exported.size == exported.path.stat().st_size > 1e6
     metadata = onnx_file.open_file(exported.path).metadata
     assert metadata == json.loads(json.dumps(exported.metadata))
@@ -259,12 +263,18 @@ def test_a_static_format_has_the_size_of_the_config(dense):
     assert ExportOptions().for_run(dense.run) == (ExportOptions(), [])
 
 
-def test_a_detector_in_another_form_is_not_exported(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [(settings.DTYPE, "bfloat16"), (settings.COMPILE, True), (settings.ENGINE, "openvino")],
+)
+def test_a_detector_in_another_form_is_not_exported(setting, value, tmp_path):
     run = as_run(config("retinanet")).copy()
-    run.cfg.TEST.DTYPE = "bfloat16"
-    model = detector("retinanet")
-    with pytest.raises(InputError, match=r"TEST.DTYPE bfloat16: only a detector in float32"):
-        _export_of(model, run, tmp_path)
+    run[setting] = value
+    said = f"{setting.yaml} {value}: only a detector in float32 by engine torch, not compiled, is"
+    with pytest.raises(InputError, match=said):
+        _export_of(detector("retinanet"), run, tmp_path)
+    set_form_to_export(run)
+    assert run.text() == as_run(config("retinanet")).text()
 
 
 def _export_of(model, run, folder):

@@ -197,6 +197,15 @@ def test_ap_before_and_after_is_told_and_kept(data, monkeypatch, tmp_path):
         _quantized(monkeypatch, data, before, after, images=images)
 
 
+def test_ap_that_is_no_number_is_a_loss_after_and_none_before(data, monkeypatch, tmp_path):
+    images = tmp_path / "data" / "images"
+    nothing, some = (Measured("set", 9, {"bbox": value}) for value in (np.nan, 40))
+    with pytest.raises(DifferenceError, match=r"int8 loses 40\.0 points of box AP on set"):
+        _quantized(monkeypatch, data, some, nothing, images=images)
+    _, said = _quantized(monkeypatch, data, nothing, nothing, images=images)
+    assert "nan" in said[-1] and "WARNING" not in said[-1]
+
+
 def test_without_a_test_set_the_reason_is_told(data, monkeypatch, tmp_path):
     nothing = Measured(reason="the test set is not here")
     images = tmp_path / "data" / "images"
