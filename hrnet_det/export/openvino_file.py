@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import openvino as ov
-import torch
 from openvino._offline_transformations import apply_moc_transformations
 
 from hrnet_det.errors import InputError, MissingInputError
@@ -22,6 +21,7 @@ from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.int8 import of_network
 from hrnet_det.export.options import ExportOptions
+from hrnet_det.modeling.inference.openvino_form import compile_options
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -36,6 +36,7 @@ HINTS = {"float32": "f32", "float16": "f32", "bfloat16": "bf16", "int8": "f32"}
 _KEPT_AS_THEY_ARE = ("Const", "Parameter", "Result")
 # A shape that comes so often gets a network of its own, of these as many at most.
 SEEN, KEPT = 8, 4
+COUNTED = 1000  # shapes, before counting begins anew
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -137,11 +138,7 @@ class OpenVinoEngine:
         self.model, self.metadata = read(path)
         precision = self.metadata.get("export", {}).get("precision", "float32")
         self.names = [output.any_name for output in self.model.outputs]
-        self.config = {
-            "INFERENCE_PRECISION_HINT": hint_for(precision),
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        self.config = compile_options(hint_for(precision))
         self._core = ov.Core()
         self._any = self._core.compile_model(self.model, "CPU", self.config)
         self._dynamic = self.model.is_dynamic()
@@ -159,6 +156,8 @@ class OpenVinoEngine:
         if shapes in self._own:
             self._own.move_to_end(shapes)
             return self._own[shapes]
+        if len(self._seen) > COUNTED:
+            self._seen.clear()
         self._seen[shapes] += 1
         if not self._dynamic or self._seen[shapes] < SEEN:
             return self._any

@@ -46,6 +46,20 @@ def computes(backbone: nn.Module) -> bool:
     return not any(isinstance(module, nn.GroupNorm) for module in backbone.modules())
 
 
+def compile_options(hint: str) -> dict[str, object]:
+    """How OpenVINO computes on a CPU: by as many threads as torch.
+
+    Args:
+        hint: the type of layers, "f32" or "bf16".
+    """
+    return {
+        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # several processes would share the first cores
+    }
+
+
 class OpenVINOBackbone(InferenceOnly, Backbone):
     """A backbone in inference, computed by OpenVINO with as many threads as torch has.
 
@@ -161,13 +175,7 @@ class _Network:
         model = _prepared(source.model, dtype)
         if size is not None:
             model.reshape(list(size))
-        options = {
-            "INFERENCE_PRECISION_HINT": HINTS[dtype],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-            "ENABLE_CPU_PINNING": False,  # several processes would share the first cores
-        }
-        compiled = openvino.Core().compile_model(model, "CPU", options)
+        compiled = openvino.Core().compile_model(model, "CPU", compile_options(HINTS[dtype]))
         self.request = compiled.create_infer_request()
         self.names, self.dtype = source.names, dtype
         self.shapes = None if size is None else [list(x.shape) for x in compiled.outputs]
