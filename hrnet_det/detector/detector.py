@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
-from detectron2.data.transforms import Augmentation
 from detectron2.structures import Instances
 from omegaconf import DictConfig
 from torch import nn
@@ -28,7 +27,7 @@ from hrnet_det.detector.options import Wanted, checked_count, set_options, sides
 from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
 from hrnet_det.errors import InputError
 from hrnet_det.export.export import Exported, export
-from hrnet_det.export.exported_model import ExportedModel, run_for_images
+from hrnet_det.export.exported_model import ExportedModel, resizing_within, run_for_images
 from hrnet_det.export.options import ExportOptions
 from hrnet_det.modeling.inference.borrowed import borrowed
 from hrnet_det.modeling.kinds import kind_of
@@ -188,7 +187,7 @@ class Detector:
             masks=each.candidates(run) if kind_of(run).masks else 0,
             data=self._data,
             remark=self._remark,
-            resizing=self._resizing(run),
+            resizing=resizing_within(run, self.model),
         )
         read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
         with borrowed(self.model, values):
@@ -239,12 +238,6 @@ class Detector:
             set_options(run, size=size)
             self._sizes[key] = run, build_test_mapper(run_for_images(run, self.model))
         return self._sizes[key]
-
-    def _resizing(self, run: RunConfig) -> Sequence[Augmentation]:
-        """What an exported file does to images that it is given as they are."""
-        if run_for_images(run, self.model) is run:
-            return ()
-        return build_test_mapper(run).augmentations.augs
 
     def _known(self, source: Source, objects: Instances) -> Detections:
         """Objects that know their image, and how it is read."""

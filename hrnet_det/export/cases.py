@@ -51,9 +51,7 @@ class Cases:
         self.model, self.options = model, options
         self.mapper = build_test_mapper(run)
         self.read = reader_of(self.mapper)
-        has_conventions = run.has(settings.CONVENTIONS)
-        conventions = run[settings.CONVENTIONS] if has_conventions else "detectron2"
-        self.mask_paste = get_conventions(conventions).mask_paste
+        self.mask_paste = get_conventions(run[settings.CONVENTIONS]).mask_paste
 
     def of(self, sample: Sample) -> Case:
         """An input of an image, which takes the size that the file asks for, where it does."""

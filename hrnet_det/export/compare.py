@@ -208,6 +208,6 @@ def _compare_points(
     if expected.points is None or not result.pairs:
         return
     ours, theirs = (list(side) for side in zip(*result.pairs, strict=True))
-    apart = np.abs(expected.points[ours] - found.points[theirs])
-    far = (apart[..., :2].max(axis=2) > 10 * pixels) | (apart[..., 2] > 50 * score)
+    change = np.abs(expected.points[ours] - found.points[theirs])
+    far = (change[..., :2].max(axis=2) > 10 * pixels) | (change[..., 2] > 50 * score)
     result.moved, result.points = int(np.count_nonzero(far)), far.size

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from detectron2.data.transforms import Augmentation
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from hrnet_det.config import settings
 from hrnet_det.config.load import parse_run
 from hrnet_det.config.run_config import RunConfig
+from hrnet_det.data.mapper import build_test_mapper
 from hrnet_det.detector.options import CANDIDATES
 from hrnet_det.errors import InputError
 from hrnet_det.export.formats import format_of
@@ -205,3 +207,10 @@ def run_for_images(run: RunConfig, model: nn.Module) -> RunConfig:
     else:
         run[settings.MIN_SIZE_TEST] = 0  # which for Detectron2 is: not at all
     return run
+
+
+def resizing_within(run: RunConfig, model: nn.Module) -> Sequence[Augmentation]:
+    """What an exported file does to images that it is given as they are."""
+    if run_for_images(run, model) is run:
+        return ()
+    return build_test_mapper(run).augmentations.augs

@@ -7,9 +7,8 @@ and an `if` an answer. Within `exporting` they are given what holds for every im
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
@@ -17,6 +16,8 @@ from detectron2.structures import Boxes
 from torch import Tensor
 from torch._library.fake_impl import FakeImplCtx
 from torch.overrides import TorchFunctionMode
+
+from hrnet_det.export.traceable import replaced
 
 Size = int | torch.SymInt
 
@@ -46,13 +47,12 @@ def exporting() -> Iterator[None]:
         ("hrnet_det.export.graph", "multiple", multiple),
         ("hrnet_det.export.resizing", "sides_of", _sides_of),
     ]
-    with ExitStack() as stack:
-        for module, name, value in changes:
-            change = patch.object(importlib.import_module(module), name, value, create=True)
-            stack.enter_context(change)
-        stack.enter_context(patch.object(Boxes, "__init__", _init_boxes))
-        stack.enter_context(patch.object(FakeImplCtx, "create_unbacked_symint", _any_number))
-        stack.enter_context(_AllFinite())
+    with (
+        replaced(changes),
+        patch.object(Boxes, "__init__", _init_boxes),
+        patch.object(FakeImplCtx, "create_unbacked_symint", _any_number),
+        _AllFinite(),
+    ):
         yield
 
 

@@ -32,7 +32,7 @@ def metadata_of(
         "variant": variant,
         "kind": kind.name,
         "classes": list(class_names),
-        "conventions": run[settings.CONVENTIONS] if run.has(settings.CONVENTIONS) else "detectron2",
+        "conventions": run[settings.CONVENTIONS],
         "config": run.text(),
         "pixels": {
             "format": run[settings.PIXEL_FORMAT],

@@ -98,7 +98,10 @@ def summary(rows: Sequence[Checked], engine: Engine, verification: Verification)
         "ties": sum(row.ties for row in rows),
     }
     if any(len(d.edge) for d in found):
-        known["mask_pixels"] = {n: _total(found, k) for n, k in _MASKS.items()}
+        known["mask_pixels"] = {
+            "different": _total(found, "pixels"),
+            "at_edges": _total(found, "edge"),
+        }
     if any(d.points for d in found):
         known["keypoints"] = {
             "elsewhere": sum(d.moved for d in found),
@@ -115,6 +118,3 @@ def summary(rows: Sequence[Checked], engine: Engine, verification: Verification)
         for row in rows
     ]
     return known
-
-
-_MASKS = {"different": "pixels", "at_edges": "edge"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from detectron2.structures import Boxes
@@ -39,19 +40,18 @@ def traceable(most: int) -> Iterator[None]:
         ),
         *((module, "len", lambda given: given.__len__()) for module in _COUNTING),
     ]
-    before = []
-    try:
-        for module, name, value in changes:
-            names = vars(importlib.import_module(module))
-            before.append((names, name, names.get(name)))
-            names[name] = value
+    with replaced(changes):
         yield
-    finally:
-        for names, name, value in before:
-            if value is None:
-                del names[name]
-            else:
-                names[name] = value
+
+
+@contextmanager
+def replaced(changes: Iterable[tuple[str, str, object]]) -> Iterator[None]:
+    """Within, names of modules, (module, name, value), are other values."""
+    with ExitStack() as stack:
+        for module, name, value in changes:
+            change = patch.object(importlib.import_module(module), name, value, create=True)
+            stack.enter_context(change)
+        yield
 
 
 def suppressed(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
