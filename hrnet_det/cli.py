@@ -148,20 +148,15 @@ def _convert_config(arguments: argparse.Namespace) -> None:
 
 
 def _benchmark(arguments: argparse.Namespace) -> None:
-    from hrnet_det.analysis import Case, benchmark, tables
+    from hrnet_det.analysis import benchmark, cases_of, tables
 
     environment.silence_known_warnings()
     _check_output(arguments)
-    cases = [
-        Case(part, mode, variant, tables.parse_size(size), arguments.batch)
-        for part in arguments.part
-        for mode in arguments.mode
-        for variant in arguments.variant
-        for size in arguments.size
-    ]
+    sizes = [tables.parse_size(size) for size in arguments.size]
+    words = (arguments.part, arguments.mode, arguments.variant, sizes)
     trained = "inference" not in arguments.mode
     results = benchmark(
-        cases,
+        cases_of(*words, batch=arguments.batch),
         device=arguments.device,
         rounds=arguments.rounds,
         engines=["torch"] if trained and not arguments.engine else arguments.engine,
@@ -190,10 +185,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         print(f"Images of {given[0]}x{given[1]} are padded to multiples of 32.")
     print(f"{arguments.config_file}, images of {size[0]}x{size[1]} on each GPU (or the CPU)")
     print(planning.plan_table(plans, memory=memory, batches=batches, recipe=recipe))
-    print(
-        "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and images of both orientations "
-        "in one batch are padded to a square."
-    )
+    print(planning.TENSORS_ALONE)
 
 
 def _check_data(arguments: argparse.Namespace) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import nn
@@ -45,6 +46,18 @@ class Case:
         check_size(self.size, "benchmark")
         if self.batch < 1:
             raise InputError(f"benchmark: batch {self.batch}: 1 or more")
+
+
+def cases_of(
+    parts: Sequence[str],
+    modes: Sequence[str],
+    variants: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    batch: int,
+) -> list[Case]:
+    """Each part in each mode, of each variant at each size. Raises: InputError as Case does."""
+    return [Case(*words, batch) for words in product(parts, modes, variants, sizes)]
 
 
 def check_size(size: tuple[int, int], command: str) -> None:

@@ -32,6 +32,11 @@ COPIES_OF_PROPOSALS = 12
 COPIES_OF_DETECTIONS = 8
 LARGEST_SIDE = 20_000  # pixels
 LARGEST_BATCH = 4096  # images on one GPU
+# What a table of plans leaves out.
+TENSORS_ALONE = (
+    "Tensors alone: CUDA itself takes some 0.5 to 1 GB more, and images of both orientations in "
+    "one batch are padded to a square."
+)
 
 
 @dataclass(frozen=True)

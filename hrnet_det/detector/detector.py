@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +22,7 @@ from hrnet_det.config.run_config import RunConfig
 from hrnet_det.data.mapper import build_test_mapper, reader_of
 from hrnet_det.data.pixels import Source
 from hrnet_det.detector.detections import Detections
-from hrnet_det.detector.inference import Pass, Pixels
+from hrnet_det.detector.inference import Pass, Pixels, name_of
 from hrnet_det.detector.loading import load
 from hrnet_det.detector.options import Wanted, checked_count, set_options, sides_of
 from hrnet_det.detector.tiles import MERGE, OVERLAP, Tiling
@@ -64,6 +65,7 @@ class Detector:
             )
         self.model = model_zoo.inference_form(run, model)
         self._exported = model if isinstance(model, ExportedModel) else None
+        self._most = sys.maxsize if self._exported is None else model.most  # of an image or tile
         self.class_names = list(class_names)
         self.report = report
         self._data, self._said = data, set()
@@ -182,14 +184,14 @@ class Detector:
             self.model,
             mapper,
             wanted,
-            most=self._limited(each.most or run.detections_per_image),
+            most=min(each.most or run.detections_per_image, self._most),
             batch=batch,
             masks=each.candidates(run) if kind_of(run).masks else 0,
             data=self._data,
             remark=self._remark,
             resizing=resizing_within(run, self.model),
         )
-        read = (Pixels(_name(s), self.read(s, mapper.image_format)) for s in sources)
+        read = (Pixels(name_of(s), self.read(s, mapper.image_format)) for s in sources)
         with borrowed(self.model, values):
             found = work.objects(read) if tiling is None else work.in_tiles(read, tiling)
         found = [self._known(*pair) for pair in zip(sources, found, strict=True)]
@@ -226,10 +228,6 @@ class Detector:
         options = ExportOptions(*words, score, max_detections)
         return export(self.model, self.run, self.class_names, path, options, data=self._data)
 
-    def _limited(self, most: int) -> int:
-        """How many objects of so many an image or tile can have."""
-        return most if self._exported is None else min(most, self._exported.most)
-
     def _resized_to(self, size: int | Sequence[int]) -> tuple[RunConfig, DatasetMapper]:
         """The config and mapper of images that are resized to a size; () for the config's."""
         key = sides_of(size)
@@ -250,7 +248,3 @@ class Detector:
         if text and kind not in self._said:
             self._said.add(kind)
             logger.warning(text)
-
-
-def _name(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "the image"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 from torch import nn
 
+from hrnet_det.data.pixels import Source
 from hrnet_det.detector.batches import in_batches
 from hrnet_det.detector.options import Wanted
 from hrnet_det.detector.remarks import masks_remark, size_remark
@@ -31,6 +33,11 @@ class Pixels(NamedTuple):
     name: str
     array: np.ndarray
     coarse: bool = False
+
+
+def name_of(source: Source) -> str:
+    """What messages call an image."""
+    return str(source) if isinstance(source, (str, Path)) else "the image"
 
 
 def row_of(image: Pixels, mapper: DatasetMapper) -> dict:
