@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,17 +28,31 @@ class Archive:
         return self._reader.get_record(name)
 
 
+def save(path: Path, write: Callable[[io.BytesIO], object]) -> None:
+    """Write a file by way of memory: where a disk is full, torch's own writer ends the process.
+
+    Raises: OSError if it cannot be written.
+    """
+    content = io.BytesIO()
+    write(content)
+    path.write_bytes(content.getbuffer())
+
+
 def rewrite(
     path: Path, changed: Mapping[str, bytes], *, left_out: Callable[[str], bool] = lambda _: False
 ) -> None:
     """The same file with other contents of some records, which may be new, and without others."""
     archive, new = Archive(path), path.with_name(f"{path.stem}.new{path.suffix}")
-    writer = torch._C.PyTorchFileWriter(str(new))
-    for name in archive.names:
-        if name not in (*changed, *_ADDED) and not left_out(name):
-            record = archive[name]
+
+    def write(content: io.BytesIO) -> None:
+        writer = torch._C.PyTorchFileWriter(content)
+        for name in archive.names:
+            if name not in (*changed, *_ADDED) and not left_out(name):
+                record = archive[name]
+                writer.write_record(name, record, len(record))
+        for name, record in changed.items():
             writer.write_record(name, record, len(record))
-    for name, record in changed.items():
-        writer.write_record(name, record, len(record))
-    writer.write_end_of_file()
+        writer.write_end_of_file()
+
+    save(new, write)
     os.replace(new, path)

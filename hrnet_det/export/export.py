@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -45,20 +49,20 @@ class Exported:
     def __str__(self) -> str:
         """What was written, and what can be done with it next."""
         made = self.metadata["export"]
-        precision = made["precision"]
+        precision, file = made["precision"], shlex.quote(str(self.path))
         lines = [f"written: {self.path} ({self.size / 1e6:.1f} MB, {precision})"]
         if made["format"] == "tensorrt-onnx":
             strong = " --stronglyTyped" * (precision == "float16")
+            engine = shlex.quote(str(self.path.with_suffix(".engine")))
             lines += [
                 "TensorRT itself has not been run; next, where it is:",
-                f"  trtexec --onnx={self.path} --saveEngine={self.path.with_suffix('.engine')}"
-                f"{strong}",
+                f"  trtexec --onnx={file} --saveEngine={engine}{strong}",
             ]
         if made["part"] == "detector":
             lines += [
                 "next:" if len(lines) == 1 else "and anywhere:",
-                f"  hrnet-det predict {self.path} IMAGES",
-                f"  hrnet-det train --config-file CONFIG --eval-only MODEL.WEIGHTS {self.path}",
+                f"  hrnet-det predict {file} IMAGES",
+                f"  hrnet-det train --config-file CONFIG --eval-only MODEL.WEIGHTS {file}",
                 f'  Detector.from_pretrained("{self.path}")  # in Python',
             ]
         return "\n".join(lines)
@@ -179,14 +183,29 @@ def quiet() -> Iterator[None]:
 def staged(path: Path) -> Iterator[Path]:
     """Yields a path of the same name in a folder of its own, whose files are then moved beside it.
 
-    Where an error ends it, nothing is left, and what was there stays.
+    Where an error, Ctrl-C or SIGTERM ends it, nothing is left, and what was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _terminated():
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield folder / path.name
+            written = sorted(folder.iterdir(), key=lambda file: file.name == path.name)
+            for file in written:  # the file itself last: what it needs is then there
+                os.replace(file, path.parent / file.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Within, SIGTERM raises SystemExit, unless somebody else has a use for it."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        yield folder / path.name
-        written = sorted(folder.iterdir(), key=lambda file: file.name == path.name)
-        for file in written:  # the file itself last: what it needs is then there
-            os.replace(file, path.parent / file.name)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

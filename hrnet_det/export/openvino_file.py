@@ -59,10 +59,19 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
 
 
 def save(model: ov.Model, path: Path, precision: str, metadata: dict) -> None:
-    """Write a network with its metadata, which is JSON in the rt_info "hrnet_det"."""
+    """Write a network with its metadata, which is JSON in the rt_info "hrnet_det".
+
+    Raises: InputError if OpenVINO cannot write it, for which it has one reason, and no words.
+    """
     apply_moc_transformations(model, cf=True)  # those of reading, after which no name changes
     model.set_rt_info(json.dumps(metadata), [METADATA])
-    ov.save_model(model, str(path), compress_to_fp16=precision in ("float16", "bfloat16"))
+    try:
+        ov.save_model(model, str(path), compress_to_fp16=precision in ("float16", "bfloat16"))
+    except RuntimeError as error:
+        raise InputError(
+            f"OpenVINO cannot write {path.name} and its .bin ({error}): the disk is full, or does "
+            "not take files of that size: make room, or give another place"
+        ) from error
     _keep_boxes_precise(path)
 
 

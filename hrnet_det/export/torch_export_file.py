@@ -13,7 +13,7 @@ from torch.export import Dim
 from torch.export.pt2_archive._package import load_pt2
 
 from hrnet_det.export import exported_program
-from hrnet_det.export.archive import EXTRA, Archive, rewrite
+from hrnet_det.export.archive import EXTRA, Archive, rewrite, save
 from hrnet_det.export.exporting import exporting, multiple
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
@@ -52,7 +52,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
         program = torch.export.export(
             Program(graph), (example,), dynamic_shapes=(shapes,), strict=False
         )
-    torch.export.save(program, str(path))
+    save(path, lambda content: torch.export.save(program, content))
     label(path, metadata)
 
 

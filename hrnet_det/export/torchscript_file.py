@@ -14,7 +14,7 @@ import torchvision  # noqa: F401  whose operators are the files'
 from torch import Tensor, nn
 
 from hrnet_det.errors import InputError
-from hrnet_det.export.archive import EXTRA, Archive, rewrite
+from hrnet_det.export.archive import EXTRA, Archive, rewrite, save
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.options import ExportOptions
 
@@ -44,7 +44,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
     """
     with torch.no_grad():
         traced = torch.jit.trace(Named(graph), (graph.example(),), strict=False, check_trace=False)
-    torch.jit.save(traced, str(path))
+    save(path, lambda content: torch.jit.save(traced, content))
     label(path, metadata)
 
 

@@ -1,6 +1,11 @@
 """`Detector.export` and `hrnet-det export`: what is written, what is told, what is refused."""
 
+import dataclasses
 import json
+import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +20,8 @@ from hrnet_det import Detector, cli
 from hrnet_det.config import settings
 from hrnet_det.config.load import as_run
 from hrnet_det.errors import InputError
-from hrnet_det.export import ExportOptions, onnx_file, samples
+from hrnet_det.export import ExportOptions, checking, onnx_file, samples
+from hrnet_det.export.export import staged
 from hrnet_det.export.options import set_form_to_export
 from hrnet_det.modeling.inference.borrowed import least_score
 
@@ -180,6 +186,24 @@ def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(dense, tmp_pat
 # --- the images that a file is checked with ---
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing(number, tmp_path):
+    (tmp_path / "model.onnx").write_text("earlier")
+    before = signal.getsignal(number)
+    with pytest.raises((SystemExit, KeyboardInterrupt)), staged(tmp_path / "model.onnx") as aside:
+        aside.write_text("half")
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+    assert signal.getsignal(number) is before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "earlier"
+
+
+def test_commands_to_be_copied_hold_a_name_with_a_space(told):
+    exported = dataclasses.replace(told[0], path=Path("my models/a.onnx"))
+    assert "  hrnet-det predict 'my models/a.onnx' IMAGES" in str(exported).splitlines()
+
+
 def test_images_are_those_of_a_folder_of_the_test_set_or_drawn(tmp_path):
     folder = make_coco(tmp_path / "data") / "images"
     assert [path.name for path in samples.paths_in(folder)] == [f"{n}.png" for n in range(1, 7)]
@@ -315,7 +339,8 @@ def weights(tmp_path_factory):
     return folder / "model.pth"
 
 
-def test_the_command_writes_a_backbone(weights, tmp_path, capsys):
+def test_the_command_writes_a_backbone(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(checking, "split_paths", lambda *_: [])  # the quickstart may be here
     out = tmp_path / "pyramid.onnx"
     words = ["export", str(weights), str(out), "--part", "backbone", "--size", "64x96"]
     assert cli.main(words) == 0

@@ -132,6 +132,15 @@ def test_weights_of_another_export_are_refused(file, tmp_path):
         openvino_file.open_file(path)
 
 
+def test_a_full_disk_is_said(tmp_path):
+    given = ov.opset13.parameter([1, 64], np.float32)
+    weights = ov.opset13.constant(np.ones((64, 64), np.float32))
+    model = ov.Model([ov.opset13.matmul(given, weights, False, False)], [given])
+    (tmp_path / "model.bin").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"OpenVINO cannot write model\.xml and its \.bin \("):
+        openvino_file.save(model, tmp_path / "model.xml", "float32", SAID)
+
+
 @pytest.mark.parametrize("damage", ["xml", "bin"])
 def test_a_damaged_file_prints_nothing(file, tmp_path, capfd, damage):
     path = tmp_path / "damaged.xml"

@@ -1,7 +1,10 @@
 """TorchScript's and torch.export's files against the detector in PyTorch."""
 
+import errno
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from helpers.light import light_config, light_detector, light_graph
 from torch import nn
 
 from hrnet_det.errors import InputError
-from hrnet_det.export import torch_export_file, torchscript_file
+from hrnet_det.export import archive, torch_export_file, torchscript_file
 from hrnet_det.export.export import quiet
 from hrnet_det.modeling.backbone.hrfpn import HRFPN
 from hrnet_det.modeling.backbone.hrnet import HRNet
@@ -169,3 +172,17 @@ def test_backbones_run_without_this_package(tmp_path):
         assert list(found) == ["p2", "p3", "p4"]
         for name, level in expected.items():
             np.testing.assert_allclose(found[name], level.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", MODULES)
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(format):
+    """torch's own writer calls abort()."""
+    if format == "torchscript":
+        made = torch.jit.script(nn.Linear(2, 2))
+        write = partial(torch.jit.save, made)
+    else:
+        made = torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),))
+        write = partial(torch.export.save, made)
+    with pytest.raises(OSError) as error:
+        archive.save(Path("/dev/full"), write)
+    assert error.value.errno == errno.ENOSPC
