@@ -97,7 +97,7 @@ class Detector:
                 what such a detector was exported to (`export`), which runs on the CPU.
             config: a file, the name of a shipped config or of a published checkpoint, or a config;
                 by default what the file says, or what its tensors' names and shapes do.
-            device: by default a GPU where there is one.
+            device: by default a GPU where there is one; to_export needs the CPU.
             class_names: by default those in the file, or COCO's where it has 80 classes.
             size: shorter side, and where it is given at most the longer one, that images are
                 resized to, pixels; by default the config's.

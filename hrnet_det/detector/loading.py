@@ -70,7 +70,7 @@ def load(
     data = file.metadata.get("data") or {}
     del file  # its tensors are read again into the model
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() and not to_export else "cpu"
     model_zoo.check_device(device)
     run[settings.DEVICE] = device
     set_options(run, **options)

@@ -88,7 +88,7 @@ def export(
         it cannot be written; then no file is left under that name.
     """
     path = options.check_path(path)
-    check_form_to_export(run)
+    check_form_to_export(run, model.pixel_mean.device)
     options, notes = options.for_run(run)
     work = _Work(model, run, tuple(class_names), options.row.load(), data, say)
     for note in notes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from detectron2.data.transforms import AugInput
 
 from hrnet_det.config import settings
@@ -201,8 +202,13 @@ def set_form_to_export(run: RunConfig) -> None:
         run[setting] = setting.default
 
 
-def check_form_to_export(run: RunConfig) -> None:
-    """Raises: InputError if a detector is in another form."""
+def check_form_to_export(run: RunConfig, device: torch.device) -> None:
+    """Raises: InputError if a detector is in another form, or not on the CPU."""
+    if device.type != "cpu":
+        raise InputError(
+            f"the detector is on {device}, and is exported from the CPU: "
+            "Detector.from_pretrained(..., device='cpu', to_export=True)"
+        )
     for setting in FORM:
         if run[setting] != setting.default:
             raise InputError(

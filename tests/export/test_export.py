@@ -301,6 +301,12 @@ def test_a_detector_in_another_form_is_not_exported(setting, value, tmp_path):
     assert run.text() == as_run(config("retinanet")).text()
 
 
+def test_a_detector_is_exported_from_the_cpu(tmp_path):
+    model, run = detector("retinanet").to("meta"), as_run(config("retinanet"))
+    with pytest.raises(InputError, match="the detector is on meta, and is exported from the CPU"):
+        _export_of(model, run, tmp_path)
+
+
 def _export_of(model, run, folder):
     from hrnet_det.export import export
 
