@@ -21,6 +21,7 @@ from hrnet_det.export.samples import paths_in, read_all, split_paths, spread
 from hrnet_det.export.verify import DifferenceError
 
 CALIBRATION = 64  # images, at most
+FEW = 16  # of fewer it is said
 TRIED = 4 * CALIBRATION  # until so many with objects are found
 # Points of AP, of 100: a larger loss is a warning, and an error.
 LOUD, LIMIT = 1.0, 3.0
@@ -53,7 +54,13 @@ def quantize(
             f"--precision int8: no object is found in {source} ({len(paths)} images), so the heads "
             "cannot be calibrated: give --images FOLDER with images like those of training"
         )
-    say(f"int8: calibrated with {len(arrays)} images of {source}; the last layers stay in float32")
+    count = f"{len(arrays)} image{'s' * (len(arrays) > 1)}"
+    say(f"int8: calibrated with {count} of {source}; the last layers stay in float32")
+    if len(arrays) < FEW:
+        say(
+            f"WARNING: {count} may not show the detector all that it will see: give --images "
+            f"FOLDER with {CALIBRATION}"
+        )
     before = average_precision(run, path) if whole else Measured(reason="a backbone has none")
     del engine
     QUANTISERS[options.format](path, iter(arrays))
