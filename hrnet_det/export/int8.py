@@ -19,6 +19,7 @@ import numpy as np
 
 from hrnet_det.errors import InputError
 
+DIGEST = "hrnet_det_weights"  # the rt_info of an .xml with the SHA-256 of its .bin
 Arrays = dict[str, np.ndarray]
 
 # Modules whose layers are quantised, and in these the last layers, which stay in float32: boxes,
@@ -104,6 +105,7 @@ def openvino_in_int8(path: Path, arrays: Iterator[Arrays]) -> None:
             ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
             advanced_parameters=advanced,
         )
+    made.set_rt_info("", [DIGEST])  # that of the float32 weights; `label` writes the new one
     aside = path.with_name("int8.xml")
     ov.save_model(made, str(aside), compress_to_fp16=False)
     for suffix in (".bin", ".xml"):

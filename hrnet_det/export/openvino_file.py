@@ -19,14 +19,13 @@ from openvino._offline_transformations import apply_moc_transformations
 from hrnet_det.errors import InputError, MissingInputError
 from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
-from hrnet_det.export.int8 import of_network
+from hrnet_det.export.int8 import DIGEST, of_network
 from hrnet_det.export.options import ExportOptions
 from hrnet_det.modeling.inference.openvino_form import compile_options
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
 METADATA = "hrnet_det"
-DIGEST = "hrnet_det_weights"  # the rt_info with the SHA-256 of the .bin
 UNREADABLE = (RuntimeError, ValueError)  # of a damaged file
 WEIGHTS_SUFFIX = ".bin"  # of the second file, which lies beside the .xml and has the weights
 
