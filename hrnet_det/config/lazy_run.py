@@ -81,9 +81,12 @@ class LazyRun(RunConfig):
         """A shipped file's values do not count; of one of the user's own all do."""
         return self.types(setting) or (self.has(setting) and not is_shipped(self.path))
 
+    @property
+    def typed(self) -> tuple[str, ...]:
+        return tuple(word.partition("=")[0].removeprefix("+") for word in self.overrides)
+
     def types(self, setting: Setting) -> bool:
-        typed = {word.partition("=")[0].removeprefix("+") for word in self.overrides}
-        return bool(setting.lazy) and setting.lazy in typed
+        return bool(setting.lazy) and setting.lazy in self.typed
 
     def text(self) -> str:
         return lazy.lazy_text(self.cfg)

@@ -97,9 +97,14 @@ class RunConfig:
         """Whether the user has stated it, in a file of their own or as an override."""
         return setting.yaml in self.stated
 
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The keys that the user has typed, as overrides."""
+        return self.overrides[::2]
+
     def types(self, setting: Setting) -> bool:
         """Whether the user has typed it, as an override."""
-        return setting.yaml in self.overrides[::2]
+        return setting.yaml in self.typed
 
     def name(self, setting: Setting) -> str:
         """What a user calls it in this kind of config: "MODEL.WEIGHTS", "train.init_checkpoint"."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
+
 from hrnet_det.checkpoint.classes import difference
 from hrnet_det.checkpoint.io import some
 from hrnet_det.config import settings
 from hrnet_det.config.run_config import RunConfig
 from hrnet_det.config.settings import Setting
+from hrnet_det.config.yaml import flat
 from hrnet_det.errors import InputError
 from hrnet_det.export.exported_model import ExportedModel
 from hrnet_det.export.options import FORM
@@ -17,6 +20,8 @@ from hrnet_det.modeling.kinds import kind_of
 # What is in a file's graph, or decides what it is given: the config has to have the same.
 FIXED = (settings.CONVENTIONS, settings.PIXEL_FORMAT, settings.PIXEL_MEAN, settings.PIXEL_STD)
 USUAL_SCORE = 0.05  # of detectors that are evaluated
+# Keys of the detector that are of its use, not of what it computes.
+USED = (settings.WEIGHTS.yaml, settings.DEVICE.yaml)
 RESIZING = (settings.RESIZE, settings.MIN_SIZE_TEST, settings.MAX_SIZE_TEST)
 
 
@@ -63,6 +68,24 @@ def _check_values(model: ExportedModel, run: RunConfig) -> None:
         raise InputError(
             f"{', '.join(map(run.shown, form))} is for weights; {model.path} computes in "
             f"{model.precision}: leave it away, or export with another --precision"
+        )
+    _check_typed(model, run)
+
+
+def _check_typed(model: ExportedModel, run: RunConfig) -> None:
+    """Raises: InputError if the user types a value of the detector that the file has otherwise."""
+    ours, theirs = flat(run.cfg), flat(model.run.cfg)
+    keys = [key for key in run.typed if key.startswith(("MODEL.", "model.")) and key not in USED]
+    differing = [key for key in keys if ours.get(key) != theirs.get(key)]
+    if differing:
+        pairs = [f"{key} {ours[key]}, and the file has {theirs.get(key)}" for key in differing]
+        raise InputError(
+            f"{'; '.join(pairs)}: {model.path} cannot be changed in this: leave it away, or export "
+            "the weights with it"
+        )
+    if torch.device(str(run[settings.DEVICE])).type != "cpu" and run.types(settings.DEVICE):
+        raise InputError(
+            f"{run.shown(settings.DEVICE)}: {model.path} runs on the CPU: leave it away"
         )
 
 

@@ -80,6 +80,10 @@ def test_classes_in_another_order_are_moved_by_name(files, data, by_weights, tmp
             ["INPUT.MIN_SIZE_TEST", "80"],
             "INPUT.MIN_SIZE_TEST 80, and the file has 64: {} cannot be",
         ),
+        (
+            ["MODEL.ROI_HEADS.NMS_THRESH_TEST", "0.9"],
+            "MODEL.ROI_HEADS.NMS_THRESH_TEST 0.9, and the file has 0.5: {} cannot be",
+        ),
         (["MODEL.MASK_ON", "False"], "{} is a Mask R-CNN, and the config describes a Faster R-CNN"),
         (["--resume"], "--resume evaluates the last checkpoint of OUTPUT_DIR, not {}: leave one"),
     ],
