@@ -120,7 +120,7 @@ def _measure(case: Case, forms: dict[str, Form], device: str, rounds: int) -> li
         name: training_step(forward, forms[name].model) if training else torch.no_grad()(forward)
         for name, forward in forwards.items()
     }
-    seconds = alternate(steps, rounds, device)
+    seconds = alternate(steps, rounds, device, settle=not training)
     counted = {form.work for form in forms.values()}
     work = {name: gmac_of(case, forms[name].model, inputs) for name in counted}
     expected = None if training else steps["plain"]()

@@ -13,6 +13,7 @@ from hrnet_det.modeling.backbone.fused import FusedConv2d
 
 Step = Callable[[], object]
 
+REST = 0.2  # seconds
 # Channels and sides in pixels of the convolutions that the peak is measured with.
 CONVOLUTIONS = ((64, 128), (128, 64), (256, 64), (256, 128))
 
@@ -38,12 +39,23 @@ def peak_convolution(dtype: str, device: str) -> float:
     return best
 
 
-def alternate(steps: dict[str, Step], rounds: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each step in each round: A B C, A B C, ..., after two rounds not counted."""
+def alternate(
+    steps: dict[str, Step], rounds: int, device: str, *, settle: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of each step in each round: A B C, A B C, ..., after two rounds not counted.
+
+    Args:
+        settle: before each counted step there is a REST, and the step once more. Threads of one
+            engine go on spinning for a while when its step is done, and slow the next one down
+            (OpenVINO after onnxruntime by 40 %).
+    """
     check_rounds(rounds)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 2):
         for name, step in steps.items():
+            if settle and number >= 2:
+                time.sleep(REST)
+                step()
             start = time.perf_counter()
             step()
             if device != "cpu":
