@@ -65,15 +65,15 @@ class Run:
 RUNS = {
     "engines": Run(
         "--size 512x512 --engine torch onnxruntime openvino --precision float32 bfloat16 int8 "
-        "--against resnet50_fpn --layers"
+        "--against resnet50_fpn --layers --rounds 3"
     ),
-    "compile": Run("--variant w18 --size 512x512 --engine torch compile"),
+    "compile": Run("--variant w18 --size 512x512 --engine torch compile --rounds 3"),
     "detector": Run(
         "--part detector --variant w18 --size 800x1216 --engine torch onnxruntime openvino "
         "--against resnet50_fpn --rounds 3"
     ),
     "avx2": Run(f"--size 512x512 {FAST} --rounds 3", AVX2),
-    "sizes": Run(f"--size 256x256 512x512 768x768 800x1216 1088x1920 {FAST} --rounds 3"),
+    "sizes": Run(f"--variant w18 --size 256x256 512x512 800x1216 1088x1920 {FAST} --rounds 3"),
     "training": Run(
         "--mode training 'training with trained norms' --size 512x512 --rounds 3",
     ),

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hrnet_det.errors import InputError
+from hrnet_det.modeling.inference.openvino_form import core
 
 DIGEST = "hrnet_det_weights"  # the rt_info of an .xml with the SHA-256 of its .bin
 Arrays = dict[str, np.ndarray]
@@ -93,7 +94,7 @@ def openvino_in_int8(path: Path, arrays: Iterator[Arrays]) -> None:
             "pip install 'hrnet_det[openvino]'"
         ) from error
 
-    model = ov.Core().read_model(str(path))
+    model = core().read_model(str(path))
     ignored = [op.get_friendly_name() for op in model.get_ordered_ops() if not _may_be_int8(op)]
     samples = list(arrays)
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)

@@ -21,7 +21,7 @@ from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.int8 import DIGEST, of_network
 from hrnet_det.export.options import ExportOptions
-from hrnet_det.modeling.inference.openvino_form import compile_options
+from hrnet_det.modeling.inference.openvino_form import compile_options, core
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -54,7 +54,7 @@ def write(graph: DetectorGraph, path: Path, options: ExportOptions, metadata: di
         between = Path(folder) / "model.onnx"
         form = replace(options, format="onnx", precision="float32")
         FORMATS["onnx"].load().write(graph, between, form, metadata)
-        save(ov.Core().read_model(str(between)), path, options.precision, metadata)
+        save(core().read_model(str(between)), path, options.precision, metadata)
 
 
 def save(model: ov.Model, path: Path, precision: str, metadata: dict) -> None:
@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[ov.Model, dict]:
     for file, what in ((path, "there is no such file"), (weights, f"{path.name} has its weights")):
         if not file.is_file():
             raise MissingInputError(f"{file}: {what}; an OpenVINO model is an .xml and a .bin")
-    model = ov.Core().read_model(str(path))
+    model = core().read_model(str(path))
     if not model.has_rt_info([METADATA]):
         return model, {}
     said = model.get_rt_info([DIGEST]).astype(str) if model.has_rt_info([DIGEST]) else ""
@@ -147,7 +147,7 @@ class OpenVinoEngine:
         precision = self.metadata.get("export", {}).get("precision", "float32")
         self.names = [output.any_name for output in self.model.outputs]
         self.config = compile_options(hint_for(precision))
-        self._core = ov.Core()
+        self._core = core()
         self._any = self._core.compile_model(self.model, "CPU", self.config)
         self._dynamic = self.model.is_dynamic()
         self._seen: Counter[Shapes] = Counter()
@@ -181,7 +181,7 @@ class OpenVinoEngine:
 def hint_for(precision: str) -> str:
     """The type to compute in on this CPU: f32 where it has no bfloat16, which is said."""
     hint = HINTS[precision]
-    if hint == "bf16" and "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if hint == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         logger.warning("this CPU has no instructions for bfloat16: it computes in float32 here")
         return "f32"
     return hint

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 import torch
 from detectron2.data import transforms as T
@@ -22,6 +21,7 @@ from hrnet_det.export import processing, resizing
 from hrnet_det.export.pasting import keypoints_of, paste
 from hrnet_det.export.traceable import suppressed, traceable
 from hrnet_det.modeling.compat.masks import paste_masks
+from hrnet_det.modeling.inference.openvino_form import core
 
 # Of an image and of what it becomes, height and width each: larger and smaller, wide and tall ones,
 # by more than twice (which Pillow 13 begins with the height of), single rows, sides that stay.
@@ -108,7 +108,7 @@ def test_engines_resize_to_the_same_levels(tmp_path, ours, theirs):
     torch.onnx.export(Resize(ours), (image,), path, input_names=["image"], **options)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(path, "CPU", hint)
+    compiled = core().compile_model(path, "CPU", hint)
     for height, width in ((50, 70), (200, 70), (41, 333), (120, 90), (7, 500)):
         image = photo(height, width, seed=height)
         sides = T.ResizeShortestEdge.get_output_shape(height, width, 60, 100)

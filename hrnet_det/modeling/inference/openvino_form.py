@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import threading
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_SIZES = 4  # of networks for one size each; one takes some 0.2 GB for W18 at 800x1216
 SLOPE = 2.0**-60  # below 0 of a ReLU that keeps NaN: far below the rounding of either type
-_processes: set[int] = set()  # that compile networks: this one, and those it was forked from
 HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -39,6 +39,40 @@ def check_openvino(device: torch.device) -> None:
             "engine openvino needs the package openvino: pip install 'hrnet_det[openvino]', or "
             "take engine torch"
         )
+
+
+_processes: set[int] = set()  # that have a core: this one, and those it was forked from
+
+
+def core() -> openvino.Core:
+    """The only core of this process, which stays to its end.
+
+    A core of a CPU sets a stack for the signals of its thread, and takes it away when it ends,
+    also where a later core has taken note of it: the thread would end with the next signal that it
+    handles, such as that of a data worker's end.
+
+    Raises: RuntimeError in a forked process: OpenVINO's threads are not in it, and waiting for them
+        would not end.
+    """
+    check_process()
+    _processes.add(os.getpid())
+    return _core()
+
+
+def check_process() -> None:
+    """Raises: RuntimeError if OpenVINO was used in the process that this one was forked from."""
+    if _processes - {os.getpid()}:
+        raise RuntimeError(
+            "OpenVINO has computed in the process that this one was forked from, and cannot in "
+            "this one: start processes by spawn, or take engine torch"
+        )
+
+
+@functools.cache
+def _core() -> openvino.Core:
+    import openvino
+
+    return openvino.Core()
 
 
 def computes(backbone: nn.Module) -> bool:
@@ -130,14 +164,9 @@ class _Networks:
     def of(self, images: Tensor, plain: nn.Module, dtype: torch.dtype) -> _Network:
         """The network for images of this size.
 
-        Raises: RuntimeError in a forked process: OpenVINO's threads are not in it, and waiting for
-            them would not end.
+        Raises: RuntimeError in a forked process: see `core`.
         """
-        if _processes - {os.getpid()}:
-            raise RuntimeError(
-                "OpenVINO has computed in the process that this one was forked from, and cannot in "
-                "this one: start processes by spawn, or take engine torch"
-            )
+        check_process()
         if torch.get_num_threads() != self.threads:
             self.threads, self.of_any_size = torch.get_num_threads(), None
             self.of_size.clear()
@@ -169,13 +198,10 @@ class _Network:
     """A compiled model. Input: images (N, 3, H, W) float32; of `size`, where one is given."""
 
     def __init__(self, source: _Source, dtype: torch.dtype, size: torch.Size | None = None) -> None:
-        import openvino
-
-        _processes.add(os.getpid())
         model = _prepared(source.model, dtype)
         if size is not None:
             model.reshape(list(size))
-        compiled = openvino.Core().compile_model(model, "CPU", compile_options(HINTS[dtype]))
+        compiled = core().compile_model(model, "CPU", compile_options(HINTS[dtype]))
         self.request = compiled.create_infer_request()
         self.names, self.dtype = source.names, dtype
         self.shapes = None if size is None else [list(x.shape) for x in compiled.outputs]

@@ -5,6 +5,8 @@ import importlib.util
 import os
 import pickle
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -196,6 +198,44 @@ def test_threads_may_share_it():
         results = list(threads.map(form, given))
     for x, result in zip(given, results, strict=True):
         assert_near(result, model(x), 1e-5)
+
+
+HANDLED = """
+import os, signal, sys
+import torch
+from torch import nn
+from detectron2.modeling import Backbone
+from detectron2.layers import ShapeSpec
+from hrnet_det.modeling.inference.openvino_form import OpenVINOBackbone
+
+
+class Maps(Backbone):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def output_shape(self):
+        return {"p2": ShapeSpec(channels=4, stride=1)}
+
+    def forward(self, x):
+        return {"p2": self.conv(x)}
+
+
+for _ in range(3):
+    form = OpenVINOBackbone(Maps().eval(), torch.float32)
+    for size in (32, 32, 64, 64):
+        form(torch.zeros(1, 3, size, size))
+del form
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_after_networks_have_gone():
+    """A core that ends takes a stack for signals with it: each network had one of its own."""
+    given = [sys.executable, "-W", "ignore", "-c", HANDLED]
+    done = subprocess.run(given, capture_output=True, text=True, env=os.environ)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr[-500:]
 
 
 @torch.no_grad()
