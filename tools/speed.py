@@ -75,7 +75,7 @@ RUNS = {
     "avx2": Run(f"--size 512x512 {FAST} --rounds 3", AVX2),
     "sizes": Run(f"--variant w18 --size 256x256 512x512 800x1216 1088x1920 {FAST} --rounds 3"),
     "training": Run(
-        "--mode training 'training with trained norms' --size 512x512 --rounds 3",
+        "--mode training 'training with trained norms' --size 512x512 --rounds 1",
     ),
 }
 
