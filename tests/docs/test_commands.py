@@ -6,6 +6,8 @@
 import contextlib
 import importlib
 import io
+import itertools
+import re
 import runpy
 import shlex
 import shutil
@@ -78,6 +80,8 @@ def test_the_command_in_a_configs_header(config, workplace):
 
 def runs(words):
     """Whether a command that is shown would start; what trains is checked as far as it can be."""
+    is_variable = re.compile(r"[A-Z0-9_]+=").match
+    words = list(itertools.dropwhile(is_variable, words))
     for start in TRAIN:
         if words[: len(start)] == start:
             starts(words[len(start) :])

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import itertools
 import pkgutil
 import re
 import shlex
@@ -50,7 +51,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands(block: str) -> list[list[str]]:
-    """The commands of a shell block, as words; what && joins are two."""
+    """The commands of a shell block, as words, without variables before them; && joins two."""
     lines = block.replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
     found: list[list[str]] = []
@@ -61,7 +62,8 @@ def commands(block: str) -> list[list[str]]:
             found.append(rest[:end])
             rest = rest[end + 1 :]
         found.append(rest)
-    return found
+    is_variable = re.compile(r"[A-Z0-9_]+=").match
+    return [list(itertools.dropwhile(is_variable, words)) for words in found]
 
 
 def test_the_readme_is_short():

@@ -91,7 +91,7 @@ def test_boxes_stay_in_float32_where_layers_do_not(file, engine):
     if "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return  # of what can be seen on this CPU, that was all
     config = {"INFERENCE_PRECISION_HINT": "bf16"}
-    nodes = core.compile_model(engine.model, "CPU", config).get_runtime_model().get_ordered_ops()
+    nodes = core().compile_model(engine.model, "CPU", config).get_runtime_model().get_ordered_ops()
     types = {}
     for node in nodes:
         said = {k: node.get_rt_info()[k].astype(str) for k in ("layerType", "outputPrecisions")}
