@@ -21,7 +21,7 @@ from hrnet_det.export.formats import FORMATS
 from hrnet_det.export.graph import DetectorGraph
 from hrnet_det.export.int8 import DIGEST, of_network
 from hrnet_det.export.options import ExportOptions
-from hrnet_det.modeling.inference.openvino_form import compile_options, core
+from hrnet_det.modeling.inference.openvino_form import check_process, compile_options, core
 
 logger = logging.getLogger("detectron2.hrnet_det")
 
@@ -139,6 +139,8 @@ class OpenVinoEngine:
     It computes in the precision that the file was written in, by as many threads as torch. Shapes
     that come again and again get a network of their own, which takes seconds to make and then
     less time for an image (`SEEN`, `KEPT`).
+
+    Raises: RuntimeError in a process that was forked from one which has used OpenVINO.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,8 +149,7 @@ class OpenVinoEngine:
         precision = self.metadata.get("export", {}).get("precision", "float32")
         self.names = [output.any_name for output in self.model.outputs]
         self.config = compile_options(hint_for(precision))
-        self._core = core()
-        self._any = self._core.compile_model(self.model, "CPU", self.config)
+        self._any = core().compile_model(self.model, "CPU", self.config)
         self._dynamic = self.model.is_dynamic()
         self._seen: Counter[Shapes] = Counter()
         self._own: OrderedDict[Shapes, ov.CompiledModel] = OrderedDict()
@@ -160,6 +161,7 @@ class OpenVinoEngine:
         return dict(zip(self.names, found.values(), strict=True))
 
     def _network_for(self, arrays: dict[str, np.ndarray]) -> ov.CompiledModel:
+        check_process()
         shapes = tuple(array.shape for array in arrays.values())
         if shapes in self._own:
             self._own.move_to_end(shapes)
@@ -171,7 +173,7 @@ class OpenVinoEngine:
             return self._any
         model = self.model.clone()
         model.reshape({name: array.shape for name, array in arrays.items()})
-        self._own[shapes] = self._core.compile_model(model, "CPU", self.config)
+        self._own[shapes] = core().compile_model(model, "CPU", self.config)
         self._seen[shapes] = 0
         if len(self._own) > KEPT:
             self._own.popitem(last=False)
